@@ -1,0 +1,173 @@
+"""Runs every workload on ndcuda and its peers in turn, checks that they agree, and prints and records the table.
+
+Usage: run.py NDCUDA_PEERS_EXECUTABLE DATA_FOLDER RECORD_FOLDER [workload ...]; with workloads named, nothing is recorded.
+"""
+
+import datetime
+import json
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import sys
+
+import workloads
+
+PEERS = ["numpy", "scipy", "sklearn", "torch", "jax", "numba", "faiss"]
+ROUNDS, LEAST = 3, 3  # at least 9 samples each, from three moments of the run
+HERE = pathlib.Path(__file__).parent
+
+
+class Worker:
+    def __init__(self, name, command):
+        self.name = name
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.hello = json.loads(self.process.stdout.readline())
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        return json.loads(answer) if answer else {"error": "the process ended"}
+
+
+def inputs(folder, name, specs):
+    words = []
+    for n, spec in enumerate(specs):
+        dtype, shape = spec[0], "x".join(map(str, spec[1]))
+        file = folder / f"{name}-{n}-{shape}.{dtype}"
+        if not file.exists():
+            workloads.values(n + 1, spec).tofile(file)
+        words.append(f"{file}:{dtype}:{shape}")
+    return words
+
+
+def measure(workers, op, words):
+    """For each worker: samples and a check value for each of its variants."""
+    found = {w.name: {"samples": {}, "check": {}} for w in workers}
+    for turn in range(ROUNDS):
+        first = turn * 3 % len(workers)
+        for w in workers[first:] + workers[:first]:
+            answer = w.ask(" ".join([op, str(LEAST), *words]))
+            if "error" in answer:
+                found[w.name]["error"] = answer["error"]
+                continue
+            for variant, samples in answer["samples"].items():
+                found[w.name]["samples"].setdefault(variant, []).extend(samples)
+                found[w.name]["check"][variant] = answer["check"][variant]
+    return found
+
+
+def agree(found):
+    checks = {(w, v): c for w, f in found.items() for v, c in f["check"].items()}
+    middle = statistics.median(checks.values())
+    return [f"{w} ({v}): {c:.9g}, not {middle:.9g}" for (w, v), c in checks.items() if abs(c - middle) > 2e-3 * abs(middle)]
+
+
+def row(name, what, found):
+    best = {}
+    for w, f in found.items():
+        medians = {v: statistics.median(s) for v, s in f["samples"].items()}
+        if medians:
+            variant = min(medians, key=medians.get)
+            best[w] = (medians[variant], variant)
+    peers = {w: m for w, m in best.items() if w != "ndcuda"}
+    ours = best.get("ndcuda")
+    winner = min(peers, key=lambda w: peers[w][0]) if peers else None
+    ratio = ours[0] / peers[winner][0] if ours and winner else None
+    return {"name": name, "what": what, "best": best, "winner": winner, "ratio": ratio, "found": found}
+
+
+def ms(t):
+    return f"{t:.4f}" if t < 0.1 else f"{t:.2f}" if t < 10 else f"{t:.1f}" if t < 100 else f"{t:.0f}"
+
+
+def cells(r):
+    def of(w):
+        return ms(r["best"][w][0]) if w in r["best"] else "-"
+
+    winner = f"{r['winner']}: {r['best'][r['winner']][1]}" if r["winner"] else "-"
+    ratio = f"{r['ratio']:.2f}" if r["ratio"] else "-"
+    return [r["what"], of("ndcuda"), *map(of, PEERS), winner, ratio]
+
+
+HEAD = ["workload (ms)", "ndcuda", *PEERS, "best peer", "ndcuda / best"]
+
+
+def markdown(rows, about, notes):
+    lines = [f"# {about['date']}: {about['cpu']}, {about['cores']} cores", ""]
+    lines += [f"ndcuda: {about['ndcuda']}. " + ", ".join(about["versions"]) + f"; Python {about['python']}.", ""]
+    lines += [
+        "Medians in milliseconds of at least 9 samples after warm-up, from three turns in which every library ran the workload",
+        "in a process of its own, one after the other, on the same inputs. Each library with all cores, jitted and warm, with",
+        "`out=` where it has one, and the fastest of its variants. ndcuda evaluates into device memory with its operands there.",
+    ]
+    if os.environ.get("NDCUDA_CPU"):
+        lines.append(f"`NDCUDA_CPU={os.environ['NDCUDA_CPU']}` bounds ndcuda's own loops alone: the peers keep what is best for them.")
+    lines += ["", "| " + " | ".join(HEAD) + " |", "|---" + "|---:" * (len(PEERS) + 1) + "|---|---:|"]
+    lines += ["| " + " | ".join(cells(r)) + " |" for r in rows]
+    if notes:
+        lines += ["", "Notes:", "", *[f"- {n}" for n in notes]]
+    return "\n".join(lines) + "\n"
+
+
+def show(r):
+    print("  ".join(f"{c:>9}" if n else f"{c:<58}" for n, c in enumerate(cells(r))), flush=True)
+
+
+def cpu_name():
+    with open("/proc/cpuinfo") as f:
+        for line in f:
+            if line.startswith("model name"):
+                return " ".join(line.split(":", 1)[1].split())
+    return platform.machine()
+
+
+def main():
+    exe, data, record = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+    only = sys.argv[4:]
+    data.mkdir(parents=True, exist_ok=True)
+    workers = [Worker("ndcuda", [exe, "--serve"])]
+    workers += [Worker(p, [sys.executable, str(HERE / "worker.py"), p]) for p in PEERS]
+    about = {
+        "date": datetime.date.today().isoformat(),
+        "cpu": cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "ndcuda": f"{workers[0].hello['version']} on {workers[0].hello['device']}",
+        "versions": [w.hello["version"] for w in workers[1:]],
+    }
+    print(about["ndcuda"], about["versions"])
+    print("  ".join(f"{c:>9}" if n else f"{c:<58}" for n, c in enumerate(HEAD)))
+    rows, notes = [], []
+    for name, op, specs, what in workloads.WORKLOADS:
+        if only and not any(name.startswith(o) for o in only):
+            continue
+        found = measure(workers, op, inputs(data, name, specs))
+        rows.append(row(name, what, found))
+        show(rows[-1])
+        notes += [f"{name}: results differ: {d}" for d in agree(found)]
+        notes += [f"{name}: {w} failed: {f['error'].strip().splitlines()[-1]}" for w, f in found.items() if "error" in f]
+    for n in notes:
+        print("note:", n)
+    for w in workers:
+        w.process.stdin.close()
+        w.process.wait()
+    if only:
+        return
+    isa = next((i for i in ["avx512", "avx2", "portable"] if i in about["ndcuda"].lower().replace("-", "")), "cpu")
+    cpu = re.sub(r"[^a-z0-9.]+", "-", re.sub(r"\(.*?\)|cpu|processor|@", "", about["cpu"].lower())).strip("-")
+    record.mkdir(parents=True, exist_ok=True)
+    file = record / f"{about['date']}-{cpu}-{isa}.md"
+    file.write_text(markdown(rows, about, notes))
+    for r in rows:
+        for f in r["found"].values():
+            f["samples"] = {v: [float(f"{s:.4g}") for s in x] for v, x in f["samples"].items()}
+    file.with_suffix(".json").write_text(json.dumps({"about": about, "rows": rows, "notes": notes}) + "\n")
+    print("recorded in", file)
+
+
+if __name__ == "__main__":
+    main()

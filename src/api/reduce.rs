@@ -1,0 +1,193 @@
+//! Reductions: over one axis (`sum_axis`), several (`sum_axes`), all (`sum`), and with the axis kept (`sum_keep`).
+
+use crate::array::{DeviceArray, DeviceArray0, DeviceArrayD, expect};
+use crate::dtype::{DType, Element, Float, Number};
+use crate::error::Result;
+use crate::graph::{Value, build};
+use crate::ops::reduce::{ALL, ANY, ARGMAX, ARGMIN, MAX, MIN, MOMENTS, PROD, ReducerRef};
+use crate::ops::row;
+use ndarray::{Axis, Dimension, RemoveAxis};
+use std::panic::Location;
+
+type At = &'static Location<'static>;
+
+/// What each reduction is in terms of the reducer table.
+#[derive(Clone, Copy)]
+enum Kind {
+    Sum,
+    Product,
+    /// The array's own dtype in and out.
+    Plain(ReducerRef),
+    Arg(ReducerRef),
+    Truth(ReducerRef),
+    Count,
+    Mean,
+    /// Squared deviations over `n - ddof`, and whether the root is taken.
+    Var(f64, bool),
+}
+
+fn scalar_like(v: &Value, x: f64, at: At) -> Value {
+    // The divisors of means: exact in every float type up to its precision, as NumPy's are.
+    let bits = match v.dtype() {
+        DType::F16 => half::f16::from_f64(x).to_bits64(),
+        DType::BF16 => half::bf16::from_f64(x).to_bits64(),
+        DType::F32 => (x as f32).to_bits64(),
+        _ => x.to_bits64(),
+    };
+    build::scalar(v.node.device, v.dtype(), bits, at)
+}
+
+fn apply(kind: Kind, v: &Value, axes: &[usize], keep: bool, at: At) -> Result<Value> {
+    let bool_of = |v: &Value| build::cast(v, DType::Bool, at);
+    match kind {
+        Kind::Sum => build::sum(v, axes, keep, at),
+        Kind::Product => {
+            let out = v.dtype().sum();
+            let wide = build::cast(v, out.compute(), at);
+            Ok(build::cast(&build::reduce(&PROD, &wide, axes, keep, at)?, out, at))
+        }
+        Kind::Plain(r) | Kind::Arg(r) => build::reduce(r, v, axes, keep, at),
+        Kind::Truth(r) => build::reduce(r, &bool_of(v), axes, keep, at),
+        Kind::Count => build::sum(&bool_of(v), axes, keep, at),
+        Kind::Mean | Kind::Var(..) => {
+            let n = axes.iter().filter_map(|&a| v.shape().get(a)).product::<usize>() as f64;
+            let out = if v.dtype().is_float() { v.dtype() } else { DType::F64 };
+            // 16-bit floats are folded and divided in f32, and rounded once.
+            let wide = build::cast(v, out.compute(), at);
+            let (folded, divisor, root) = match kind {
+                Kind::Var(ddof, root) => (build::reduce(&MOMENTS, &wide, axes, keep, at)?, (n - ddof).max(0.0), root),
+                _ => (build::sum(&wide, axes, keep, at)?, n, false),
+            };
+            let mut r = build::map(&row::div, &[&folded, &scalar_like(&folded, divisor, at)], at)?;
+            if root {
+                r = build::map(&row::sqrt, &[&r], at)?;
+            }
+            Ok(build::cast(&r, out, at))
+        }
+    }
+}
+
+impl<T: Element, D: Dimension> DeviceArray<T, D> {
+    #[track_caller]
+    fn fold<U: Element, E: Dimension>(&self, kind: Kind, axes: &[usize], keep: bool) -> DeviceArray<U, E> {
+        DeviceArray::wrap(expect(apply(kind, &self.value, axes, keep, Location::caller())), &self.device)
+    }
+
+    fn every(&self) -> Vec<usize> {
+        (0..self.ndim()).collect()
+    }
+}
+
+/// The forms of one reduction: over all axes, one, several, and one that stays with extent 1.
+macro_rules! forms {
+    ($($class:ident { $(
+        $(#[$doc:meta])* $all:ident $axis:ident $axes:ident $keep:ident ($($arg:ident: $ty:ty),*) -> $out:ty, $kind:expr;
+    )* })*) => {$(
+        impl<T: $class, D: Dimension> DeviceArray<T, D> {$(
+            $(#[$doc])*
+            ///
+            /// Over all elements; the result has rank 0.
+            #[track_caller]
+            pub fn $all(&self $(, $arg: $ty)*) -> DeviceArray0<$out> {
+                self.fold($kind, &self.every(), false)
+            }
+
+            $(#[$doc])*
+            ///
+            /// Over one axis, which goes.
+            ///
+            /// # Panics
+            /// If there is no such axis, or for a reduction without identity if it is empty.
+            #[track_caller]
+            pub fn $axis(&self, axis: Axis $(, $arg: $ty)*) -> DeviceArray<$out, D::Smaller>
+            where
+                D: RemoveAxis,
+            {
+                self.fold($kind, &[axis.0], false)
+            }
+
+            $(#[$doc])*
+            ///
+            /// Over several axes, which go.
+            ///
+            /// # Panics
+            /// If there is no such axis, one is given twice, or for a reduction without identity if one is empty.
+            #[track_caller]
+            pub fn $axes(&self, axes: &[Axis] $(, $arg: $ty)*) -> DeviceArrayD<$out> {
+                self.fold($kind, &axes.iter().map(|a| a.0).collect::<Vec<_>>(), false)
+            }
+
+            $(#[$doc])*
+            ///
+            /// Over one axis, which stays with extent 1 (NumPy's `keepdims=True`).
+            ///
+            /// # Panics
+            /// If there is no such axis, or for a reduction without identity if it is empty.
+            #[track_caller]
+            pub fn $keep(&self, axis: Axis $(, $arg: $ty)*) -> DeviceArray<$out, D> {
+                self.fold($kind, &[axis.0], true)
+            }
+        )*}
+    )*};
+}
+
+forms! {
+    Element {
+        /// The sum: bool and integers in i64/u64, wrapping; 16-bit floats accumulate in f32. Of nothing: 0.
+        sum sum_axis sum_axes sum_keep () -> T::Sum, Kind::Sum;
+        /// The product, in the dtype of [`sum`](Self::sum). Of nothing: 1.
+        #[doc(alias = "prod")]
+        product product_axis product_axes product_keep () -> T::Sum, Kind::Product;
+        /// The smallest element; NaN if there is one.
+        #[doc(alias = "amin")]
+        min min_axis min_axes min_keep () -> T, Kind::Plain(&MIN);
+        /// The largest element; NaN if there is one.
+        #[doc(alias = "amax")]
+        max max_axis max_axes max_keep () -> T, Kind::Plain(&MAX);
+        /// The index (in C order of the axes) of the first smallest element, or of the first NaN.
+        argmin argmin_axis argmin_axes argmin_keep () -> i64, Kind::Arg(&ARGMIN);
+        /// The index (in C order of the axes) of the first largest element, or of the first NaN.
+        argmax argmax_axis argmax_axes argmax_keep () -> i64, Kind::Arg(&ARGMAX);
+        /// Whether some element is not zero (NaN is not). Of nothing: `false`.
+        any any_axis any_axes any_keep () -> bool, Kind::Truth(&ANY);
+        /// Whether every element is not zero. Of nothing: `true`.
+        all all_axis all_axes all_keep () -> bool, Kind::Truth(&ALL);
+        /// How many elements are not zero.
+        count_nonzero count_nonzero_axis count_nonzero_axes count_nonzero_keep () -> i64, Kind::Count;
+    }
+    Number {
+        /// The mean; f64 for integers. Of nothing: NaN.
+        mean mean_axis mean_axes mean_keep () -> T::Mean, Kind::Mean;
+        /// The variance: squared deviations from the mean over `n - ddof`; f64 for integers. One pass over memory.
+        var var_axis var_axes var_keep (ddof: f64) -> T::Mean, Kind::Var(ddof, false);
+        /// The standard deviation: the root of [`var`](Self::var).
+        std std_axis std_axes std_keep (ddof: f64) -> T::Mean, Kind::Var(ddof, true);
+    }
+}
+
+impl<T: Float, D: Dimension> DeviceArray<T, D> {
+    /// The softmax along an axis, as one writes it: `exp(x - max) / sum(exp(x - max))`, one kernel where a row fits.
+    ///
+    /// # Panics
+    /// If there is no such axis or it is empty.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let x = Device::cpu().array(&ndarray::arr2(&[[1.0f64, 1.0], [0.0, 0.0]]))?;
+    /// assert_eq!(x.softmax(Axis(1)), ndarray::arr2(&[[0.5, 0.5], [0.5, 0.5]]));
+    /// # Ok::<(), ndcuda::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn softmax(&self, axis: Axis) -> Self {
+        let e: DeviceArray<T, D> = self.map2_same(&row::sub, &self.max_keep(axis)).map1(&row::exp);
+        let total: DeviceArray<T, D> = e.fold(Kind::Sum, &[axis.0], true);
+        e.map2_same(&row::div, &total)
+    }
+
+    /// A binary operation with an array of the same rank.
+    #[track_caller]
+    pub(crate) fn map2_same(&self, r: crate::ops::OpRef, rhs: &DeviceArray<T, D>) -> DeviceArray<T, D> {
+        expect(self.same_device(r.name, &rhs.device));
+        DeviceArray::wrap(expect(build::map(r, &[&self.value, &rhs.value], Location::caller())), &self.device)
+    }
+}

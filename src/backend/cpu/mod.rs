@@ -1,0 +1,131 @@
+//! The CPU backend: tiles that fit L1, SIMD loops chosen at run time, all cores, pooled memory.
+
+mod fold;
+mod gemm;
+mod map;
+mod passes;
+mod pool;
+mod program;
+mod threads;
+mod tile;
+
+pub use pool::Block;
+pub use threads::from_environment;
+
+use super::{Args, Backend, Exe};
+use crate::buffer::Buffer;
+use crate::error::{Error, Result};
+use crate::kernel::{GemmSpec, KOp, KernelIr, Step};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// The host's processor and memory.
+#[derive(Debug)]
+pub struct Cpu {
+    threads: threads::Threads,
+    pool: Arc<pool::Pool>,
+}
+
+enum Kernel {
+    Map(map::Map),
+    Fold(fold::Fold),
+    Passes(passes::Passes),
+    Gemm(GemmSpec),
+}
+
+struct Ready {
+    kernel: Kernel,
+    gathered: usize,
+}
+
+impl Cpu {
+    /// A CPU device with this many threads.
+    pub fn new(threads: usize) -> Cpu {
+        Cpu { threads: threads::Threads::new(threads), pool: Arc::default() }
+    }
+}
+
+/// Whether some fold's argument needs another fold.
+fn several_passes(ir: &KernelIr) -> bool {
+    let passes = ir.passes();
+    ir.code.iter().zip(&passes).any(|(i, &p)| {
+        let fold = matches!(i.op, KOp::Reduce { .. }) as u8;
+        p - fold > 0 && (fold == 1 || !i.over.and(ir.folded).is_empty())
+    })
+}
+
+impl Backend for Cpu {
+    fn name(&self) -> String {
+        "cpu".into()
+    }
+
+    fn alloc(&self, bytes: usize, align: usize) -> Result<Buffer> {
+        self.pool.alloc(bytes, align)
+    }
+
+    fn upload(&self, from: &[u8], to: &Buffer) -> Result<()> {
+        debug_assert!(from.len() <= to.bytes());
+        // SAFETY: the buffer is at least as long, and no one else has it yet.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to.address() as *mut u8, from.len()) };
+        Ok(())
+    }
+
+    fn download(&self, buffer: &Buffer, from: usize, to: &mut [u8]) -> Result<()> {
+        debug_assert!(from + to.len() <= buffer.bytes());
+        // SAFETY: the range is within the buffer, whose elements there are initialised; `to` is the caller's own.
+        unsafe { std::ptr::copy_nonoverlapping((buffer.address() + from) as *const u8, to.as_mut_ptr(), to.len()) };
+        Ok(())
+    }
+
+    fn is_host(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, step: &Step) -> Result<Exe> {
+        let isa = tile::isa();
+        let mut gathered = 0;
+        let kernel = match step {
+            Step::Gemm(spec) => Kernel::Gemm(spec.clone()),
+            Step::Kernel(ir, launch) => {
+                gathered = launch.operands.iter().filter_map(|b| Some(b.gather?.1)).next().unwrap_or(0);
+                if ir.folded.is_empty() {
+                    Kernel::Map(map::Map::new(ir, launch, isa)?)
+                } else if several_passes(ir) {
+                    Kernel::Passes(passes::Passes::new(ir, launch, isa)?)
+                } else {
+                    Kernel::Fold(fold::Fold::new(ir, launch, isa)?)
+                }
+            }
+        };
+        Ok(Box::new(Ready { kernel, gathered }))
+    }
+
+    fn run(&self, exe: &Exe, args: &Args<'_>) -> Result<()> {
+        let Some(ready) = exe.downcast_ref::<Ready>() else {
+            return Err(Error::Internal { stage: "cpu", detail: "a step of another device".into() });
+        };
+        let bad = AtomicI64::new(i64::MIN);
+        match &ready.kernel {
+            Kernel::Map(k) => k.run(&self.threads, args, &bad)?,
+            Kernel::Fold(k) => k.run(&self.threads, args, &bad)?,
+            Kernel::Passes(k) => k.run(&self.threads, args, &bad)?,
+            Kernel::Gemm(s) => gemm::run(s, &self.threads, args)?,
+        }
+        match bad.load(Ordering::Relaxed) {
+            i64::MIN => Ok(()),
+            index => Err(Error::Index { op: "take", index, axis: 0, len: ready.gathered, at: String::new() }),
+        }
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn memory(&self) -> (usize, usize) {
+        self.pool.memory()
+    }
+
+    fn trim(&self) {
+        self.pool.trim();
+    }
+}

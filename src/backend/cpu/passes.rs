@@ -1,0 +1,241 @@
+//! Kernels where one fold needs another: each thread takes a row and walks it several times.
+
+use super::map::SERIAL;
+use super::program::{Compiler, Count, FoldOp, Reg, RegInfo, TOp, TileAxes};
+use super::threads::Threads;
+use super::tile::{Frame, Homes, OperandInfo, operands, scratch};
+use crate::backend::Args;
+use crate::error::Result;
+use crate::kernel::{Id, KOp, KernelIr, Launch, Nest};
+use crate::ops::Isa;
+use std::sync::atomic::AtomicI64;
+
+const TILE: usize = 1024;
+
+/// What runs once a row, or for each tile of it.
+struct Segment {
+    ops: Vec<TOp>,
+    folds: Vec<(FoldOp, usize)>,
+    after: Vec<TOp>,
+    tiled: bool,
+}
+
+/// A compiled kernel of several passes.
+pub struct Passes {
+    launch: Launch,
+    results: Vec<usize>,
+    k_outer: Vec<usize>,
+    lane: Option<usize>,
+    segments: Vec<Segment>,
+    row_operands: Vec<OperandInfo>,
+    one_operands: Vec<OperandInfo>,
+    regs: Vec<RegInfo>,
+    params: Vec<(u8, Reg)>,
+    setup: Vec<TOp>,
+    homes: Homes,
+    state_bytes: usize,
+    isa: Isa,
+}
+
+impl Passes {
+    /// Compiles a kernel whose nest is a loop over rows around passes.
+    pub fn new(ir: &KernelIr, launch: &Launch, isa: Isa) -> Result<Passes> {
+        let rank = ir.axes as usize;
+        let folded: Vec<usize> = ir.folded.iter().collect();
+        let lane = folded.last().copied();
+        let tile = TileAxes { lanes: lane, rows: None };
+        let none = TileAxes { lanes: None, rows: None };
+        let body: &[Nest] = match &ir.nest {
+            Nest::Loop { body, .. } => body,
+            Nest::Insts(_) => &[],
+        };
+        let kept = rows_kept(ir, body);
+        let mut c = Compiler::new(ir, launch, isa);
+        let mut segments = vec![];
+        let mut state_bytes = 0;
+        let varies = |id: Id| !ir.code[id as usize].over.and(ir.folded).is_empty();
+        for part in body {
+            let (range, tiled) = match part {
+                Nest::Insts(range) => (range.clone(), false),
+                Nest::Loop { body, .. } => match body.first() {
+                    Some(Nest::Insts(range)) => (range.clone(), true),
+                    _ => continue,
+                },
+            };
+            let mut s = Segment { ops: vec![], folds: vec![], after: vec![], tiled };
+            c.segment(if tiled { tile } else { none }, |id| !varies(id) || kept[id as usize]);
+            let mut ids = vec![];
+            for id in range {
+                match ir.code[id as usize].op {
+                    KOp::Reduce { .. } => {
+                        let mut f = c.fold(id, Count::One, &mut s.ops)?;
+                        f.direct = f.direct.filter(|_| tiled);
+                        let at = state_bytes;
+                        state_bytes += 128;
+                        s.folds.push((f, at));
+                        ids.push(id);
+                    }
+                    KOp::Store(_) => {
+                        c.emit(id, &mut s.ops)?;
+                    }
+                    // Values once a row are made where they stand: a later pass has other tiles.
+                    _ if !tiled => {
+                        c.emit(id, &mut s.ops)?;
+                    }
+                    _ => {}
+                }
+            }
+            for id in (0..ir.code.len()).filter(|&i| kept[i] && tiled) {
+                if let Some(r) = c.known(id as Id) {
+                    c.regs[r as usize].row = true;
+                    c.regs[r as usize].out = None;
+                }
+            }
+            for (id, (f, _)) in ids.iter().zip(&s.folds) {
+                c.result(*id, f, &mut s.after);
+            }
+            segments.push(s);
+        }
+        let mut fixed: Vec<Reg> = c.params.iter().map(|p| p.1).collect();
+        fixed.extend(segments.iter().flat_map(|s| s.folds.iter().flat_map(|(f, _)| [f.dst, f.arg])));
+        let lists: Vec<&[TOp]> = std::iter::once(&c.setup[..])
+            .chain(segments.iter().flat_map(|s| [&s.ops[..], &s.after[..]]))
+            .collect();
+        let row: usize = folded.iter().map(|&a| launch.extents[a]).product();
+        let homes = Homes::new(&c.regs, &lists, &fixed, TILE, row);
+        Ok(Passes {
+            launch: launch.clone(),
+            results: (0..rank).filter(|&a| !ir.folded.has(a)).collect(),
+            k_outer: folded[..folded.len() - 1].to_vec(),
+            lane,
+            segments,
+            row_operands: operands(ir, launch, tile),
+            one_operands: operands(ir, launch, none),
+            regs: c.regs,
+            params: c.params,
+            setup: c.setup,
+            homes,
+            state_bytes,
+            isa,
+        })
+    }
+
+    /// Runs it.
+    pub fn run(&self, threads: &Threads, args: &Args<'_>, bad: &AtomicI64) -> Result<()> {
+        let ext = &self.launch.extents;
+        let rows: usize = self.results.iter().map(|&a| ext[a]).product();
+        let work: usize = ext.iter().product();
+        let group = (SERIAL / 4 / (work / rows.max(1)).max(1)).clamp(1, 4096);
+        threads.spread(rows.div_ceil(group), work <= SERIAL, &|next| {
+            scratch(self.homes.bytes + self.state_bytes, |base| {
+                let regs = base.wrapping_add(self.state_bytes);
+                let mut f = Frame::new(&self.regs, &self.homes, regs, &self.row_operands, args, ext.len(), bad);
+                // SAFETY: the plan bound every operand to a buffer that covers the launch's extents.
+                unsafe { f.setup(&self.params, args.params, &self.setup, TILE) };
+                while let Some(u) = next() {
+                    for row in u * group..((u + 1) * group).min(rows) {
+                        let mut o = row;
+                        for &axis in self.results.iter().rev() {
+                            f.index[axis] = o % ext[axis];
+                            o /= ext[axis];
+                        }
+                        for s in &self.segments {
+                            // SAFETY: as above.
+                            unsafe { self.segment(s, &mut f, args, base) };
+                        }
+                    }
+                }
+            });
+        })
+    }
+
+    unsafe fn segment<'a>(&'a self, s: &Segment, f: &mut Frame<'a>, args: &Args<'_>, states: *mut u8) {
+        let ext = &self.launch.extents;
+        for a in self.k_outer.iter().chain(&self.lane) {
+            f.index[*a] = 0;
+        }
+        (f.rows, f.lanes, f.along) = (1, 1, 0);
+        if !s.tiled {
+            f.operands = &self.one_operands;
+            f.axes = TileAxes { lanes: None, rows: None };
+            f.seek(&self.launch, args.bases);
+            // SAFETY: the caller's.
+            return unsafe { f.run(&s.ops) };
+        }
+        f.operands = &self.row_operands;
+        f.axes = TileAxes { lanes: self.lane, rows: None };
+        let n = self.lane.map_or(1, |a| ext[a]);
+        let outer: usize = self.k_outer.iter().map(|&a| ext[a]).product();
+        for (fold, at) in &s.folds {
+            // SAFETY: 128 bytes of state each.
+            unsafe { (fold.loops.init)(states.add(*at), states.add(at + 64), 1) };
+        }
+        let mut seen = 0i64;
+        for o in 0..outer {
+            let mut rest = o;
+            for &axis in self.k_outer.iter().rev() {
+                f.index[axis] = rest % ext[axis];
+                rest /= ext[axis];
+            }
+            for start in (0..n).step_by(TILE) {
+                if let Some(a) = self.lane {
+                    f.index[a] = start;
+                }
+                f.lanes = (n - start).min(TILE);
+                f.along = o * n + start;
+                f.seek(&self.launch, args.bases);
+                f.point_rows();
+                // SAFETY: the caller's.
+                unsafe { f.run(&s.ops) };
+                for (fold, at) in &s.folds {
+                    let tile = match fold.direct {
+                        Some(o) => f.ptrs[o as usize],
+                        None => f.cur[fold.arg as usize],
+                    };
+                    let rows = fold.loops.rows[self.isa as usize];
+                    // SAFETY: the tile has `lanes` values; the state is one lane.
+                    unsafe { rows(tile, f.lanes, f.along as i64, seen, states.add(*at), states.add(at + 64)) };
+                }
+                seen += f.lanes as i64;
+            }
+        }
+        for (fold, at) in &s.folds {
+            let to = f.home[fold.dst as usize];
+            f.cur[fold.dst as usize] = to;
+            // SAFETY: the home holds one value.
+            unsafe { (fold.loops.finish)(1, seen, states.add(*at), states.add(at + 64), to) };
+        }
+        (f.rows, f.lanes) = (1, 1);
+        // SAFETY: registers alone.
+        unsafe { f.run(&s.after) };
+    }
+}
+
+/// Values over the row that two passes need: kept in scratch, so that the second does not compute them again.
+fn rows_kept(ir: &KernelIr, body: &[Nest]) -> Vec<bool> {
+    let mut kept = vec![false; ir.code.len()];
+    let mut made = vec![false; ir.code.len()];
+    for part in body {
+        let Nest::Loop { body, .. } = part else { continue };
+        let Some(Nest::Insts(range)) = body.first() else { continue };
+        let sinks = range.clone().filter(|&id| matches!(ir.code[id as usize].op, KOp::Reduce { .. } | KOp::Store(_)));
+        let mut stack: Vec<Id> = sinks.flat_map(|id| ir.code[id as usize].args.clone()).collect();
+        let mut now = vec![];
+        while let Some(id) = stack.pop() {
+            let inst = &ir.code[id as usize];
+            if inst.over.and(ir.folded).is_empty() || now.contains(&id) {
+                continue;
+            }
+            if made[id as usize] && matches!(inst.op, KOp::Map(_) | KOp::Cast | KOp::LoadAt(_)) {
+                kept[id as usize] = true;
+                continue;
+            }
+            now.push(id);
+            stack.extend(inst.args.iter());
+        }
+        for id in now {
+            made[id as usize] = true;
+        }
+    }
+    kept
+}

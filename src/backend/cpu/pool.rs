@@ -1,0 +1,145 @@
+//! Host memory that is kept for reuse: first touch of fresh pages costs several times the write itself.
+
+use crate::buffer::Buffer;
+use crate::debug;
+use crate::error::{Error, Result};
+use std::alloc::{Layout, alloc, dealloc};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Bytes kept for reuse at most.
+const KEEP: usize = 2 << 30;
+
+#[derive(Default, Debug)]
+struct Free {
+    blocks: HashMap<(usize, usize), Vec<usize>>,
+    kept: usize,
+    live: usize,
+}
+
+/// Blocks of host memory, by size and alignment.
+#[derive(Default, Debug)]
+pub struct Pool(Mutex<Free>);
+
+/// One block; goes back to its pool when dropped.
+#[derive(Debug)]
+pub struct Block {
+    address: usize,
+    layout: Layout,
+    pool: Arc<Pool>,
+}
+
+impl Pool {
+    /// A block of at least `bytes` bytes with exactly this alignment, so that it can become a `Vec` of such elements.
+    pub fn alloc(self: &Arc<Pool>, bytes: usize, align: usize) -> Result<Buffer> {
+        debug::count_alloc(bytes);
+        if bytes == 0 {
+            // SAFETY: no byte is ever read or written.
+            return Ok(unsafe { Buffer::new(align, 0, Box::new(())) });
+        }
+        let size = class(bytes);
+        let fail = || Error::OutOfMemory { device: "cpu".into(), requested: bytes, detail: String::new() };
+        let layout = Layout::from_size_align(size, align).map_err(|_| fail())?;
+        let address = self.take(layout).or_else(|| {
+            self.trim();
+            self.take(layout)
+        });
+        let address = address.ok_or_else(fail)?;
+        let block = Block { address, layout, pool: self.clone() };
+        // SAFETY: the block is `size >= bytes` bytes and is freed only when it drops.
+        Ok(unsafe { Buffer::new(address, bytes, Box::new(block)) })
+    }
+
+    fn take(&self, layout: Layout) -> Option<usize> {
+        let mut free = self.lock();
+        free.live += layout.size();
+        if let Some(address) = free.blocks.get_mut(&(layout.size(), layout.align())).and_then(Vec::pop) {
+            free.kept -= layout.size();
+            return Some(address);
+        }
+        drop(free);
+        // SAFETY: the size is not zero.
+        let p = unsafe { alloc(layout) } as usize;
+        if p == 0 {
+            self.lock().live -= layout.size();
+            return None;
+        }
+        Some(p)
+    }
+
+    /// Bytes in use and bytes kept.
+    pub fn memory(&self) -> (usize, usize) {
+        let free = self.lock();
+        (free.live, free.kept)
+    }
+
+    /// Frees what is kept.
+    pub fn trim(&self) {
+        let mut free = self.lock();
+        free.kept = 0;
+        for ((size, align), addresses) in free.blocks.drain() {
+            for a in addresses {
+                release(a, size, align);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Free> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn release(address: usize, size: usize, align: usize) {
+    if let Ok(layout) = Layout::from_size_align(size, align) {
+        // SAFETY: allocated with this very layout, and freed once: it left the pool's lists.
+        unsafe { dealloc(address as *mut u8, layout) }
+    }
+}
+
+/// Sizes are rounded so that arrays of about the same length share blocks; the waste is at most an eighth.
+fn class(bytes: usize) -> usize {
+    let step = (bytes.next_power_of_two() / 16).clamp(64, 1 << 20);
+    bytes.div_ceil(step) * step
+}
+
+impl Block {
+    /// Where it is.
+    pub fn address(&self) -> usize {
+        self.address
+    }
+
+    /// The block as an owned vector of `len` elements, which frees it as its own.
+    ///
+    /// # Safety
+    /// The first `len` elements are initialised values of `T`.
+    pub unsafe fn into_vec<T>(self, len: usize) -> Result<Vec<T>, Block> {
+        let size = size_of::<T>();
+        if self.layout.align() != align_of::<T>() || size == 0 || self.layout.size() % size != 0 {
+            return Err(self);
+        }
+        let mut free = self.pool.lock();
+        free.live -= self.layout.size();
+        drop(free);
+        let (address, bytes) = (self.address, self.layout.size());
+        let mut block = std::mem::ManuallyDrop::new(self);
+        // SAFETY: `block` is not dropped; its pool reference is released here, once.
+        unsafe { std::ptr::drop_in_place(&mut block.pool) };
+        // SAFETY: allocated by the global allocator with T's alignment and `bytes` bytes; initialised by the caller's word.
+        Ok(unsafe { Vec::from_raw_parts(address as *mut T, len, bytes / size) })
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let (size, align) = (self.layout.size(), self.layout.align());
+        let mut free = self.pool.lock();
+        free.live -= size;
+        if free.kept + size <= KEEP {
+            free.kept += size;
+            free.blocks.entry((size, align)).or_default().push(self.address);
+        } else {
+            drop(free);
+            release(self.address, size, align);
+        }
+    }
+}

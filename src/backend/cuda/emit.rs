@@ -1,0 +1,122 @@
+//! From a kernel to CUDA C++: a pure function that knows no device.
+//!
+//! The text starts with the headers in `kernels/`, then come the argument struct, a function for each op and a struct for each reducer that the
+//! kernel uses, and the kernel. How its arguments are packed and its grid is chosen stands in [`args`].
+//!
+//! Loops follow from the `over` sets alone; the nest of the IR is not looked at.
+
+pub mod args;
+mod fold;
+mod map;
+mod pairwise;
+mod write;
+
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::kernel::{AxisSet, Class, Id, KOp, KernelIr};
+use write::Writer;
+
+/// The headers in front of every kernel, in order.
+const HEADERS: [&str; 2] =
+    [include_str!("../../../kernels/prelude.cuh"), include_str!("../../../kernels/reduce.cuh")];
+
+/// How a kernel is run.
+enum Scheme {
+    /// A thread for each element.
+    Map,
+    /// A group of threads for each result, along x (`Rows`) or along y.
+    Fold { along_x: bool },
+    /// A tile of results for each block.
+    Pairwise(pairwise::Plan),
+}
+
+/// The CUDA C++ of a kernel, headers included.
+pub fn source(ir: &KernelIr) -> Result<String> {
+    let mut text = HEADERS.concat();
+    // Compilers count lines from here on: a log names lines of the kernel itself.
+    text += "#line 1 \"kernel.cu\"\n";
+    text += &body(ir)?;
+    Ok(text)
+}
+
+/// The CUDA C++ of a kernel without the headers: what changes from one kernel to another.
+pub fn body(ir: &KernelIr) -> Result<String> {
+    let mut w = Writer::new(ir);
+    args::declare(&mut w);
+    w.definitions()?;
+    w.line(format_args!(""));
+    let scheme = scheme(ir);
+    let bounds = match scheme {
+        // Two blocks on each processor: one computes while the other loads.
+        Scheme::Pairwise(_) => "256, 2",
+        _ => "256",
+    };
+    w.open(format_args!(
+        "extern \"C\" __global__ void __launch_bounds__({bounds}) {}(const Args a)",
+        name(ir)
+    ));
+    for (id, inst) in ir.code.iter().enumerate() {
+        if let KOp::Param(_) = inst.op {
+            w.value(id as Id)?;
+        }
+    }
+    match scheme {
+        Scheme::Map => map::emit(&mut w)?,
+        Scheme::Fold { along_x } => fold::emit(&mut w, along_x)?,
+        Scheme::Pairwise(plan) => pairwise::emit(&mut w, &plan)?,
+    }
+    w.close();
+    Ok(w.finish())
+}
+
+/// The kernel's name: its class and the ops in it.
+pub fn name(ir: &KernelIr) -> String {
+    let mut name = String::from(match ir.class {
+        Class::Map => "nd_map",
+        Class::Rows => "nd_rows",
+        Class::Columns => "nd_columns",
+        Class::Pairwise { .. } => "nd_pairwise",
+    });
+    let mut named = vec![];
+    for inst in &ir.code {
+        let op = match inst.op {
+            KOp::Map(row) => row.name.trim_end_matches('_'),
+            KOp::Reduce { reducer, .. } | KOp::Scan { reducer, .. } => reducer.name,
+            KOp::LoadAt(_) => "take",
+            _ => continue,
+        };
+        if named.contains(&op) || name.len() + op.len() > 60 {
+            continue;
+        }
+        named.push(op);
+        name.push('_');
+        name.extend(op.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
+    }
+    name
+}
+
+fn scheme(ir: &KernelIr) -> Scheme {
+    match ir.class {
+        Class::Map => Scheme::Map,
+        Class::Rows => Scheme::Fold { along_x: true },
+        Class::Columns => Scheme::Fold { along_x: false },
+        Class::Pairwise { i, j, k, batch } => match pairwise::plan(ir, [i, j, k, batch]) {
+            Some(plan) => Scheme::Pairwise(plan),
+            None => Scheme::Fold { along_x: true },
+        },
+    }
+}
+
+/// Every axis of a kernel.
+fn all_axes(ir: &KernelIr) -> AxisSet {
+    AxisSet((1u32 << ir.axes) - 1)
+}
+
+/// The C++ type that holds a value of this dtype.
+fn register(dtype: DType) -> &'static str {
+    dtype.compute().name()
+}
+
+fn not_emitted(what: &str, ir: &KernelIr) -> Error {
+    Error::Internal { stage: "emit", detail: format!("{what} is not emitted yet\n{ir}") }
+}

@@ -1,0 +1,229 @@
+//! A kernel's argument struct, the bytes that fill it, and its grid.
+
+use super::write::Writer;
+use super::{Scheme, all_axes, fold, pairwise, scheme};
+use crate::error::{Error, Result};
+use crate::kernel::{AxisSet, KOp, KernelIr, Launch, Role, Width};
+
+/// Threads of a block.
+pub const THREADS: u32 = 256;
+/// Bytes of arguments that a launch can carry.
+const MAX_BYTES: usize = 4096;
+/// Blocks along x at most; what is left over, the blocks take in turns.
+const MAX_BLOCKS: u64 = 1 << 16;
+/// Bytes kept for one state of a fold in [`Grid::scratch`]. `kernels/reduce.cuh` counts on it, too.
+const STATE_BYTES: usize = 24;
+
+/// What a launch needs beside its arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Grid {
+    /// Blocks along x and y.
+    pub blocks: (u32, u32),
+    /// Threads along x and y.
+    pub threads: (u32, u32),
+    /// Bytes of scratch memory.
+    pub scratch: usize,
+    /// How many u32 tickets; they have to be 0, and are 0 again afterwards.
+    pub tickets: usize,
+}
+
+/// Addresses that are no operands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Aux {
+    /// Two u64: operand + 1 of the first index out of range (else 0), and that index.
+    pub fault: u64,
+    /// [`Grid::scratch`] bytes.
+    pub scratch: u64,
+    /// [`Grid::tickets`] words.
+    pub tickets: u64,
+}
+
+/// Writes the struct `Args` and the index types.
+pub(super) fn declare(w: &mut Writer) {
+    let (count, index, extent) = match w.ir.index {
+        Width::W32 => ("u32", "i32", "Extent32"),
+        Width::W64 => ("u64", "i64", "Extent64"),
+    };
+    w.line(format_args!("typedef {count} Count;"));
+    w.line(format_args!("typedef {index} Index;"));
+    w.line(format_args!("typedef {extent} Extent;"));
+    w.line(format_args!(""));
+    w.open(format_args!("struct Args"));
+    for (o, operand) in w.ir.operands.iter().enumerate() {
+        let constant = if operand.role == Role::In { "const " } else { "" };
+        w.line(format_args!("{constant}{}* p{o};", operand.dtype));
+    }
+    w.line(format_args!("u64* fault;"));
+    w.line(format_args!("char* scratch;"));
+    w.line(format_args!("u32* tickets;"));
+    if !w.ir.params.is_empty() {
+        w.line(format_args!("u64 q[{}];", w.ir.params.len()));
+    }
+    for o in gathered(w.ir) {
+        w.line(format_args!("i64 g{o}[2]; // stride, length"));
+    }
+    if w.ir.axes > 0 {
+        w.line(format_args!("Extent n[{}];", w.ir.axes));
+        for o in 0..w.ir.operands.len() {
+            w.line(format_args!("Index s{o}[{}];", w.ir.axes));
+        }
+    }
+    w.close_with(";");
+}
+
+/// Operands that are indexed by a value, in order.
+fn gathered(ir: &KernelIr) -> Vec<u8> {
+    let mut list: Vec<u8> = ir
+        .code
+        .iter()
+        .filter_map(|inst| match inst.op {
+            KOp::LoadAt(o) | KOp::StoreAt(o) => Some(o),
+            _ => None,
+        })
+        .collect();
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
+/// The bytes of `Args`: `pointers` are the buffers' addresses, one for each operand, `scalars` the bits of the parameters.
+pub fn pack(ir: &KernelIr, launch: &Launch, pointers: &[u64], scalars: &[u64], aux: Aux) -> Result<Vec<u8>> {
+    let fail = |detail: String| Err(Error::Internal { stage: "pack", detail });
+    let same = pointers.len() == ir.operands.len()
+        && launch.operands.len() == ir.operands.len()
+        && scalars.len() == ir.params.len()
+        && launch.extents.len() == ir.axes as usize;
+    if !same {
+        return fail(format!("{launch:?} with {} pointers, {} scalars", pointers.len(), scalars.len()));
+    }
+    let mut out = vec![];
+    let word = |out: &mut Vec<u8>, v: u64| out.extend(v.to_ne_bytes());
+    for ((operand, bind), &p) in ir.operands.iter().zip(&launch.operands).zip(pointers) {
+        let bytes = bind.offset as i64 * operand.dtype.size() as i64;
+        word(&mut out, p.wrapping_add_signed(bytes));
+    }
+    for v in [aux.fault, aux.scratch, aux.tickets].iter().chain(scalars) {
+        word(&mut out, *v);
+    }
+    for o in gathered(ir) {
+        let Some((stride, len)) = launch.operands[o as usize].gather else {
+            return fail(format!("operand {o} has no gathered axis"));
+        };
+        word(&mut out, stride as u64);
+        word(&mut out, len as u64);
+    }
+    for &n in &launch.extents {
+        match ir.index {
+            Width::W64 => word(&mut out, n as u64),
+            Width::W32 => {
+                let Ok(n) = i32::try_from(n) else { return fail(format!("extent {n} with 32-bit indices")) };
+                let (mul, shift) = divider(n as u32);
+                for v in [n as u32, mul, shift] {
+                    out.extend(v.to_ne_bytes());
+                }
+            }
+        }
+    }
+    for bind in &launch.operands {
+        if bind.strides.len() != ir.axes as usize {
+            return fail(format!("{bind:?} for {} axes", ir.axes));
+        }
+        for (&s, &n) in bind.strides.iter().zip(&launch.extents) {
+            match ir.index {
+                Width::W64 => word(&mut out, s as u64),
+                // Along an axis of one index any stride will do.
+                Width::W32 if n <= 1 => out.extend(0i32.to_ne_bytes()),
+                Width::W32 => match i32::try_from(s) {
+                    Ok(s) => out.extend(s.to_ne_bytes()),
+                    Err(_) => return fail(format!("stride {s} with 32-bit indices")),
+                },
+            }
+        }
+    }
+    // The struct's size is a multiple of its alignment.
+    out.resize(out.len().next_multiple_of(8), 0);
+    if out.len() > MAX_BYTES {
+        return fail(format!("{} bytes of arguments", out.len()));
+    }
+    Ok(out)
+}
+
+/// `(mul, shift)` such that `t / n == (high32(t * mul) + t) >> shift` for every `t` below 2^31.
+fn divider(n: u32) -> (u32, u32) {
+    if n == 0 {
+        return (0, 0);
+    }
+    let shift = n.next_power_of_two().trailing_zeros();
+    let mul = (((1u64 << shift) - n as u64) << 32) / n as u64 + 1;
+    (mul as u32, shift)
+}
+
+/// How a kernel is laid over the device: by its extents alone, so that results do not depend on the device.
+pub fn grid(ir: &KernelIr, extents: &[usize]) -> Grid {
+    let count = |axes: AxisSet| axes.iter().map(|a| extents[a] as u64).product::<u64>();
+    let capped = |blocks: u64| blocks.clamp(1, MAX_BLOCKS) as u32;
+    match scheme(ir) {
+        Scheme::Map => {
+            let blocks = count(all_axes(ir)).div_ceil(THREADS as u64);
+            Grid { blocks: (capped(blocks), 1), threads: (THREADS, 1), scratch: 0, tickets: 0 }
+        }
+        Scheme::Pairwise(plan) => {
+            let blocks = plan.tiles(count);
+            Grid { blocks: (capped(blocks), 1), threads: pairwise::THREADS, scratch: 0, tickets: 0 }
+        }
+        Scheme::Fold { along_x } => {
+            let results = count(all_axes(ir).minus(ir.folded));
+            let folded = fold::top_loops(ir).into_iter().map(count).max().unwrap_or(1);
+            let (lanes, groups) = if along_x {
+                // About four values a thread, until the whole block works on one result.
+                let lanes = folded.div_ceil(4).next_power_of_two().min(THREADS as u64) as u32;
+                (lanes, THREADS / lanes)
+            } else {
+                let lanes = folded.div_ceil(8).next_power_of_two().min(THREADS as u64 / 32) as u32;
+                (lanes, THREADS / lanes)
+            };
+            let groups_x = results.div_ceil(groups as u64).max(1);
+            // A long fold with few results is cut over several blocks: about 1024 in all, 2048 values for each lane group at least.
+            let parts = match fold::splits(ir) {
+                true => (1024 / groups_x).min(folded / (16 * lanes as u64).max(2048)).max(1),
+                false => 1,
+            };
+            let states = fold::count(ir) as u64;
+            let (scratch, tickets) = match parts {
+                1 => (0, 0),
+                _ => (results * parts * states * STATE_BYTES as u64, groups_x),
+            };
+            Grid {
+                blocks: (capped(groups_x), parts as u32),
+                threads: if along_x { (lanes, groups) } else { (groups, lanes) },
+                scratch: scratch as usize,
+                tickets: tickets as usize,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::divider;
+
+    #[test]
+    fn division_by_multiplication_is_exact() {
+        let by = |t: u32, (mul, shift): (u32, u32)| {
+            ((((t as u64 * mul as u64) >> 32) as u32 + t) as u64 >> shift) as u32
+        };
+        let edges = |n: u32| {
+            [0, 1, n - 1, n, n.saturating_add(1), 2 * (n / 2), (1 << 31) - 1, ((1 << 31) - 1) / n * n]
+        };
+        for n in (1..2000)
+            .chain((1..31).flat_map(|s| [(1 << s) - 1, 1 << s, (1 << s) + 1]))
+            .chain([i32::MAX as u32])
+        {
+            for t in edges(n).into_iter().chain((0..50).map(|i| i * 42_949_673 % (1 << 31))) {
+                if t < 1 << 31 {
+                    assert_eq!(by(t, divider(n)), t / n, "{t} / {n}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What a device can do for the layers above: memory, copies, and running the steps of a plan.
+
+pub mod cpu;
+pub mod cuda;
+
+use crate::buffer::Buffer;
+use crate::error::Result;
+use crate::kernel::Step;
+use std::any::Any;
+
+/// A step made ready by a backend.
+pub type Exe = Box<dyn Any + Send + Sync>;
+
+/// Where the operands of a run lie and what its scalars are.
+#[derive(Debug)]
+pub struct Args<'a> {
+    /// For each operand of the step, the address its binding's offset counts from, in device memory.
+    pub bases: &'a [usize],
+    /// For each scalar of the step, its bits.
+    pub params: &'a [u64],
+    /// Whether a written operand lies on a read one (at the same elements).
+    pub in_place: bool,
+}
+
+/// A device.
+pub trait Backend: Send + Sync {
+    /// Its name, as `Device` prints it.
+    fn name(&self) -> String;
+    /// Memory for `bytes` bytes, for elements of `align` bytes. Its content is arbitrary.
+    fn alloc(&self, bytes: usize, align: usize) -> Result<Buffer>;
+    /// Copies host memory into the start of a buffer.
+    fn upload(&self, from: &[u8], to: &Buffer) -> Result<()>;
+    /// Copies `to.len()` bytes from byte `from` of a buffer to the host, once everything before has run.
+    fn download(&self, buffer: &Buffer, from: usize, to: &mut [u8]) -> Result<()>;
+    /// Whether arrays live in host memory: vectors can become arrays, and arrays be read, in place.
+    fn is_host(&self) -> bool;
+    /// Makes a step ready to run any number of times.
+    fn prepare(&self, step: &Step) -> Result<Exe>;
+    /// Runs a step.
+    fn run(&self, exe: &Exe, args: &Args<'_>) -> Result<()>;
+    /// Waits for everything that was started.
+    fn synchronize(&self) -> Result<()>;
+    /// Bytes held by arrays, and bytes kept for reuse.
+    fn memory(&self) -> (usize, usize);
+    /// Gives memory kept for reuse back to the system.
+    fn trim(&self);
+}

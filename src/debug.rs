@@ -1,0 +1,88 @@
+//! What ran: the trace that tests and `show` read, and the `NDCUDA_DEBUG` ladder.
+
+use std::cell::RefCell;
+use std::sync::OnceLock;
+
+/// What one thread's evaluations did while it was traced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// Kernels and library calls run.
+    pub kernels: usize,
+    /// Plans made because none of that form was cached.
+    pub plans: usize,
+    /// Bytes of distinct operands the kernels read.
+    pub bytes_read: usize,
+    /// Bytes the kernels wrote.
+    pub bytes_written: usize,
+    /// Buffers allocated for results.
+    pub allocations: usize,
+    /// Bytes of those.
+    pub allocated: usize,
+    /// Most bytes of those alive at once.
+    pub peak: usize,
+    live: usize,
+}
+
+thread_local! {
+    static TRACE: RefCell<Option<Trace>> = const { RefCell::new(None) };
+}
+
+/// Runs `f` and tells what evaluations it made on this thread did.
+///
+/// ```
+/// use ndcuda::prelude::*;
+/// let x = Device::cpu().zeros::<f32, _>([4, 4]);
+/// let (y, trace) = ndcuda::debug::trace(|| ((&x + 1.0).exp()).sum_axis(Axis(1)).to_ndarray());
+/// assert_eq!(y?.len(), 4);
+/// assert_eq!(trace.kernels, 1);
+/// # Ok::<(), ndcuda::Error>(())
+/// ```
+pub fn trace<R>(f: impl FnOnce() -> R) -> (R, Trace) {
+    let before = TRACE.with(|t| t.borrow_mut().replace(Trace::default()));
+    let out = f();
+    let trace = TRACE.with(|t| {
+        let mut slot = t.borrow_mut();
+        let inner = slot.take().unwrap_or_default();
+        *slot = before.map(|mut b| {
+            b.kernels += inner.kernels;
+            b.plans += inner.plans;
+            b.bytes_read += inner.bytes_read;
+            b.bytes_written += inner.bytes_written;
+            b.allocations += inner.allocations;
+            b.allocated += inner.allocated;
+            b.peak = b.peak.max(b.live + inner.peak);
+            b.live += inner.live;
+            b
+        });
+        inner
+    });
+    (out, trace)
+}
+
+/// Notes something in this thread's trace, if there is one.
+pub(crate) fn note(f: impl FnOnce(&mut Trace)) {
+    TRACE.with(|t| {
+        if let Some(t) = t.borrow_mut().as_mut() {
+            f(t);
+        }
+    });
+}
+
+pub(crate) fn count_alloc(bytes: usize) {
+    note(|t| {
+        t.allocations += 1;
+        t.allocated += bytes;
+        t.live += bytes;
+        t.peak = t.peak.max(t.live);
+    });
+}
+
+pub(crate) fn count_free(bytes: usize) {
+    note(|t| t.live = t.live.saturating_sub(bytes));
+}
+
+/// `NDCUDA_DEBUG`: 1 device, 2 time and bandwidth of each kernel, 3 plans, 4 CUDA source, 5 graph and kernels, 6 PTX.
+pub fn level() -> u8 {
+    static LEVEL: OnceLock<u8> = OnceLock::new();
+    *LEVEL.get_or_init(|| std::env::var("NDCUDA_DEBUG").ok().and_then(|s| s.trim().parse().ok()).unwrap_or(0))
+}

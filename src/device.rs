@@ -1,0 +1,229 @@
+//! Devices: which one a program uses, and why.
+
+use crate::backend::cpu::{Cpu, from_environment};
+use crate::backend::{Backend, Exe};
+use crate::error::{Error, Result};
+use crate::kernel::Step;
+use crate::ops::Isa;
+use crate::schedule::Plan;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Plans a device keeps.
+const PLANS: usize = 1024;
+
+/// A plan whose steps are ready to run.
+pub(crate) type Ready = Plan<(Step, Exe)>;
+
+/// Where arrays live and kernels run. Cheap to clone; clones are the same device.
+///
+/// ```
+/// use ndcuda::Device;
+/// let dev = Device::default();
+/// println!("{dev}: {}", Device::probe());
+/// ```
+#[derive(Clone)]
+pub struct Device(Arc<Inner>);
+
+struct Inner {
+    id: u32,
+    backend: Box<dyn Backend>,
+    plans: Mutex<Plans>,
+}
+
+#[derive(Default)]
+struct Plans {
+    by_key: HashMap<Box<[u64]>, (Arc<Ready>, u64)>,
+    tick: u64,
+}
+
+/// What `Device::probe` found: which device `Device::default` takes, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The device taken by default.
+    pub device: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.device, self.reason)
+    }
+}
+
+impl Device {
+    fn new(backend: Box<dyn Backend>) -> Device {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Device(Arc::new(Inner { id, backend, plans: Mutex::default() }))
+    }
+
+    /// The CPU with all its cores (or `NDCUDA_NUM_THREADS`); always the same device.
+    ///
+    /// # Panics
+    /// If `NDCUDA_NUM_THREADS` is no positive number.
+    pub fn cpu() -> Device {
+        static CPU: OnceLock<Device> = OnceLock::new();
+        CPU.get_or_init(|| match from_environment() {
+            Ok(n) => Device::new(Box::new(Cpu::new(n))),
+            Err(e) => panic!("{e}"),
+        })
+        .clone()
+    }
+
+    /// The CPU with a number of threads; a device of its own, with its own memory pool.
+    pub fn cpu_with_threads(threads: usize) -> Device {
+        Device::new(Box::new(Cpu::new(threads)))
+    }
+
+    /// The GPU with this index.
+    ///
+    /// # Errors
+    /// [`Error::DeviceUnavailable`]: this version runs on the CPU alone.
+    pub fn cuda(index: usize) -> Result<Device> {
+        Err(Error::DeviceUnavailable {
+            device: format!("cuda:{index}"),
+            reason: "this version of ndcuda has no CUDA backend yet".into(),
+        })
+    }
+
+    /// The device `NDCUDA_DEVICE` names (`cpu`, `cuda`, `cuda:1`), else the best usable one.
+    ///
+    /// # Errors
+    /// If `NDCUDA_DEVICE` names no device or one that cannot be used.
+    pub fn from_env() -> Result<Device> {
+        match std::env::var("NDCUDA_DEVICE") {
+            Ok(name) => Device::named(name.trim()),
+            Err(_) => Ok(Device::cpu()),
+        }
+    }
+
+    /// The device of this name: `cpu`, `cuda` or `cuda:1`.
+    ///
+    /// # Errors
+    /// If there is no such device or it cannot be used.
+    pub fn named(name: &str) -> Result<Device> {
+        let index = match name.split_once(':') {
+            None if name == "cpu" => return Ok(Device::cpu()),
+            None if name == "cuda" => Some(0),
+            Some(("cuda", n)) => n.parse().ok(),
+            _ => None,
+        };
+        match index {
+            Some(i) => Device::cuda(i),
+            None => Err(Error::Config {
+                name: "NDCUDA_DEVICE",
+                value: name.into(),
+                reason: "a device is cpu, cuda or cuda:N".into(),
+            }),
+        }
+    }
+
+    /// Which device [`Device::default`] takes, and why.
+    pub fn probe() -> Probe {
+        let isa = match Isa::detect() {
+            Isa::Avx512 => "AVX-512",
+            Isa::Avx2 => "AVX2",
+            Isa::Portable => "portable loops",
+        };
+        let cpu = format!("{} threads, {isa}", from_environment().unwrap_or(1));
+        match std::env::var("NDCUDA_DEVICE") {
+            Ok(name) => match Device::named(name.trim()) {
+                Ok(d) => Probe { device: d.to_string(), reason: format!("NDCUDA_DEVICE={name}; {cpu}") },
+                Err(e) => Probe { device: "none".into(), reason: e.to_string() },
+            },
+            Err(_) => Probe {
+                device: "cpu".into(),
+                reason: format!("{cpu}; this version of ndcuda has no CUDA backend yet"),
+            },
+        }
+    }
+
+    /// Waits until everything started on this device has run.
+    ///
+    /// # Errors
+    /// An error of the device.
+    pub fn synchronize(&self) -> Result<()> {
+        self.backend().synchronize()
+    }
+
+    /// Bytes in use by arrays, and bytes kept for reuse.
+    pub fn memory(&self) -> (usize, usize) {
+        self.backend().memory()
+    }
+
+    /// Gives memory kept for reuse back to the system.
+    pub fn trim(&self) {
+        self.backend().trim();
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id
+    }
+
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.0.backend
+    }
+
+    /// The plan of this key, and whether it was made now.
+    pub(crate) fn plan(&self, key: &[u64], make: impl FnOnce() -> Result<Ready>) -> Result<(Arc<Ready>, bool)> {
+        let lock = || self.0.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut plans = lock();
+            plans.tick += 1;
+            let tick = plans.tick;
+            if let Some((plan, used)) = plans.by_key.get_mut(key) {
+                *used = tick;
+                return Ok((plan.clone(), false));
+            }
+        }
+        // Made without the lock; where two threads make one, the later stays.
+        let plan = Arc::new(make()?);
+        let mut plans = lock();
+        if plans.by_key.len() >= PLANS {
+            let mut ages: Vec<u64> = plans.by_key.values().map(|p| p.1).collect();
+            ages.sort_unstable();
+            let oldest = ages[PLANS / 4];
+            plans.by_key.retain(|_, p| p.1 > oldest);
+        }
+        let tick = plans.tick;
+        plans.by_key.insert(key.into(), (plan.clone(), tick));
+        Ok((plan, true))
+    }
+}
+
+/// The device `NDCUDA_DEVICE` names, else the best usable one.
+///
+/// # Panics
+/// If `NDCUDA_DEVICE` names a device that cannot be used; [`Device::from_env`] returns that as an error.
+impl Default for Device {
+    fn default() -> Device {
+        match Device::from_env() {
+            Ok(d) => d,
+            Err(e) => panic!("{e}"),
+        }
+    }
+}
+
+impl PartialEq for Device {
+    fn eq(&self, other: &Device) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for Device {}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.backend().name())
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({self})")
+    }
+}

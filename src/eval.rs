@@ -1,0 +1,243 @@
+//! Evaluation: collect, plan (or find the plan), bind buffers, run the steps, set the values.
+
+use crate::backend::{Args, Backend};
+use crate::buffer::Buffer;
+use crate::debug;
+use crate::device::{Device, Ready};
+use crate::error::Result;
+use crate::graph::{Node, Stored};
+use crate::kernel::{KernelIr, Launch, Param, Role, Step};
+use crate::layout::size;
+use crate::schedule::{Graph, Plan, plan};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// Evaluates nodes of one device. `sole`: the caller has the only handle on each root, so that buffers no one else
+/// can reach may be written over.
+pub(crate) fn nodes(device: &Device, roots: &[Arc<Node>], sole: bool) -> Result<()> {
+    if roots.iter().all(|r| r.value().is_some()) {
+        return first_error(roots);
+    }
+    let graph = Graph::collect(roots)?;
+    let (ready, made) = device.plan(&graph.key, || prepare(device, &graph))?;
+    debug::note(|t| t.plans += made as usize);
+    match run(device, &graph, &ready, sole) {
+        Ok(()) => first_error(roots),
+        Err((step, e)) => {
+            let node = ready.steps.get(step).and_then(|s| s.1.first()).map(|&s| ready.slots[s as usize].node);
+            Err(node.map_or(e.clone(), |n| graph.nodes[n].node.located(e)))
+        }
+    }
+}
+
+fn first_error(roots: &[Arc<Node>]) -> Result<()> {
+    for r in roots {
+        if let Some(Err(e)) = r.value() {
+            return Err(e.clone());
+        }
+    }
+    Ok(())
+}
+
+fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
+    let p = plan(graph)?;
+    let mut steps = Vec::with_capacity(p.steps.len());
+    for (step, writes) in p.steps {
+        let exe = device.backend().prepare(&step)?;
+        steps.push(((step, exe), writes));
+    }
+    Ok(Plan { steps, slots: p.slots, leaves: p.leaves, donors: p.donors, unstored_folds: p.unstored_folds })
+}
+
+/// A plan's buffers while it runs, and the address each slot's bindings count from.
+struct Slots {
+    buffers: SmallVec<[Option<Buffer>; 6]>,
+    bases: SmallVec<[usize; 6]>,
+}
+
+fn run(device: &Device, graph: &Graph, ready: &Ready, sole: bool) -> Result<(), (usize, crate::Error)> {
+    let backend = device.backend();
+    let mut slots = Slots { buffers: SmallVec::new(), bases: SmallVec::new() };
+    for leaf in &graph.leaves {
+        let at = leaf.stored.layout.offset as isize + leaf.start.max(isize::MIN + 1);
+        let size = graph.nodes[leaf.node].node.dtype.size() as isize;
+        slots.bases.push(leaf.stored.buffer.address().wrapping_add_signed(at.wrapping_mul(size)));
+        slots.buffers.push(Some(leaf.stored.buffer.clone()));
+    }
+    slots.buffers.resize(ready.slots.len(), None);
+    slots.bases.resize(ready.slots.len(), 0);
+    for (n, ((step, exe), writes)) in ready.steps.iter().enumerate() {
+        let mut in_place = false;
+        for &w in writes {
+            if slots.buffers[w as usize].is_none() {
+                let taken = if sole { donate(graph, ready, &slots, n, w) } else { None };
+                let buffer = match taken {
+                    Some(b) => {
+                        in_place = true;
+                        b
+                    }
+                    None => {
+                        let slot = &ready.slots[w as usize];
+                        let width = slot.dtype.size();
+                        backend.alloc(size(&slot.layout.shape) * width, width).map_err(|e| (n, e))?
+                    }
+                };
+                slots.bases[w as usize] = buffer.address();
+                slots.buffers[w as usize] = Some(buffer);
+            }
+        }
+        if !is_empty(step) {
+            launch(backend, graph, step, exe, &slots, in_place).map_err(|e| (n, e))?;
+        }
+        for (s, slot) in ready.slots.iter().enumerate().skip(ready.leaves) {
+            if slot.last_use == n && !slot.kept {
+                if let Some(b) = slots.buffers[s].take() {
+                    debug::count_free(b.bytes());
+                }
+            }
+        }
+    }
+    for (slot, buffer) in ready.slots.iter().zip(slots.buffers).skip(ready.leaves) {
+        if let (true, Some(buffer)) = (slot.kept, buffer) {
+            graph.nodes[slot.node].node.set(Ok(Stored { buffer, layout: slot.layout.clone() }));
+        }
+    }
+    for &n in &ready.unstored_folds {
+        graph.nodes[n].node.note_computed();
+    }
+    Ok(())
+}
+
+fn is_empty(step: &Step) -> bool {
+    match step {
+        Step::Kernel(ir, launch) => {
+            launch.extents.iter().enumerate().any(|(a, &n)| n == 0 && !ir.folded.has(a))
+        }
+        Step::Gemm(s) => s.m * s.n * s.batch.iter().product::<usize>() == 0,
+    }
+}
+
+fn launch(
+    backend: &dyn Backend,
+    graph: &Graph,
+    step: &Step,
+    exe: &crate::backend::Exe,
+    slots: &Slots,
+    in_place: bool,
+) -> Result<()> {
+    let bases: SmallVec<[usize; 8]> = step.binds().iter().map(|b| slots.bases[b.slot as usize]).collect();
+    let params: SmallVec<[u64; 8]> = match step {
+        Step::Kernel(_, l) => l
+            .params
+            .iter()
+            .map(|p| match *p {
+                Param::Scalar(n) => graph.scalars[n as usize],
+                Param::Const(bits) => bits,
+            })
+            .collect(),
+        Step::Gemm(_) => SmallVec::new(),
+    };
+    debug::note(|t| {
+        t.kernels += 1;
+        let (read, written) = bytes(step);
+        t.bytes_read += read;
+        t.bytes_written += written;
+    });
+    let start = (debug::level() >= 2).then(std::time::Instant::now);
+    backend.run(exe, &Args { bases: &bases, params: &params, in_place })?;
+    if let Some(start) = start {
+        let (read, written) = bytes(step);
+        let t = start.elapsed().as_secs_f64();
+        let gbs = (read + written) as f64 / t * 1e-9;
+        let name = match step {
+            Step::Kernel(ir, l) => format!("{:?} {:?}", ir.class, &l.extents[..]),
+            Step::Gemm(s) => format!("Gemm {:?}x{}x{}x{}", &s.batch[..], s.m, s.n, s.k),
+        };
+        eprintln!("ndcuda: {:9.3} ms {gbs:8.2} GB/s  {name}", t * 1e3);
+    }
+    Ok(())
+}
+
+/// Bytes of distinct elements a step reads and writes.
+pub(crate) fn bytes(step: &Step) -> (usize, usize) {
+    let mut out = (0, 0);
+    match step {
+        Step::Kernel(ir, launch) => {
+            for (o, b) in ir.operands.iter().zip(&launch.operands) {
+                let n = touched(launch, &b.strides) * o.dtype.size();
+                match o.role {
+                    Role::In => out.0 += n,
+                    Role::Out => out.1 += written(ir, launch) * o.dtype.size(),
+                }
+            }
+        }
+        Step::Gemm(s) => {
+            let batch: usize = s.batch.iter().product();
+            out.0 = batch * (s.m * s.k + s.k * s.n) * s.dtype.size();
+            out.1 = batch * s.m * s.n * s.dtype.size();
+        }
+    }
+    out
+}
+
+fn touched(launch: &Launch, strides: &[isize]) -> usize {
+    launch.extents.iter().zip(strides).filter(|a| *a.1 != 0).map(|a| *a.0).product()
+}
+
+fn written(ir: &KernelIr, launch: &Launch) -> usize {
+    let over = ir.code.iter().rev().find(|i| matches!(i.op, crate::kernel::KOp::Store(_))).map(|i| i.over);
+    over.unwrap_or_default().iter().map(|a| launch.extents[a]).product()
+}
+
+/// A leaf's buffer that the step may write its result over: no one but this evaluation can reach it.
+fn donate(graph: &Graph, ready: &Ready, slots: &Slots, step: usize, slot: u16) -> Option<Buffer> {
+    let &(_, _, leaf) = ready.donors.iter().find(|d| d.0 == step && d.1 == slot)?;
+    let closed = graph.nodes.iter().all(|n| match (n.leaf, n.root) {
+        (Some(_), _) => true,
+        (None, true) => Arc::strong_count(&n.node) <= n.uses as usize + 3,
+        (None, false) => !n.held,
+    });
+    let node = &graph.nodes[graph.leaves[leaf as usize].node];
+    // The graph's own handle and one for each argument; the node's, the leaf's and the slot's on the buffer.
+    let alone = Arc::strong_count(&node.node) == node.uses as usize + 1;
+    let buffer = slots.buffers[leaf as usize].as_ref()?;
+    let own = graph.leaves[leaf as usize].stored.layout.offset == 0
+        && graph.leaves[leaf as usize].start == 0
+        && buffer.bytes() == size(&ready.slots[slot as usize].layout.shape) * ready.slots[slot as usize].dtype.size();
+    (closed && alone && own && buffer.references() == 3).then(|| buffer.clone())
+}
+
+/// What evaluating a node would run, as text.
+pub(crate) fn show(node: &Arc<Node>) -> Result<String> {
+    use std::fmt::Write;
+    if node.value().is_some() {
+        return Ok("stored: nothing would run\n".into());
+    }
+    let graph = Graph::collect(std::slice::from_ref(node))?;
+    let p = plan(&graph)?;
+    let mut out = String::new();
+    let n = p.steps.len();
+    let _ = writeln!(out, "{n} kernel{} for {} pending operations", if n == 1 { "" } else { "s" }, graph.nodes.iter().filter(|n| n.expr.is_some()).count());
+    for (s, slot) in p.slots.iter().enumerate() {
+        let what = match graph.op(slot.node) {
+            None => "read".into(),
+            Some(op) => format!("store {}", crate::graph::show::name(op)),
+        };
+        let end = if s >= p.leaves && !slot.kept { ", freed after its last use" } else { "" };
+        let _ = writeln!(out, "  #{s}: {what}: {} {:?}{end}", slot.dtype, slot.layout);
+    }
+    for (step, _) in &p.steps {
+        let (read, written) = bytes(step);
+        let slots: Vec<String> = step.binds().iter().map(|b| format!("#{}", b.slot)).collect();
+        let _ = writeln!(out, "reads {read} bytes, writes {written} bytes, operands {}", slots.join(" "));
+        match step {
+            Step::Kernel(ir, launch) => {
+                let _ = write!(out, "extents {:?}\n{ir}", &launch.extents[..]);
+            }
+            Step::Gemm(g) => {
+                let _ = writeln!(out, "gemm {} batch {:?} m {} n {} k {}", g.dtype, &g.batch[..], g.m, g.n, g.k);
+            }
+        }
+    }
+    Ok(out)
+}

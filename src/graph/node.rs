@@ -1,0 +1,230 @@
+//! A node of the graph, and the handle on one.
+
+use crate::buffer::Buffer;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::layout::{Dims, Layout, View};
+use crate::ops::OpRef;
+use crate::ops::reduce::ReducerRef;
+use smallvec::SmallVec;
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Which device a node's value lives on; equal for handles of one device only.
+pub type DeviceId = u32;
+
+/// What a node computes from its arguments' views (all of the node's own shape, unless said).
+#[derive(Clone, Copy, Debug)]
+pub enum Op {
+    /// One value, given by its bits. Rank 0.
+    Scalar(u64),
+    /// The index along `axis`, as i64.
+    Iota {
+        /// The axis.
+        axis: u8,
+    },
+    /// A row of the op table, elementwise.
+    Map(OpRef),
+    /// Conversion to the node's dtype.
+    Cast,
+    /// A fold over the axes in `axes` (a bit each) of an argument that has them.
+    Reduce {
+        /// The reducer.
+        reducer: ReducerRef,
+        /// The axes that go.
+        axes: u32,
+    },
+    /// `(.., m, k) x (.., k, n)`, both of the node's batch shape.
+    Dot,
+    /// The argument's elements in C order, with another shape.
+    Reshape,
+    /// The first argument with the second written over `at + step * index` of each axis.
+    Update,
+    /// The first argument at the second argument's indices along `axis`; all other axes as they are.
+    Gather {
+        /// The axis indexed.
+        axis: u8,
+    },
+}
+
+/// An operation and what it works on.
+pub struct Expr {
+    /// The operation.
+    pub op: Op,
+    /// Its arguments.
+    pub args: SmallVec<[Value; 3]>,
+    /// `Update` only: the region written, as a view of the node.
+    pub region: Option<View>,
+}
+
+/// A value in memory.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Where.
+    pub buffer: Buffer,
+    /// How it lies there.
+    pub layout: Layout,
+}
+
+/// One operation of the graph: its expression never changes, its value is set once, and then the expression goes.
+pub struct Node {
+    /// The device it is computed on.
+    pub device: DeviceId,
+    /// Type of its elements.
+    pub dtype: DType,
+    /// Its shape.
+    pub shape: Dims,
+    /// Pending operations on the longest path below it, itself included; 0 where the value was there from the start.
+    pub depth: u32,
+    /// Where the user's program recorded it.
+    pub at: &'static Location<'static>,
+    value: OnceLock<Result<Stored>>,
+    expr: Mutex<Option<Arc<Expr>>>,
+    computed: AtomicBool,
+}
+
+impl Node {
+    /// A pending operation.
+    pub fn pending(
+        device: DeviceId,
+        dtype: DType,
+        shape: Dims,
+        expr: Expr,
+        at: &'static Location<'static>,
+    ) -> Arc<Node> {
+        let depth = 1 + expr.args.iter().map(|v| v.node.pending_depth()).max().unwrap_or(0);
+        Arc::new(Node {
+            device,
+            dtype,
+            shape,
+            depth,
+            at,
+            value: OnceLock::new(),
+            expr: Mutex::new(Some(Arc::new(expr))),
+            computed: AtomicBool::new(false),
+        })
+    }
+
+    /// A value that is there.
+    pub fn stored(device: DeviceId, dtype: DType, stored: Stored, at: &'static Location<'static>) -> Arc<Node> {
+        Arc::new(Node {
+            device,
+            dtype,
+            shape: stored.layout.shape.clone(),
+            depth: 0,
+            at,
+            value: OnceLock::from(Ok(stored)),
+            expr: Mutex::new(None),
+            computed: AtomicBool::new(false),
+        })
+    }
+
+    /// The value, once there is one (or the error it ended in).
+    pub fn value(&self) -> Option<&Result<Stored>> {
+        self.value.get()
+    }
+
+    /// The expression, while the value is not there.
+    pub fn expr(&self) -> Option<Arc<Expr>> {
+        self.lock().clone()
+    }
+
+    /// Sets the value, unless another thread did, and lets the expression go.
+    pub fn set(&self, value: Result<Stored>) {
+        let _ = self.value.set(value);
+        let expr = self.lock().take();
+        drop(expr);
+    }
+
+    /// `depth`, or 0 once the value is there.
+    pub fn pending_depth(&self) -> u32 {
+        if self.depth == 0 || self.value.get().is_some() { 0 } else { self.depth }
+    }
+
+    /// Whether an earlier evaluation computed this value without storing it.
+    pub fn was_computed(&self) -> bool {
+        self.computed.load(Ordering::Relaxed)
+    }
+
+    /// Notes that an evaluation computed this value without storing it.
+    pub fn note_computed(&self) {
+        self.computed.store(true, Ordering::Relaxed);
+    }
+
+    /// An error, with the place that recorded this node.
+    pub fn located(&self, e: Error) -> Error {
+        match e {
+            Error::At { .. } => e,
+            e => Error::At { source: Box::new(e), at: format!("{}:{}", self.at.file(), self.at.line()) },
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Expr>>> {
+        self.expr.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Graphs are deep (a loop of 100,000 additions): they are taken down with a stack of our own, not the thread's.
+impl Drop for Expr {
+    fn drop(&mut self) {
+        if self.args.iter().all(|v| v.node.depth <= 1) {
+            return;
+        }
+        let mut nodes: Vec<Arc<Node>> = self.args.drain(..).map(|v| v.node).collect();
+        while let Some(node) = nodes.pop() {
+            let Some(mut node) = Arc::into_inner(node) else { continue };
+            let expr = node.expr.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(mut expr) = expr.and_then(Arc::into_inner) {
+                nodes.extend(expr.args.drain(..).map(|v| v.node));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{:?}", self.dtype, &self.shape[..])
+    }
+}
+
+/// A view of a node's value: what an array handle holds.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// The node.
+    pub node: Arc<Node>,
+    /// The part of it.
+    pub view: View,
+}
+
+impl Value {
+    /// All of a node.
+    pub fn whole(node: Arc<Node>) -> Value {
+        let view = View::identity(&node.shape);
+        Value { node, view }
+    }
+
+    /// The shape of the view.
+    pub fn shape(&self) -> &[usize] {
+        &self.view.shape
+    }
+
+    /// The type of the elements.
+    pub fn dtype(&self) -> DType {
+        self.node.dtype
+    }
+
+    /// The same node through another view of this one.
+    pub fn with(&self, view: View) -> Value {
+        Value { node: self.node.clone(), view }
+    }
+
+    /// Where the elements lie, once the value is there.
+    pub fn stored(&self) -> Option<Result<Stored>> {
+        self.node.value().map(|r| match r {
+            Ok(s) => Ok(Stored { buffer: s.buffer.clone(), layout: s.layout.view(&self.view) }),
+            Err(e) => Err(e.clone()),
+        })
+    }
+}

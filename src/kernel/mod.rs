@@ -1,0 +1,277 @@
+//! What the schedule hands to a backend: one fused kernel as data, and where its operands lie.
+//!
+//! A kernel is a flat list of instructions in SSA form. `over` says which axes a value varies with: everything a
+//! backend decides (what to hoist, what is a row, what is pairwise) it reads off these sets. Extents, strides,
+//! offsets and scalars are no part of the kernel: they come with each [`Launch`].
+
+#[cfg(test)]
+mod golden_tests;
+pub mod text;
+pub mod validate;
+
+use crate::dtype::DType;
+use crate::layout::Strides;
+use crate::ops::OpRef;
+use crate::ops::reduce::ReducerRef;
+use smallvec::SmallVec;
+use std::ops::Range;
+
+/// A set of kernel axes, a bit each.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct AxisSet(pub u32);
+
+impl AxisSet {
+    /// No axis.
+    pub const EMPTY: AxisSet = AxisSet(0);
+
+    /// One axis.
+    pub fn one(axis: usize) -> AxisSet {
+        AxisSet(1 << axis)
+    }
+
+    /// Whether `axis` is in the set.
+    pub fn has(self, axis: usize) -> bool {
+        self.0 >> axis & 1 != 0
+    }
+
+    /// Axes in either.
+    pub fn union(self, o: AxisSet) -> AxisSet {
+        AxisSet(self.0 | o.0)
+    }
+
+    /// Axes in both.
+    pub fn and(self, o: AxisSet) -> AxisSet {
+        AxisSet(self.0 & o.0)
+    }
+
+    /// Axes in this one alone.
+    pub fn minus(self, o: AxisSet) -> AxisSet {
+        AxisSet(self.0 & !o.0)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The axes in ascending order.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..32).filter(move |&a| self.has(a))
+    }
+}
+
+/// Index of an instruction in [`KernelIr::code`].
+pub type Id = u16;
+
+/// What an instruction does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum KOp {
+    /// The element of an operand at the current index.
+    Load(u8),
+    /// The element of an operand at the index `args[0]` along its gathered axis; out of range fails the kernel.
+    LoadAt(u8),
+    /// A scalar of the launch.
+    Param(u8),
+    /// The current index along an axis, as i64.
+    Index(u8),
+    /// A row of the op table.
+    Map(OpRef),
+    /// Conversion to the instruction's dtype.
+    Cast,
+    /// A fold of `args[0]` over `axes`; the value is there after the loop over them.
+    Reduce {
+        /// The reducer.
+        reducer: ReducerRef,
+        /// The axes folded.
+        axes: AxisSet,
+    },
+    /// The running fold of `args[0]` along `axis`, this index included.
+    Scan {
+        /// The reducer.
+        reducer: ReducerRef,
+        /// The axis walked.
+        axis: u8,
+    },
+    /// Writes `args[0]` to an operand at the current index.
+    Store(u8),
+    /// Writes `args[1]` to an operand at the index `args[0]` along its gathered axis.
+    StoreAt(u8),
+}
+
+/// One instruction: an operation, its arguments, its type, and the axes its value varies with.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Inst {
+    /// What it does.
+    pub op: KOp,
+    /// Its arguments.
+    pub args: SmallVec<[Id; 3]>,
+    /// Type of its value.
+    pub dtype: DType,
+    /// Axes its value varies with.
+    pub over: AxisSet,
+}
+
+/// How the loops stand around the instructions.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Nest {
+    /// Instructions, in order.
+    Insts(Range<Id>),
+    /// A loop over axes around a body.
+    Loop {
+        /// The axes walked, outermost first by number.
+        axes: AxisSet,
+        /// What runs at each index.
+        body: Vec<Nest>,
+    },
+}
+
+/// What an operand is to the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Role {
+    /// Read.
+    In,
+    /// Written.
+    Out,
+}
+
+/// An array the kernel reads or writes.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Operand {
+    /// Type of its elements.
+    pub dtype: DType,
+    /// Read or written.
+    pub role: Role,
+}
+
+/// The shape of a kernel's loops, which decides how a backend runs it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Class {
+    /// No fold.
+    Map,
+    /// Folds over axes that are innermost in memory; several passes over a row where one fold needs another.
+    Rows,
+    /// Folds over axes that are not innermost in memory.
+    Columns,
+    /// A fold over `k` of operands that vary with (`i`, `k`) and with (`j`, `k`).
+    Pairwise {
+        /// Axes of the first operand.
+        i: AxisSet,
+        /// Axes of the second operand.
+        j: AxisSet,
+        /// Axes folded.
+        k: AxisSet,
+        /// Axes of both.
+        batch: AxisSet,
+    },
+}
+
+/// Width of the index arithmetic a kernel needs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Width {
+    /// Every index fits 31 bits.
+    W32,
+    /// Some index does not.
+    W64,
+}
+
+/// One fused kernel. Axes `0..outer` are those of the results, the rest are folded; within each the last is innermost.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct KernelIr {
+    /// Number of axes.
+    pub axes: u8,
+    /// Axes that some fold goes over (in a kernel of several passes they are also axes of a result).
+    pub folded: AxisSet,
+    /// The arrays, inputs first.
+    pub operands: Vec<Operand>,
+    /// Types of the scalars.
+    pub params: Vec<DType>,
+    /// The instructions.
+    pub code: Vec<Inst>,
+    /// The loops.
+    pub nest: Nest,
+    /// What kind of kernel this is.
+    pub class: Class,
+    /// Index width.
+    pub index: Width,
+}
+
+impl KernelIr {
+    /// The number of the last pass in which an instruction's value depends on folds: 0 where on none.
+    pub fn passes(&self) -> Vec<u8> {
+        let mut pass = vec![0u8; self.code.len()];
+        for (i, inst) in self.code.iter().enumerate() {
+            let p = inst.args.iter().map(|&a| pass[a as usize]).max().unwrap_or(0);
+            pass[i] = p + matches!(inst.op, KOp::Reduce { .. }) as u8;
+        }
+        pass
+    }
+}
+
+/// Where an operand of a launch lies: element `offset + sum strides * index` of the buffer in `slot`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bind {
+    /// Which of the plan's buffers.
+    pub slot: u16,
+    /// Elements to add to the buffer's own offset.
+    pub offset: isize,
+    /// Stride of each kernel axis, in elements.
+    pub strides: Strides,
+    /// Stride and length of the axis that `LoadAt` and `StoreAt` index.
+    pub gather: Option<(isize, usize)>,
+}
+
+/// Where a scalar of a launch comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Param {
+    /// The n-th scalar of the expression.
+    Scalar(u16),
+    /// A constant, by its bits.
+    Const(u64),
+}
+
+/// The sizes, places and scalars of one launch of a kernel.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Launch {
+    /// Extent of each axis.
+    pub extents: SmallVec<[usize; 6]>,
+    /// One for each operand.
+    pub operands: Vec<Bind>,
+    /// One for each scalar.
+    pub params: Vec<Param>,
+}
+
+/// A matrix product: `out[b, i, j] = sum_k a[b, i, k] * b[b, k, j]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GemmSpec {
+    /// f32 or f64.
+    pub dtype: DType,
+    /// Batch extents.
+    pub batch: SmallVec<[usize; 4]>,
+    /// Rows of the result.
+    pub m: usize,
+    /// Columns of the result.
+    pub n: usize,
+    /// Length of the fold.
+    pub k: usize,
+    /// `a`, `b` and the result, with strides over (batch.., row, column).
+    pub operands: [Bind; 3],
+}
+
+/// One step of a plan.
+#[derive(Debug)]
+pub enum Step {
+    /// A fused kernel.
+    Kernel(KernelIr, Launch),
+    /// A matrix product.
+    Gemm(GemmSpec),
+}
+
+impl Step {
+    /// Where its operands lie.
+    pub fn binds(&self) -> &[Bind] {
+        match self {
+            Step::Kernel(_, launch) => &launch.operands,
+            Step::Gemm(spec) => &spec.operands,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Products of vectors and matrices.
+
+use crate::array::{DeviceArray, expect};
+use crate::dtype::Number;
+use crate::error::Result;
+use crate::graph::build;
+use crate::ops::row;
+use ndarray::{Dimension, Ix0, Ix1, Ix2, Ix3, IxDyn};
+use std::panic::Location;
+
+/// The rank of a product of two arrays.
+pub trait Dot<Rhs: Dimension>: Dimension {
+    /// Of the result.
+    type Output: Dimension;
+}
+
+macro_rules! ranks {
+    ($($a:ty, $b:ty => $c:ty;)*) => {$(
+        impl Dot<$b> for $a {
+            type Output = $c;
+        }
+    )*};
+}
+
+ranks! {
+    Ix1, Ix1 => Ix0;
+    Ix2, Ix1 => Ix1;
+    Ix1, Ix2 => Ix1;
+    Ix2, Ix2 => Ix2;
+    Ix3, Ix2 => Ix3;
+    Ix2, Ix3 => Ix3;
+    Ix3, Ix3 => Ix3;
+    Ix3, Ix1 => Ix2;
+    Ix1, Ix3 => Ix2;
+    IxDyn, IxDyn => IxDyn;
+}
+
+impl<T: Number, D: Dimension> DeviceArray<T, D> {
+    /// The matrix product, by NumPy's `matmul` rules: vectors, matrices, and batches of matrices that broadcast. Any
+    /// strides, without copies of transposes. f16 and bf16 accumulate in f32; integers wrap in their own type.
+    ///
+    /// # Panics
+    /// If the shapes do not fit or the arrays are on two devices.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let x = Device::cpu().array(&ndarray::arr2(&[[1.0f32, 2.0], [3.0, 4.0]]))?;
+    /// assert_eq!(x.dot(&x.t()), ndarray::arr2(&[[5.0, 11.0], [11.0, 25.0]]));
+    /// # Ok::<(), ndcuda::Error>(())
+    /// ```
+    #[doc(alias = "matmul")]
+    #[track_caller]
+    pub fn dot<E: Dimension>(&self, rhs: &DeviceArray<T, E>) -> DeviceArray<T, <D as Dot<E>>::Output>
+    where
+        D: Dot<E>,
+    {
+        expect(self.try_dot(rhs))
+    }
+
+    /// As [`dot`](Self::dot).
+    ///
+    /// # Errors
+    /// [`crate::Error::Broadcast`] if the shapes do not fit, [`crate::Error::Devices`].
+    #[track_caller]
+    pub fn try_dot<E: Dimension>(&self, rhs: &DeviceArray<T, E>) -> Result<DeviceArray<T, <D as Dot<E>>::Output>>
+    where
+        D: Dot<E>,
+    {
+        self.same_device("dot", &rhs.device)?;
+        let value = build::dot(&self.value, &rhs.value, &row::mul, Location::caller())?;
+        Ok(DeviceArray::wrap(value, &self.device))
+    }
+
+    /// As [`dot`](Self::dot), by NumPy's name.
+    #[track_caller]
+    pub fn matmul<E: Dimension>(&self, rhs: &DeviceArray<T, E>) -> DeviceArray<T, <D as Dot<E>>::Output>
+    where
+        D: Dot<E>,
+    {
+        self.dot(rhs)
+    }
+}

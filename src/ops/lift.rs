@@ -1,0 +1,242 @@
+//! Lifting: a scalar function becomes a loop over slices, compiled once per instruction set.
+
+use std::mem::MaybeUninit;
+use std::sync::OnceLock;
+
+/// The instruction sets that loops are compiled for, weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isa {
+    /// What every machine of the target has (SSE2 on x86-64).
+    Portable,
+    /// AVX2 with FMA, F16C and BMI2.
+    Avx2,
+    /// AVX-512 F, BW, DQ, VL and CD.
+    Avx512,
+}
+
+impl Isa {
+    /// The best set of this machine; `NDCUDA_CPU=portable|avx2|avx512` lowers it. Asked once.
+    pub fn detect() -> Isa {
+        static ISA: OnceLock<Isa> = OnceLock::new();
+        *ISA.get_or_init(|| {
+            let best = Isa::of_machine();
+            match std::env::var("NDCUDA_CPU").as_deref() {
+                Ok("portable") => Isa::Portable,
+                Ok("avx2") => best.min(Isa::Avx2),
+                _ => best,
+            }
+        })
+    }
+
+    /// The best set of this machine.
+    fn of_machine() -> Isa {
+        #[cfg(target_arch = "x86_64")]
+        {
+            macro_rules! has {
+                ($($feature:tt)*) => { true $(&& is_x86_feature_detected!($feature))* };
+            }
+            if has!("avx2" "fma" "f16c" "bmi2") {
+                if has!("avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512cd") {
+                    return Isa::Avx512;
+                }
+                return Isa::Avx2;
+            }
+        }
+        Isa::Portable
+    }
+}
+
+/// A loop over `n` contiguous elements of each operand.
+///
+/// # Safety
+/// The operands in use and `out` are aligned for their types and valid for `n` elements (bool operands hold 0 or 1), `out` overlaps no operand,
+/// and the machine has the instruction set that the loop was compiled for. Operands beyond the arity are not looked at.
+pub type Loop = unsafe fn(args: &[*const u8; 3], out: *mut u8, n: usize);
+
+/// One loop at one dtype, for every [`Isa`].
+#[derive(Clone, Copy, Debug)]
+pub struct Loops(pub(super) [Loop; 3]);
+
+impl Loops {
+    /// The loop for `isa`.
+    pub fn get(self, isa: Isa) -> Loop {
+        self.0[isa as usize]
+    }
+}
+
+/// Compiles a call (of something `#[inline(always)]`) for each ISA: [`Loops`] of `(args, out, n) => call`. `M` is how it multiplies and adds.
+macro_rules! per_isa {
+    (|$args:ident, $out:ident, $n:ident| $call:expr) => {{
+        // SAFETY: of all three, the contract of `Loop`, which the call within passes on.
+        unsafe fn portable($args: &[*const u8; 3], $out: *mut u8, $n: usize) {
+            type M = $crate::ops::math::Split;
+            unsafe { $call }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma,f16c,bmi2")]
+        unsafe fn avx2($args: &[*const u8; 3], $out: *mut u8, $n: usize) {
+            type M = $crate::ops::math::Fused;
+            unsafe { $call }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(
+            enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx2,fma,f16c,bmi2"
+        )]
+        unsafe fn avx512($args: &[*const u8; 3], $out: *mut u8, $n: usize) {
+            type M = $crate::ops::math::Fused;
+            unsafe { $call }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        use {portable as avx2, portable as avx512};
+        $crate::ops::lift::Loops([portable, avx2, avx512])
+    }};
+}
+pub(crate) use per_isa;
+
+/// [`Loops`] of a scalar expression: `(a: f32, b: f32) -> f32, a + b`. `M` in it is the ISA's `Madd`.
+///
+/// With `, when RARE => SLOW` the expression may be wrong where RARE holds; there SLOW is computed in a second pass, so that the first stays
+/// free of branches. `@row` takes a row's operands, of types `T`, and gives an `R`.
+macro_rules! lift {
+    (@row ($($a:ident),+) ($($scalar:tt)+)) => { $crate::ops::lift::lift!(($($a: T),+) -> R, $($scalar)+) };
+    (@row ($a:ident: bool, $b:ident, $c:ident) ($scalar:expr)) => {
+        $crate::ops::lift::lift!(($a: bool, $b: T, $c: T) -> R, $scalar)
+    };
+    (($($a:ident: $A:ty),+) -> $R:ty, $scalar:expr) => {{
+        #[allow(unused_variables, clippy::extra_unused_type_parameters)]
+        #[inline(always)]
+        fn scalar<M: $crate::ops::math::Madd>($($a: $A),+) -> $R {
+            $scalar
+        }
+        $crate::ops::lift::lift!(@each $($a)+)
+    }};
+    (($a:ident: $A:ty) -> $R:ty, $scalar:expr, when $rare:expr => $slow:expr) => {{
+        #[inline(always)]
+        fn scalar<M: $crate::ops::math::Madd>($a: $A) -> $R {
+            $scalar
+        }
+        #[inline(always)]
+        fn rare($a: $A) -> bool {
+            $rare
+        }
+        fn slow($a: $A) -> $R {
+            $slow
+        }
+        $crate::ops::lift::per_isa!(|args, out, n| $crate::ops::lift::each1_or(args, out, n, scalar::<M>, rare, slow))
+    }};
+    (@each $a:ident) => { $crate::ops::lift::per_isa!(|args, out, n| $crate::ops::lift::each1(args, out, n, scalar::<M>)) };
+    (@each $a:ident $b:ident) => { $crate::ops::lift::per_isa!(|args, out, n| $crate::ops::lift::each2(args, out, n, scalar::<M>)) };
+    (@each $a:ident $b:ident $c:ident) => {
+        $crate::ops::lift::per_isa!(|args, out, n| $crate::ops::lift::each3(args, out, n, scalar::<M>))
+    };
+}
+pub(crate) use lift;
+
+/// The operand at `p` as a slice.
+///
+/// # Safety
+/// As of [`Loop`].
+#[inline(always)]
+unsafe fn operand<'a, T>(p: *const u8, n: usize) -> &'a [T] {
+    // SAFETY: the caller's promise: aligned, valid for n elements.
+    unsafe { std::slice::from_raw_parts(p.cast(), n) }
+}
+
+/// The result as a slice; it may not be initialised yet.
+///
+/// # Safety
+/// As of [`Loop`].
+#[inline(always)]
+unsafe fn result<'a, T>(p: *mut u8, n: usize) -> &'a mut [MaybeUninit<T>] {
+    // SAFETY: the caller's promise: aligned, valid for n elements, overlaps no operand.
+    unsafe { std::slice::from_raw_parts_mut(p.cast(), n) }
+}
+
+/// `out = f(a)` for each element.
+///
+/// # Safety
+/// As of [`Loop`].
+#[inline(always)]
+pub(super) unsafe fn each1<A: Copy, R>(
+    args: &[*const u8; 3],
+    out: *mut u8,
+    n: usize,
+    f: impl Fn(A) -> R,
+) {
+    // SAFETY: the caller's promise.
+    let (a, out) = unsafe { (operand(args[0], n), result(out, n)) };
+    for (out, &a) in out.iter_mut().zip(a) {
+        out.write(f(a));
+    }
+}
+
+/// `out = f(a)` for each element, but `slow(a)` where `rare(a)`.
+///
+/// # Safety
+/// As of [`Loop`].
+#[inline(always)]
+pub(super) unsafe fn each1_or<A: Copy, R>(
+    args: &[*const u8; 3],
+    out: *mut u8,
+    n: usize,
+    f: impl Fn(A) -> R,
+    rare: impl Fn(A) -> bool,
+    slow: impl Fn(A) -> R,
+) {
+    /// Elements between two looks at whether one was rare.
+    const BLOCK: usize = 64;
+    // SAFETY: the caller's promise.
+    let (a, out) = unsafe { (operand(args[0], n), result(out, n)) };
+    for (a, out) in a.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
+        let mut any = false;
+        for (out, &a) in out.iter_mut().zip(a) {
+            any |= rare(a);
+            out.write(f(a));
+        }
+        if any {
+            for (out, &a) in out.iter_mut().zip(a) {
+                if rare(a) {
+                    out.write(slow(a));
+                }
+            }
+        }
+    }
+}
+
+/// `out = f(a, b)` for each element.
+///
+/// # Safety
+/// As of [`Loop`].
+#[inline(always)]
+pub(super) unsafe fn each2<A: Copy, B: Copy, R>(
+    args: &[*const u8; 3],
+    out: *mut u8,
+    n: usize,
+    f: impl Fn(A, B) -> R,
+) {
+    // SAFETY: the caller's promise.
+    let (a, b, out) = unsafe { (operand(args[0], n), operand(args[1], n), result(out, n)) };
+    for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
+        out.write(f(a, b));
+    }
+}
+
+/// `out = f(a, b, c)` for each element.
+///
+/// # Safety
+/// As of [`Loop`].
+#[inline(always)]
+pub(super) unsafe fn each3<A: Copy, B: Copy, C: Copy, R>(
+    args: &[*const u8; 3],
+    out: *mut u8,
+    n: usize,
+    f: impl Fn(A, B, C) -> R,
+) {
+    // SAFETY: the caller's promise.
+    let (a, b) = unsafe { (operand(args[0], n), operand(args[1], n)) };
+    // SAFETY: as above.
+    let (c, out) = unsafe { (operand(args[2], n), result(out, n)) };
+    for (((out, &a), &b), &c) in out.iter_mut().zip(a).zip(b).zip(c) {
+        out.write(f(a, b, c));
+    }
+}

@@ -1,0 +1,212 @@
+//! Loops of the reducers whose state is one value: sum, product, min, max, any, all.
+
+use super::isa::Body;
+use super::lane::{Fold, Lane};
+use std::marker::PhantomData;
+use std::sync::atomic::{Ordering, compiler_fence};
+
+/// Accumulators of a contiguous fold: part of what is promised, since they fix the order of a float sum.
+pub(super) const LANES: usize = 64;
+/// Up to here a contiguous fold looks at its first accumulators only; the rest stay neutral.
+pub(super) const SHORT: usize = 16;
+
+/// The [`Body`] of a [`Fold`].
+pub(super) struct Folds<F>(PhantomData<F>);
+
+/// Folds `n` contiguous values, turned: value `e` into accumulator `e % LANES`, then the accumulators by a tree.
+///
+/// # Safety
+/// `p` is aligned and valid for `n` values.
+#[inline(always)]
+pub(super) unsafe fn contiguous<F: Fold>(p: *const F::T, n: usize, flip: u64) -> F::T {
+    // SAFETY: every index below is under n.
+    let at = |e: usize| F::turn(unsafe { *p.add(e) }, flip);
+    if n <= SHORT {
+        let mut acc = [F::START; SHORT];
+        for (e, a) in acc.iter_mut().enumerate() {
+            *a = if e < n { at(e) } else { F::START };
+        }
+        return tree(&mut acc, n, F::step);
+    }
+    let mut acc = [F::START; LANES];
+    let mut e = 0;
+    while e + LANES <= n {
+        for (l, a) in acc.iter_mut().enumerate() {
+            *a = F::step(*a, at(e + l));
+        }
+        e += LANES;
+    }
+    for (l, a) in acc.iter_mut().enumerate().take(n - e) {
+        *a = F::step(*a, at(e + l));
+    }
+    tree(&mut acc, n, F::step)
+}
+
+/// Folds the accumulators of `n` values by halves. Those beyond `n` are neutral: a half of them is skipped, and no bit changes.
+#[inline(always)]
+pub(super) fn tree<T: Copy, const N: usize>(
+    acc: &mut [T; N],
+    n: usize,
+    step: impl Fn(T, T) -> T,
+) -> T {
+    for half in [32, 16, 8, 4, 2, 1] {
+        if half < N && half < n {
+            for l in 0..half {
+                acc[l] = step(acc[l], acc[l + half]);
+            }
+        }
+    }
+    acc[0]
+}
+
+/// Keeps the loop it stands in sequential. LLVM may else vectorise across rows, with gathers, where lanes are what is wanted.
+#[inline(always)]
+pub(super) fn stay_a_loop() {
+    compiler_fence(Ordering::SeqCst);
+}
+
+/// Folds `rows` rows of `m <= B` lanes; with a constant `m`, the lanes' states stay in registers.
+///
+/// # Safety
+/// `p` is valid for `rows >= 1` rows of `m` values at `pitch`, `s` for `m` values.
+#[inline(always)]
+unsafe fn lanes<F: Fold, const B: usize>(
+    p: *const F::T,
+    rows: usize,
+    m: usize,
+    pitch: usize,
+    fresh: bool,
+    s: *mut F::T,
+    flip: u64,
+) {
+    // A fresh state is the first row itself.
+    let (from, start): (*const F::T, usize) = if fresh { (p, 1) } else { (s, 0) };
+    let mut acc = [F::START; B];
+    for (l, a) in acc.iter_mut().enumerate().take(m) {
+        // SAFETY: both `p` and `s` are valid for m values.
+        *a = F::turn(unsafe { *from.add(l) }, flip);
+    }
+    for r in start..rows {
+        stay_a_loop();
+        for (l, a) in acc.iter_mut().enumerate().take(m) {
+            // SAFETY: row r < rows, lane l < m.
+            *a = F::step(*a, F::turn(unsafe { *p.add(r * pitch + l) }, flip));
+        }
+    }
+    for (l, a) in acc.iter().enumerate().take(m) {
+        // SAFETY: `s` is valid for m values.
+        unsafe { *s.add(l) = F::turn(*a, flip) }
+    }
+}
+
+/// Folds `rows` rows of `n` lanes, `B` lanes at a time.
+///
+/// # Safety
+/// As [`Body::block`].
+#[inline(always)]
+unsafe fn blocks<F: Fold, const B: usize>(
+    p: *const F::T,
+    rows: usize,
+    n: usize,
+    pitch: usize,
+    fresh: bool,
+    s: *mut F::T,
+    flip: u64,
+) {
+    let mut l = 0;
+    // SAFETY: every call covers lanes l.. within n.
+    unsafe {
+        while l + B <= n {
+            lanes::<F, B>(p.add(l), rows, B, pitch, fresh, s.add(l), flip);
+            l += B;
+        }
+        if l < n {
+            lanes::<F, B>(p.add(l), rows, n - l, pitch, fresh, s.add(l), flip);
+        }
+    }
+}
+
+impl<F: Fold> Body for Folds<F> {
+    const MERGE_IS_STEP: bool = true;
+
+    unsafe fn init(s0: *mut u8, _s1: *mut u8, n: usize, flip: u64) {
+        for l in 0..n {
+            // SAFETY: the caller's state has n lanes.
+            unsafe { s0.cast::<F::T>().add(l).write(F::turn(F::EMPTY, flip)) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn rows(
+        tile: *const u8,
+        n: usize,
+        _base: i64,
+        seen: i64,
+        s0: *mut u8,
+        _s1: *mut u8,
+        flip: u64,
+    ) {
+        // SAFETY: the caller's tile has n values and its state one lane.
+        unsafe {
+            let s = s0.cast::<F::T>();
+            let v = contiguous::<F>(tile.cast(), n, flip);
+            *s = F::turn(
+                if seen == 0 {
+                    v
+                } else {
+                    F::step(F::turn(*s, flip), v)
+                },
+                flip,
+            );
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn block(
+        tile: *const u8,
+        rows: usize,
+        n: usize,
+        pitch: usize,
+        _k0: i64,
+        seen: i64,
+        s0: *mut u8,
+        _s1: *mut u8,
+        flip: u64,
+    ) {
+        let (p, s, fresh) = (tile.cast::<F::T>(), s0.cast::<F::T>(), seen == 0);
+        // 256 bytes of states: 4 AVX-512 or 8 AVX2 registers, enough chains to hide an addition's latency.
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            match size_of::<F::T>() {
+                1 => blocks::<F, 256>(p, rows, n, pitch, fresh, s, flip),
+                2 => blocks::<F, 128>(p, rows, n, pitch, fresh, s, flip),
+                4 => blocks::<F, 64>(p, rows, n, pitch, fresh, s, flip),
+                _ => blocks::<F, 32>(p, rows, n, pitch, fresh, s, flip),
+            }
+        }
+    }
+
+    unsafe fn merge(
+        _n: usize,
+        _seen_into: i64,
+        _seen_from: i64,
+        _i0: *mut u8,
+        _i1: *mut u8,
+        _f0: *const u8,
+        _f1: *const u8,
+        _flip: u64,
+    ) {
+        // A step: `MERGE_IS_STEP`.
+    }
+
+    unsafe fn finish(n: usize, _seen: i64, s0: *const u8, _s1: *const u8, out: *mut u8) {
+        for l in 0..n {
+            // SAFETY: state and output have n lanes.
+            unsafe {
+                out.cast::<F::T>()
+                    .add(l)
+                    .write((*s0.cast::<F::T>().add(l)).canonical())
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Loops of the moments, from which var and std are made. State: the mean, and M2, the sum of squared deviations from it.
+
+use super::fold::{LANES, SHORT, contiguous, stay_a_loop, tree};
+use super::isa::Body;
+use super::lane::{Real, Sum};
+use std::marker::PhantomData;
+
+/// The [`Body`] of the moments of `T`.
+pub(super) struct Moments<T>(PhantomData<T>);
+
+/// Sums of `v - mean` and of its square over `n` contiguous values, in the order of [`contiguous`].
+///
+/// # Safety
+/// `p` is aligned and valid for `n` values.
+#[inline(always)]
+unsafe fn deviations<T: Real>(p: *const T, n: usize, mean: T) -> (T, T) {
+    if n <= SHORT {
+        let (mut sum, mut square) = ([T::NIL; SHORT], [T::NIL; SHORT]);
+        for (e, (a, b)) in sum.iter_mut().zip(&mut square).enumerate().take(n) {
+            // SAFETY: e < n.
+            *a = unsafe { *p.add(e) }.sub(mean);
+            *b = a.mul(*a);
+        }
+        return (tree(&mut sum, n, T::add), tree(&mut square, n, T::add));
+    }
+    let (mut sum, mut square) = ([T::NIL; LANES], [T::NIL; LANES]);
+    let full = n / LANES * LANES;
+    // Two accumulators a lane: smaller groups of lanes keep them in 8 AVX2 registers.
+    // SAFETY: `full` values are a part of the caller's `n`.
+    unsafe {
+        if size_of::<T>() == 8 {
+            for at in (0..LANES).step_by(16) {
+                strided::<T, 16>(p, full, mean, &mut sum, &mut square, at);
+            }
+        } else {
+            for at in (0..LANES).step_by(32) {
+                strided::<T, 32>(p, full, mean, &mut sum, &mut square, at);
+            }
+        }
+    }
+    for (e, (a, b)) in sum.iter_mut().zip(&mut square).enumerate().take(n - full) {
+        // SAFETY: full + e < n.
+        let d = unsafe { *p.add(full + e) }.sub(mean);
+        *a = a.add(d);
+        *b = b.add(d.mul(d));
+    }
+    (tree(&mut sum, n, T::add), tree(&mut square, n, T::add))
+}
+
+/// Lanes `at..at + B` of [`deviations`], over the whole chunks of `LANES` values.
+///
+/// # Safety
+/// `p` is aligned and valid for `full` values.
+#[inline(always)]
+unsafe fn strided<T: Real, const B: usize>(
+    p: *const T,
+    full: usize,
+    mean: T,
+    sum: &mut [T; LANES],
+    square: &mut [T; LANES],
+    at: usize,
+) {
+    let (mut s, mut q) = ([T::NIL; B], [T::NIL; B]);
+    let mut e = at;
+    while e < full {
+        for (l, (a, b)) in s.iter_mut().zip(&mut q).enumerate() {
+            // SAFETY: `full` is a multiple of LANES and at + B <= LANES.
+            let d = unsafe { *p.add(e + l) }.sub(mean);
+            *a = a.add(d);
+            *b = b.add(d.mul(d));
+        }
+        e += LANES;
+    }
+    sum[at..at + B].copy_from_slice(&s);
+    square[at..at + B].copy_from_slice(&q);
+}
+
+/// The two factors of Chan's merge of `a` values with `b`: the share of `b`, and `a * b / (a + b)`.
+#[inline(always)]
+fn shares<T: Real>(a: i64, b: i64) -> (T, T) {
+    let (a, b) = (a as f64, b as f64);
+    let share = b / (a + b);
+    (T::from_f64(share), T::from_f64(a * share))
+}
+
+/// Chan's merge: the moments of two parts together.
+#[inline(always)]
+fn join<T: Real>((mean, m2): (T, T), (mean_b, m2_b): (T, T), (share, weight): (T, T)) -> (T, T) {
+    let d = mean_b.sub(mean);
+    (
+        mean.add(d.mul(share)),
+        m2.add(m2_b).add(d.mul(d).mul(weight)),
+    )
+}
+
+/// Welford's step over `rows` rows of `m <= B` lanes.
+///
+/// # Safety
+/// `p` is valid for `rows >= 1` rows of `m` values at `pitch`; `s0` and `s1` for `m` values.
+#[inline(always)]
+unsafe fn lanes<T: Real, const B: usize>(
+    p: *const T,
+    rows: usize,
+    m: usize,
+    pitch: usize,
+    seen: i64,
+    s0: *mut T,
+    s1: *mut T,
+) {
+    let (mut mean, mut m2) = ([T::ZERO; B], [T::ZERO; B]);
+    for (l, (a, q)) in mean.iter_mut().zip(&mut m2).enumerate().take(m) {
+        // SAFETY: `p`, `s0` and `s1` are valid for m values.
+        unsafe {
+            if seen == 0 {
+                *a = *p.add(l);
+                // 0, but NaN for an infinity or NaN.
+                *q = a.sub(*a);
+            } else {
+                *a = *s0.add(l);
+                *q = *s1.add(l);
+            }
+        }
+    }
+    for r in usize::from(seen == 0)..rows {
+        stay_a_loop();
+        // The same divisor for every lane.
+        let inv = T::from_f64(1.0 / (seen + r as i64 + 1) as f64);
+        for (l, (a, q)) in mean.iter_mut().zip(&mut m2).enumerate().take(m) {
+            // SAFETY: row r < rows, lane l < m.
+            let v = unsafe { *p.add(r * pitch + l) };
+            let d = v.sub(*a);
+            *a = a.add(d.mul(inv));
+            *q = q.add(d.mul(v.sub(*a)));
+        }
+    }
+    for (l, (a, q)) in mean.iter().zip(&m2).enumerate().take(m) {
+        // SAFETY: `s0` and `s1` are valid for m values.
+        unsafe {
+            *s0.add(l) = *a;
+            *s1.add(l) = *q;
+        }
+    }
+}
+
+/// Folds `rows` rows of `n` lanes, `B` lanes at a time.
+///
+/// # Safety
+/// As [`Body::block`].
+#[inline(always)]
+unsafe fn blocks<T: Real, const B: usize>(
+    p: *const T,
+    rows: usize,
+    n: usize,
+    pitch: usize,
+    seen: i64,
+    s0: *mut T,
+    s1: *mut T,
+) {
+    let mut l = 0;
+    // SAFETY: every call covers lanes l.. within n.
+    unsafe {
+        while l + B <= n {
+            lanes::<T, B>(p.add(l), rows, B, pitch, seen, s0.add(l), s1.add(l));
+            l += B;
+        }
+        if l < n {
+            lanes::<T, B>(p.add(l), rows, n - l, pitch, seen, s0.add(l), s1.add(l));
+        }
+    }
+}
+
+impl<T: Real> Body for Moments<T> {
+    const MERGE_IS_STEP: bool = false;
+
+    unsafe fn init(s0: *mut u8, s1: *mut u8, n: usize, _flip: u64) {
+        for l in 0..n {
+            // SAFETY: the caller's state has n lanes.
+            unsafe {
+                s0.cast::<T>().add(l).write(T::ZERO);
+                s1.cast::<T>().add(l).write(T::ZERO);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn rows(
+        tile: *const u8,
+        n: usize,
+        _base: i64,
+        seen: i64,
+        s0: *mut u8,
+        s1: *mut u8,
+        _flip: u64,
+    ) {
+        // SAFETY: the caller's tile has n values and its states one lane.
+        unsafe {
+            let (p, s0, s1) = (tile.cast::<T>(), s0.cast::<T>(), s1.cast::<T>());
+            let count = T::from_f64(n as f64);
+            let mean = contiguous::<Sum<T>>(p, n, 0).div(count);
+            let (sum, square) = deviations(p, n, mean);
+            // What the rounded mean missed: taken out of M2, and put into the mean.
+            let missed = sum.div(count);
+            let m2 = square.sub(sum.mul(missed));
+            let m2 = if m2 < T::ZERO { T::ZERO } else { m2 };
+            let part = (mean.add(missed), m2);
+            (*s0, *s1) = if seen == 0 {
+                part
+            } else {
+                join((*s0, *s1), part, shares(seen, n as i64))
+            };
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn block(
+        tile: *const u8,
+        rows: usize,
+        n: usize,
+        pitch: usize,
+        _k0: i64,
+        seen: i64,
+        s0: *mut u8,
+        s1: *mut u8,
+        _flip: u64,
+    ) {
+        let (p, s0, s1) = (tile.cast::<T>(), s0.cast::<T>(), s1.cast::<T>());
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            if size_of::<T>() == 8 {
+                blocks::<T, 16>(p, rows, n, pitch, seen, s0, s1);
+            } else {
+                blocks::<T, 32>(p, rows, n, pitch, seen, s0, s1);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn merge(
+        n: usize,
+        seen_into: i64,
+        seen_from: i64,
+        i0: *mut u8,
+        i1: *mut u8,
+        f0: *const u8,
+        f1: *const u8,
+        _flip: u64,
+    ) {
+        let share = shares::<T>(seen_into, seen_from);
+        for l in 0..n {
+            // SAFETY: both states have n lanes.
+            unsafe {
+                let (mean, m2) = (i0.cast::<T>().add(l), i1.cast::<T>().add(l));
+                let part = (*f0.cast::<T>().add(l), *f1.cast::<T>().add(l));
+                (*mean, *m2) = if seen_into == 0 {
+                    part
+                } else {
+                    join((*mean, *m2), part, share)
+                };
+            }
+        }
+    }
+
+    unsafe fn finish(n: usize, _seen: i64, _s0: *const u8, s1: *const u8, out: *mut u8) {
+        for l in 0..n {
+            // SAFETY: state and output have n lanes.
+            unsafe {
+                out.cast::<T>()
+                    .add(l)
+                    .write((*s1.cast::<T>().add(l)).canonical())
+            }
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! Last passes: axes in memory order and collapsed, loops around the code, buffers and their lives.
+
+use super::collect::Graph;
+use super::lower::{Draft, Job, Place, region_place};
+use super::{Plan, Slot};
+use crate::error::{Error, Result};
+use crate::graph::Op;
+use crate::kernel::{
+    AxisSet, Bind, Class, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Step, Width,
+};
+use crate::layout::{Layout, Src, Strides, View, c_strides, size};
+use smallvec::{SmallVec, smallvec};
+
+/// Turns drafts into kernels on slots.
+pub fn plan(g: &Graph, stored: &[bool], jobs: Vec<Job>) -> Result<Plan> {
+    let mut p = Builder { g, slots: vec![], slot_of: vec![None; g.nodes.len()] };
+    for leaf in &g.leaves {
+        p.add(leaf.node, leaf.stored.layout.clone());
+    }
+    let mut steps = vec![];
+    for job in jobs {
+        let (step, writes) = match job {
+            Job::Kernel(d) => p.kernel(d)?,
+            Job::Gemm(n) => p.gemm(n)?,
+        };
+        steps.push((step, writes));
+    }
+    let mut folds: Vec<usize> = vec![];
+    for (i, n) in g.nodes.iter().enumerate() {
+        if !stored[i] && n.held && matches!(g.op(i), Some(Op::Reduce { .. })) {
+            folds.push(i);
+        }
+    }
+    Ok(Plan { steps, slots: p.slots, leaves: g.leaves.len(), donors: vec![], unstored_folds: folds })
+}
+
+struct Builder<'a> {
+    g: &'a Graph,
+    slots: Vec<Slot>,
+    slot_of: Vec<Option<u16>>,
+}
+
+/// One operand while axes are still the draft's.
+struct Wide {
+    slot: u16,
+    offset: isize,
+    strides: Strides,
+    gather: Option<(isize, usize)>,
+    role: Role,
+    extent: usize,
+}
+
+impl Builder<'_> {
+    fn add(&mut self, node: usize, layout: Layout) -> u16 {
+        let slot = self.slots.len() as u16;
+        self.slot_of[node] = Some(slot);
+        let dtype = self.g.nodes[node].node.dtype;
+        self.slots.push(Slot { dtype, layout, node, kept: false, last_use: 0 });
+        slot
+    }
+
+    fn slot(&self, node: usize) -> Result<u16> {
+        self.slot_of[node].ok_or_else(|| Error::Internal {
+            stage: "arrange",
+            detail: format!("node {node} is read before it is stored"),
+        })
+    }
+
+    fn kernel(&mut self, d: Draft) -> Result<(Step, Vec<u16>)> {
+        let rank = d.extents.len();
+        let mut wide = vec![];
+        for key in &d.loads {
+            let slot = self.slot(key.node)?;
+            let own = self.slots[slot as usize].layout.strides.clone();
+            let (offset, strides) = key.place(self.g, &own, rank);
+            let gather = key.gather.map(|w| (w.axis.map_or(0, |a| own[a as usize]) * w.step, w.len));
+            let extent = strides.iter().zip(&d.extents).filter(|s| *s.0 != 0).map(|s| s.1).product();
+            wide.push(Wide { slot, offset, strides, gather, role: Role::In, extent });
+        }
+        let folded = AxisSet(d.folded.iter().fold(0, |s, &a| s | 1 << a));
+        let order = memory_order(&d, &wide, folded);
+        let mut writes = vec![];
+        for t in &d.targets {
+            let shape = &self.g.nodes[t.node].node.shape;
+            let (slot, offset, strides) = match &t.place {
+                Place::Whole => {
+                    let strides = stored_strides(shape, &d, &order);
+                    let walked = walked(shape, &strides, rank);
+                    let slot = self.add(t.node, Layout { shape: shape.clone(), strides, offset: 0 });
+                    (slot, 0, walked)
+                }
+                Place::COrder => {
+                    let slot = self.add(t.node, Layout::c_order(shape));
+                    let mut c = c_strides(&d.extents[..d.outer]);
+                    c.resize(rank, 0);
+                    (slot, 0, c)
+                }
+                Place::Region(region) => {
+                    let slot = self.slot(t.node)?;
+                    let own = self.slots[slot as usize].layout.strides.clone();
+                    let (offset, strides) = region_place(region, &own, rank);
+                    (slot, offset, strides)
+                }
+            };
+            writes.push(slot);
+            wide.push(Wide { slot, offset, strides, gather: None, role: Role::Out, extent: usize::MAX });
+        }
+        let (ir, launch) = self.finish(d, wide, order, folded);
+        Ok((Step::Kernel(ir, launch), writes))
+    }
+
+    fn finish(&self, d: Draft, wide: Vec<Wide>, order: Vec<usize>, folded: AxisSet) -> (KernelIr, Launch) {
+        let indexed = d.code.iter().fold(AxisSet::EMPTY, |s, i| match i.op {
+            KOp::Index(a) => s.union(AxisSet::one(a as usize)),
+            _ => s,
+        });
+        // Neighbours that every operand walks as one axis become one.
+        let mut groups: Vec<Vec<usize>> = vec![];
+        for &a in &order {
+            let joins = groups.last().and_then(|g| g.last().copied()).is_some_and(|o| {
+                folded.has(o) == folded.has(a)
+                    && !indexed.has(o)
+                    && !indexed.has(a)
+                    && wide.iter().all(|w| w.strides[o] == w.strides[a] * d.extents[a] as isize)
+                    && d.code.iter().all(|i| i.over.has(o) == i.over.has(a))
+            });
+            match groups.last_mut() {
+                Some(g) if joins => g.push(a),
+                _ => groups.push(vec![a]),
+            }
+        }
+        let mut new_of = [0usize; 32];
+        for (n, group) in groups.iter().enumerate() {
+            for &a in group {
+                new_of[a] = n;
+            }
+        }
+        let remap = |s: AxisSet| AxisSet(s.iter().fold(0, |m, a| m | 1 << new_of[a]));
+        let extents: SmallVec<[usize; 6]> =
+            groups.iter().map(|g| g.iter().map(|&a| d.extents[a]).product()).collect();
+        let mut code: Vec<Inst> = d.code;
+        for i in &mut code {
+            i.over = remap(i.over);
+            match &mut i.op {
+                KOp::Index(a) => *a = new_of[*a as usize] as u8,
+                KOp::Reduce { axes, .. } => *axes = remap(*axes),
+                _ => {}
+            }
+        }
+        let folded = remap(folded);
+        let first_out = wide.iter().position(|w| w.role == Role::Out).unwrap_or(wide.len());
+        let all = AxisSet((1u32 << groups.len()) - 1);
+        for (n, t) in d.targets.iter().enumerate() {
+            let value = &code[t.value as usize];
+            // A result has every axis that is not folded away before it.
+            let own = d.folded.iter().all(|&a| (a as usize) < d.outer);
+            let gone = if own { AxisSet::EMPTY } else { folded };
+            let (dtype, over) = (value.dtype, value.over.union(all.minus(gone)));
+            code.push(Inst { op: KOp::Store((first_out + n) as u8), args: smallvec![t.value], dtype, over });
+        }
+        let multi = all.minus(folded);
+        let (code, nest) = nest(code, folded, multi);
+        let operands = wide
+            .iter()
+            .map(|w| Operand { dtype: self.slots[w.slot as usize].dtype, role: w.role })
+            .collect();
+        let binds: Vec<Bind> = wide
+            .iter()
+            .map(|w| {
+                let strides = groups.iter().map(|g| g.last().map_or(0, |&a| w.strides[a])).collect();
+                Bind { slot: w.slot, offset: w.offset, strides, gather: w.gather }
+            })
+            .collect();
+        let index = width(&extents, &binds);
+        let class = classify(&code, folded, &binds);
+        let ir = KernelIr {
+            axes: groups.len() as u8,
+            folded,
+            operands,
+            params: d.params.iter().map(|p| p.0).collect(),
+            code,
+            nest,
+            class,
+            index,
+        };
+        let launch = Launch { extents, operands: binds, params: d.params.iter().map(|p| p.1).collect() };
+        (ir, launch)
+    }
+
+    fn gemm(&mut self, n: usize) -> Result<(Step, Vec<u16>)> {
+        let g = self.g;
+        let p = &g.nodes[n];
+        let Some(expr) = &p.expr else {
+            return Err(Error::Internal { stage: "arrange", detail: "dot of nothing".into() });
+        };
+        let bind = |b: &Self, k: usize| -> Result<Bind> {
+            let node = p.args[k] as usize;
+            let slot = b.slot(node)?;
+            let (at, strides) = edge_place(&b.slots[slot as usize].layout, &expr.args[k].view);
+            let start = g.nodes[node].leaf.map_or(0, |l| g.leaves[l as usize].start);
+            Ok(Bind { slot, offset: at - start, strides, gather: None })
+        };
+        let (a, b) = (bind(self, 0)?, bind(self, 1)?);
+        let shape = &p.node.shape;
+        let r = shape.len();
+        let slot = self.add(n, Layout::c_order(shape));
+        let c = Bind { slot, offset: 0, strides: c_strides(shape), gather: None };
+        let k = expr.args[0].shape()[r - 1];
+        let spec = GemmSpec {
+            dtype: p.node.dtype,
+            batch: shape[..r - 2].into(),
+            m: shape[r - 2],
+            n: shape[r - 1],
+            k,
+            operands: [a, b, c],
+        };
+        Ok((Step::Gemm(spec), vec![slot]))
+    }
+}
+
+/// Start and strides of a view of an array that lies so, in elements from the array's first.
+fn edge_place(layout: &Layout, view: &View) -> (isize, Strides) {
+    let at = view.at.iter().zip(&layout.strides).map(|(&at, &s)| at as isize * s).sum();
+    let strides = view
+        .src
+        .iter()
+        .zip(&view.shape)
+        .map(|(s, &n)| match *s {
+            Src::Axis { axis, step } if n != 1 => step * layout.strides[axis as usize],
+            _ => 0,
+        })
+        .collect();
+    (at, strides)
+}
+
+/// The draft's axes, outermost first: results' axes in the memory order of the operands, then folded ones.
+fn memory_order(d: &Draft, wide: &[Wide], folded: AxisSet) -> Vec<usize> {
+    let mut by_size: Vec<&Wide> = wide.iter().collect();
+    by_size.sort_by_key(|w| std::cmp::Reverse(w.extent));
+    // Whether axis a belongs inside axis b: as the largest operand that walks both has it.
+    let inside = |a: usize, b: usize| {
+        for w in &by_size {
+            let (x, y) = (w.strides[a].unsigned_abs(), w.strides[b].unsigned_abs());
+            if x != 0 && y != 0 && x != y {
+                return x < y;
+            }
+        }
+        false
+    };
+    let sort = |axes: Vec<usize>| {
+        let mut out: Vec<usize> = vec![];
+        for a in axes {
+            // NumPy's insertion sort: axes keep their order where the operands do not tell.
+            let mut at = out.len();
+            while at > 0 && inside(out[at - 1], a) {
+                at -= 1;
+            }
+            out.insert(at, a);
+        }
+        out
+    };
+    let rank = d.extents.len();
+    let mut order = sort((0..rank).filter(|&a| !folded.has(a)).collect());
+    let inner: Vec<usize> = d.folded.iter().map(|&a| a as usize).collect();
+    order.extend(if d.ordered { inner } else { sort(inner) });
+    order
+}
+
+/// Strides of a new value that lies in the order its kernel walks (a row's folded axes are its innermost).
+fn stored_strides(shape: &[usize], d: &Draft, order: &[usize]) -> Strides {
+    let mut of_axis: Strides = SmallVec::from_elem(0, d.extents.len());
+    let mut step = 1isize;
+    for &a in order.iter().rev() {
+        if a < d.outer {
+            of_axis[a] = step;
+            step *= d.extents[a].max(1) as isize;
+        }
+    }
+    let mut next = 0;
+    let mut out = c_strides(shape);
+    for (s, &n) in out.iter_mut().zip(shape) {
+        if n != 1 {
+            *s = of_axis[next];
+            next += 1;
+        }
+    }
+    out
+}
+
+fn walked(shape: &[usize], strides: &[isize], rank: usize) -> Strides {
+    let mut out: Strides = shape.iter().zip(strides).filter(|a| *a.0 != 1).map(|a| *a.1).collect();
+    out.resize(rank, 0);
+    out
+}
+
+/// Orders the code by pass and puts the loops around it.
+fn nest(code: Vec<Inst>, folded: AxisSet, outer: AxisSet) -> (Vec<Inst>, Nest) {
+    if folded.is_empty() {
+        let n = code.len() as Id;
+        return (code, Nest::Loop { axes: outer, body: vec![Nest::Insts(0..n)] });
+    }
+    let mut pass = vec![0u8; code.len()];
+    let mut inside = vec![false; code.len()];
+    for (i, inst) in code.iter().enumerate() {
+        let fold = matches!(inst.op, KOp::Reduce { .. });
+        inside[i] = fold || !inst.over.and(folded).is_empty();
+        // A fold's value is there one pass later than its argument.
+        let of = |a: Id| pass[a as usize] + matches!(code[a as usize].op, KOp::Reduce { .. }) as u8;
+        pass[i] = inst.args.iter().map(|&a| of(a)).max().unwrap_or(0);
+    }
+    // Within a pass: what stands before the row's loop, then the loop.
+    let mut ids: Vec<usize> = (0..code.len()).collect();
+    ids.sort_by_key(|&i| (pass[i], inside[i]));
+    let mut place = vec![0 as Id; code.len()];
+    for (n, &i) in ids.iter().enumerate() {
+        place[i] = n as Id;
+    }
+    let mut body = vec![];
+    let mut at = 0;
+    while at < ids.len() {
+        let (p, l) = (pass[ids[at]], inside[ids[at]]);
+        let end = at + ids[at..].iter().take_while(|&&i| (pass[i], inside[i]) == (p, l)).count();
+        let insts = Nest::Insts(at as Id..end as Id);
+        body.push(if l { Nest::Loop { axes: folded, body: vec![insts] } } else { insts });
+        at = end;
+    }
+    let code = ids
+        .iter()
+        .map(|&i| {
+            let mut inst = code[i].clone();
+            for a in &mut inst.args {
+                *a = place[*a as usize];
+            }
+            inst
+        })
+        .collect();
+    (code, Nest::Loop { axes: outer, body })
+}
+
+fn width(extents: &[usize], binds: &[Bind]) -> Width {
+    let far = binds.iter().any(|b| {
+        let span: usize = extents.iter().zip(&b.strides).map(|(&n, s)| n.saturating_mul(s.unsigned_abs())).sum();
+        span.saturating_add(b.offset.unsigned_abs()) > i32::MAX as usize
+    });
+    if far || size(extents) > i32::MAX as usize { Width::W64 } else { Width::W32 }
+}
+
+fn classify(code: &[Inst], folded: AxisSet, binds: &[Bind]) -> Class {
+    if folded.is_empty() {
+        return Class::Map;
+    }
+    let loads: Vec<(AxisSet, &Bind)> = code
+        .iter()
+        .filter_map(|i| match i.op {
+            KOp::Load(o) => Some((i.over, &binds[o as usize])),
+            _ => None,
+        })
+        .collect();
+    let own = |s: AxisSet| s.minus(folded);
+    let k = |s: AxisSet| !s.and(folded).is_empty();
+    for (x, _) in loads.iter().filter(|l| k(l.0)) {
+        for (y, _) in loads.iter().filter(|l| k(l.0)) {
+            let (i, j) = (own(*x).minus(own(*y)), own(*y).minus(own(*x)));
+            let lowest = i.0.trailing_zeros() < j.0.trailing_zeros();
+            if !i.is_empty() && !j.is_empty() && lowest {
+                return Class::Pairwise { i, j, k: folded, batch: own(*x).and(own(*y)) };
+            }
+        }
+    }
+    let least = |b: &Bind, inside: bool| {
+        (0..b.strides.len()).filter(|&a| folded.has(a) == inside).map(|a| b.strides[a].unsigned_abs()).filter(|&s| s > 0).min()
+    };
+    let columns = loads.iter().filter(|l| k(l.0)).filter(|(_, b)| match (least(b, true), least(b, false)) {
+        (Some(f), Some(o)) => o < f,
+        _ => false,
+    });
+    if columns.count() * 2 > loads.iter().filter(|l| k(l.0)).count() { Class::Columns } else { Class::Rows }
+}
+
+/// Which slots outlive the evaluation, when each is last used, and which results may take a leaf's buffer.
+pub fn lifetimes(g: &Graph, stored: &[bool], plan: &mut Plan) {
+    // A pending value that survives keeps what it reads.
+    let mut survives: Vec<bool> = (0..g.nodes.len()).map(|i| g.nodes[i].held && !stored[i]).collect();
+    let mut kept: Vec<bool> = (0..g.nodes.len()).map(|i| g.nodes[i].root || g.nodes[i].held).collect();
+    for i in (0..g.nodes.len()).rev() {
+        if survives[i] {
+            for &a in &g.nodes[i].args {
+                let a = a as usize;
+                kept[a] |= stored[a];
+                survives[a] |= !stored[a];
+            }
+        }
+    }
+    for s in &mut plan.slots {
+        s.kept = kept[s.node];
+    }
+    for (n, (step, _)) in plan.steps.iter().enumerate() {
+        for b in step.binds() {
+            plan.slots[b.slot as usize].last_use = n;
+        }
+    }
+    for (n, (step, writes)) in plan.steps.iter().enumerate() {
+        let Step::Kernel(ir, launch) = step else { continue };
+        let own = |slot: u16| launch.operands.iter().zip(&ir.operands).filter(move |(b, _)| b.slot == slot);
+        for &out in writes {
+            let Some((o, _)) = own(out).next() else { continue };
+            for leaf in 0..plan.leaves as u16 {
+                let s = &plan.slots[leaf as usize];
+                let fits = s.last_use == n
+                    && !survives_reader(g, &survives, s.node)
+                    && own(leaf).next().is_some()
+                    && own(leaf).all(|(b, op)| {
+                        b.strides == o.strides && b.offset == 0 && b.gather.is_none() && op.dtype.size() == plan.slots[out as usize].dtype.size()
+                    })
+                    && ir.folded.is_empty()
+                    && size(&s.layout.shape) == size(&plan.slots[out as usize].layout.shape)
+                    && !plan.donors.iter().any(|d| d.2 == leaf || (d.0, d.1) == (n, out));
+                let first = plan.steps[..n].iter().all(|(_, w)| !w.contains(&out));
+                if fits && first {
+                    plan.donors.push((n, out, leaf));
+                }
+            }
+        }
+    }
+}
+
+fn survives_reader(g: &Graph, survives: &[bool], node: usize) -> bool {
+    g.nodes.iter().enumerate().any(|(i, n)| survives[i] && n.args.iter().any(|&a| a as usize == node))
+}

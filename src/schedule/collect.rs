@@ -1,0 +1,249 @@
+//! First pass: the pending nodes below the roots, producers first, and the key that names the plan.
+
+use crate::graph::{Expr, Node, Op, Stored};
+use crate::layout::{Src, View, size};
+use smallvec::SmallVec;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+/// A node of an evaluation.
+#[derive(Debug)]
+pub struct PNode {
+    /// The node.
+    pub node: Arc<Node>,
+    /// Its expression; none for a leaf.
+    pub expr: Option<Arc<Expr>>,
+    /// Its arguments' places in the graph.
+    pub args: SmallVec<[u32; 3]>,
+    /// How many arguments of this evaluation's nodes it is.
+    pub uses: u32,
+    /// Whether it was asked for.
+    pub root: bool,
+    /// Whether something outside this evaluation refers to it.
+    pub held: bool,
+    /// For a leaf, its place among the leaves.
+    pub leaf: Option<u32>,
+}
+
+impl std::fmt::Debug for Expr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.op)
+    }
+}
+
+/// A value that is there already.
+#[derive(Debug)]
+pub struct Leaf {
+    /// Its place in the graph.
+    pub node: usize,
+    /// Where it lies.
+    pub stored: Stored,
+    /// Elements from the layout's offset to the first element the first view of it reads: plans count from there.
+    pub start: isize,
+}
+
+/// The pending part of the graph below some roots.
+#[derive(Debug, Default)]
+pub struct Graph {
+    /// Nodes, producers first.
+    pub nodes: Vec<PNode>,
+    /// Values that are there already, in order of first use.
+    pub leaves: Vec<Leaf>,
+    /// Bits of the scalars, in order of first use.
+    pub scalars: Vec<u64>,
+    /// For a scalar node, its place among the scalars.
+    pub scalar_of: HashMap<usize, u16, Fast>,
+    /// Names the plan: equal keys have equal plans.
+    pub key: Vec<u64>,
+}
+
+/// A hasher for addresses and small integers.
+#[derive(Default, Debug)]
+pub struct FastHasher(u64);
+/// Builds [`FastHasher`].
+pub type Fast = BuildHasherDefault<FastHasher>;
+
+impl Hasher for FastHasher {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 29)
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &b in bytes {
+            self.write_u64(b as u64);
+        }
+    }
+    fn write_u64(&mut self, v: u64) {
+        self.0 = (self.0.rotate_left(5) ^ v).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+    fn write_usize(&mut self, v: usize) {
+        self.write_u64(v as u64);
+    }
+}
+
+impl Graph {
+    /// Collects what is pending below `roots`; an argument that ended in an error ends this in the same one.
+    pub fn collect(roots: &[Arc<Node>]) -> crate::error::Result<Graph> {
+        let mut g = Graph::default();
+        let mut index: HashMap<usize, u32, Fast> = HashMap::default();
+        for root in roots {
+            if root.value().is_none() {
+                g.visit(root, &mut index)?;
+            }
+        }
+        for root in roots {
+            if let Some(&i) = index.get(&(Arc::as_ptr(root) as usize)) {
+                g.nodes[i as usize].root = true;
+            }
+        }
+        for n in &mut g.nodes {
+            // One reference is ours.
+            n.held = n.leaf.is_none() && !n.root && Arc::strong_count(&n.node) > n.uses as usize + 1;
+        }
+        g.make_key();
+        Ok(g)
+    }
+
+    fn visit(&mut self, root: &Arc<Node>, index: &mut HashMap<usize, u32, Fast>) -> crate::error::Result<()> {
+        let mut stack: Vec<(Arc<Node>, Option<Arc<Expr>>, usize)> = vec![];
+        let enter = |node: &Arc<Node>| {
+            // The value may come from another thread between the two looks; then it is a leaf after all.
+            let expr = if node.value().is_some() { None } else { node.expr() };
+            (node.clone(), expr, 0)
+        };
+        if index.contains_key(&(Arc::as_ptr(root) as usize)) {
+            return Ok(());
+        }
+        stack.push(enter(root));
+        while let Some((_, expr, next)) = stack.last_mut() {
+            if let Some(e) = expr {
+                if let Some(arg) = e.args.get(*next) {
+                    *next += 1;
+                    match index.get(&(Arc::as_ptr(&arg.node) as usize)) {
+                        Some(&i) => self.nodes[i as usize].uses += 1,
+                        None => {
+                            let entry = enter(&arg.node);
+                            stack.push(entry);
+                        }
+                    }
+                    continue;
+                }
+            }
+            let Some((node, expr, _)) = stack.pop() else { break };
+            let key = Arc::as_ptr(&node) as usize;
+            let uses = !stack.is_empty() as u32;
+            if let Some(&i) = index.get(&key) {
+                // Met twice on the way down, as an argument and as an argument's argument.
+                self.nodes[i as usize].uses += uses;
+                continue;
+            }
+            let args = expr.as_ref().map_or_else(SmallVec::new, |e| {
+                e.args.iter().map(|a| index[&(Arc::as_ptr(&a.node) as usize)]).collect()
+            });
+            let mut leaf = None;
+            if expr.is_none() {
+                leaf = Some(self.leaves.len() as u32);
+                match node.value() {
+                    Some(Ok(s)) => {
+                        self.leaves.push(Leaf { node: self.nodes.len(), stored: s.clone(), start: isize::MIN });
+                    }
+                    Some(Err(e)) => return Err(e.clone()),
+                    None => {
+                        return Err(crate::error::Error::Internal {
+                            stage: "collect",
+                            detail: "a node has neither value nor expression".into(),
+                        });
+                    }
+                }
+            } else if let Some(Op::Scalar(bits)) = expr.as_ref().map(|e| e.op) {
+                self.scalar_of.insert(self.nodes.len(), self.scalars.len() as u16);
+                self.scalars.push(bits);
+            }
+            index.insert(key, self.nodes.len() as u32);
+            self.nodes.push(PNode { node, expr, args, uses, root: false, held: false, leaf });
+        }
+        Ok(())
+    }
+
+    fn make_key(&mut self) {
+        let mut key = std::mem::take(&mut self.key);
+        key.reserve(16 * self.nodes.len());
+        for i in 0..self.nodes.len() {
+            let n = &self.nodes[i];
+            let flags = n.root as u64 | (n.held as u64) << 1 | (n.node.was_computed() as u64) << 2;
+            let head = |tag: u64| tag | flags << 8 | (n.node.dtype as u64) << 16 | (n.node.shape.len() as u64) << 24;
+            let Some(expr) = &n.expr else {
+                key.push(head(1));
+                let layout = &self.leaves[n.leaf.unwrap_or(0) as usize].stored.layout;
+                key.extend(layout.shape.iter().map(|&x| x as u64));
+                key.extend(layout.strides.iter().map(|&x| x as u64));
+                continue;
+            };
+            match expr.op {
+                Op::Scalar(_) => key.push(head(2)),
+                Op::Iota { axis } => key.push(head(3) | (axis as u64) << 32),
+                Op::Map(row) => {
+                    key.push(head(4));
+                    key.push(std::ptr::from_ref(row) as u64);
+                }
+                Op::Cast => key.push(head(5)),
+                Op::Reduce { reducer, axes } => {
+                    key.push(head(6) | (axes as u64) << 32);
+                    key.push(std::ptr::from_ref(reducer) as u64);
+                }
+                Op::Dot => key.push(head(7)),
+                Op::Reshape => key.push(head(8)),
+                Op::Update => key.push(head(9)),
+                Op::Gather { axis } => key.push(head(10) | (axis as u64) << 32),
+            }
+            key.extend(n.node.shape.iter().map(|&x| x as u64));
+            if let Some(region) = &expr.region {
+                view_key(&mut key, region);
+                key.extend(region.at.iter().map(|&x| x as u64));
+            }
+            for (arg, &a) in expr.args.iter().zip(&n.args) {
+                key.push(a as u64);
+                view_key(&mut key, &arg.view);
+                match self.nodes[a as usize].leaf {
+                    // Where a leaf's first view starts is no part of the plan: a loop over rows has one.
+                    Some(leaf) => {
+                        let leaf = &mut self.leaves[leaf as usize];
+                        let start = leaf_start(&leaf.stored, &arg.view);
+                        if leaf.start == isize::MIN {
+                            leaf.start = start;
+                        }
+                        key.push((start - leaf.start) as u64);
+                    }
+                    None => key.extend(arg.view.at.iter().map(|&x| x as u64)),
+                }
+            }
+        }
+        self.key = key;
+    }
+
+    /// Number of elements of a node.
+    pub fn size(&self, i: usize) -> usize {
+        size(&self.nodes[i].node.shape)
+    }
+
+    /// The operation of a pending node.
+    pub fn op(&self, i: usize) -> Option<Op> {
+        self.nodes[i].expr.as_ref().map(|e| e.op)
+    }
+}
+
+/// Elements from a leaf's own first element to the first one a view reads.
+pub fn leaf_start(stored: &Stored, view: &View) -> isize {
+    view.at.iter().zip(&stored.layout.strides).map(|(&at, &s)| at as isize * s).sum()
+}
+
+fn view_key(key: &mut Vec<u64>, view: &View) {
+    key.push(view.shape.len() as u64);
+    key.extend(view.shape.iter().map(|&x| x as u64));
+    for s in &view.src {
+        key.push(match *s {
+            Src::Axis { axis, step } => (step as u64) << 8 | axis as u64,
+            Src::Broadcast => 255,
+        });
+    }
+}

@@ -1,0 +1,581 @@
+//! Third pass: each stored value becomes a kernel; everything unstored below it is inlined through its views.
+//! A fold joins the kernel where its consumers read it at their own index (epilogue) or spread it back over the
+//! axes it folded (a row of several passes); any other fold is stored, and lowering starts again.
+
+use super::collect::Graph;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::graph::{Op, Value};
+use crate::kernel::validate::{MAX_INSTS, MAX_OPERANDS};
+use crate::kernel::{AxisSet, Id, Inst, KOp, Param};
+use crate::layout::{Dims, Src, View};
+use crate::ops::OpRef;
+use smallvec::{SmallVec, smallvec};
+use std::collections::HashMap;
+
+/// Longest row, in elements, whose kernel may walk it several times.
+const MAX_ROW: usize = 1 << 16;
+
+/// How one axis of a node follows the kernel's axes: `start + step * index of axis`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Along {
+    axis: Option<u8>,
+    step: isize,
+    start: isize,
+}
+
+/// One [`Along`] for each axis of a node.
+pub type AMap = SmallVec<[Along; 4]>;
+
+/// Which value a load reads, and how its axes follow the kernel's.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct LoadKey {
+    /// The graph node.
+    pub node: usize,
+    /// Its axes.
+    pub map: AMap,
+    /// The axis a gather indexes.
+    pub gather: Option<Walk>,
+}
+
+/// An axis of a node that a gather indexes: `None` where the view repeats one element along it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Walk {
+    /// The node's axis.
+    pub axis: Option<u8>,
+    /// Elements of that axis per index.
+    pub step: isize,
+    /// Valid indices.
+    pub len: usize,
+}
+
+/// What a kernel writes.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The graph node stored.
+    pub node: usize,
+    /// The value written.
+    pub value: Id,
+    /// What the write covers.
+    pub place: Place,
+}
+
+/// Where a kernel's result goes in its node's buffer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// All of it, in the order the kernel walks.
+    Whole,
+    /// All of it, in C order of this shape, which has as many elements.
+    COrder,
+    /// This view of it.
+    Region(View),
+}
+
+/// A kernel before its axes are put in order.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    /// Extents; the results' axes first, then axes that are only folded.
+    pub extents: Dims,
+    /// How many of them are the results' own.
+    pub outer: usize,
+    /// Axes some fold goes over, in logical order.
+    pub folded: SmallVec<[u8; 4]>,
+    /// Whether a fold needs its axes in logical order.
+    pub ordered: bool,
+    /// Folds that are spread back over their axes: several passes over a row.
+    pub spread: Vec<usize>,
+    /// The instructions, loads by index into `loads`.
+    pub code: Vec<Inst>,
+    /// What the kernel reads.
+    pub loads: Vec<LoadKey>,
+    /// Scalars.
+    pub params: Vec<(DType, Param)>,
+    /// What the kernel writes.
+    pub targets: Vec<Target>,
+    /// Unstored nodes computed in it.
+    pub inlined: Vec<usize>,
+    memo: HashMap<(usize, AMap), Id>,
+    memo_inst: HashMap<(KOp, SmallVec<[Id; 3]>, DType), Id>,
+}
+
+/// Why a kernel could not be made.
+pub enum Stop {
+    /// This node has to be stored first.
+    Store(usize),
+    /// Too many instructions or operands.
+    Limit,
+    /// A defect.
+    Fail(Error),
+}
+
+/// What a step of the plan will be.
+#[derive(Debug)]
+pub enum Job {
+    /// A fused kernel.
+    Kernel(Draft),
+    /// A matrix product that stores this node.
+    Gemm(usize),
+}
+
+impl Job {
+    /// The nodes this job stores.
+    pub fn writes(&self) -> SmallVec<[usize; 2]> {
+        match self {
+            Job::Kernel(d) => d.targets.iter().map(|t| t.node).collect(),
+            Job::Gemm(n) => smallvec![*n],
+        }
+    }
+}
+
+/// Lowers every stored value, storing more until each kernel is legal and no fold is computed in two kernels.
+pub fn all(g: &Graph, stored: &mut [bool]) -> Result<Vec<Job>> {
+    // Each round stores at least one more node.
+    for _ in 0..=g.nodes.len() {
+        match attempt(g, stored) {
+            Ok(jobs) => match shared_fold(g, &jobs) {
+                Some(node) => stored[node] = true,
+                None => return Ok(jobs),
+            },
+            Err(Stop::Store(node)) if !stored[node] => stored[node] = true,
+            Err(Stop::Fail(e)) => return Err(e),
+            Err(_) => return Err(Error::Internal { stage: "lower", detail: "no progress".into() }),
+        }
+    }
+    Err(Error::Internal { stage: "lower", detail: "no end".into() })
+}
+
+fn shared_fold(g: &Graph, jobs: &[Job]) -> Option<usize> {
+    let mut owner = vec![usize::MAX; g.nodes.len()];
+    for (j, job) in jobs.iter().enumerate() {
+        let Job::Kernel(d) = job else { continue };
+        for &n in &d.inlined {
+            if matches!(g.op(n), Some(Op::Reduce { .. })) {
+                if owner[n] != usize::MAX && owner[n] != j {
+                    return Some(n);
+                }
+                owner[n] = j;
+            }
+        }
+    }
+    None
+}
+
+fn attempt(g: &Graph, stored: &[bool]) -> Result<Vec<Job>, Stop> {
+    let mut jobs = vec![];
+    for i in 0..g.nodes.len() {
+        if !stored[i] {
+            continue;
+        }
+        let p = &g.nodes[i];
+        let Some(expr) = &p.expr else { continue };
+        match expr.op {
+            Op::Dot => jobs.push(Job::Gemm(i)),
+            Op::Reshape => {
+                let shape: Dims = expr.args[0].shape().into();
+                jobs.push(one(g, stored, i, &shape, |l, map| l.edge(i, 0, map), Place::COrder)?);
+            }
+            Op::Update => {
+                jobs.push(one(g, stored, i, &p.node.shape, |l, map| l.edge(i, 0, map), Place::Whole)?);
+                let Some(region) = expr.region.clone() else {
+                    return Err(Stop::Fail(Error::Internal { stage: "lower", detail: "update of no region".into() }));
+                };
+                let shape = region.shape.clone();
+                jobs.push(one(g, stored, i, &shape, |l, map| l.edge(i, 1, map), Place::Region(region))?);
+            }
+            _ => jobs.push(one(g, stored, i, &p.node.shape, |l, map| l.compute(i, map), Place::Whole)?),
+        }
+    }
+    Ok(jobs)
+}
+
+fn one(
+    g: &Graph,
+    stored: &[bool],
+    node: usize,
+    shape: &[usize],
+    body: impl Fn(&mut Lower<'_>, &AMap) -> Result<Id, Stop>,
+    place: Place,
+) -> Result<Job, Stop> {
+    let mut l = Lower { g, stored, also: &[], inside: false, d: Draft::default() };
+    let map = l.open(shape);
+    match body(&mut l, &map) {
+        Ok(_) if l.strided_row() => Err(Stop::Store(l.d.spread[0])),
+        Ok(value) => {
+            l.d.targets.push(Target { node, value, place });
+            Ok(Job::Kernel(l.d))
+        }
+        Err(Stop::Limit) => Err(l.cut(node)),
+        Err(e) => Err(e),
+    }
+}
+
+/// Lowers several stored values of one shape into one kernel.
+pub fn group(g: &Graph, stored: &[bool], nodes: &[usize]) -> Option<Draft> {
+    let mut l = Lower { g, stored, also: nodes, inside: false, d: Draft::default() };
+    let map = l.open(&g.nodes[nodes[0]].node.shape);
+    for &node in nodes {
+        let value = l.compute(node, &map).ok()?;
+        l.d.targets.push(Target { node, value, place: Place::Whole });
+    }
+    Some(l.d)
+}
+
+struct Lower<'a> {
+    g: &'a Graph,
+    stored: &'a [bool],
+    /// Stored values that this same kernel computes: read from registers.
+    also: &'a [usize],
+    /// Inside the argument of a fold.
+    inside: bool,
+    d: Draft,
+}
+
+impl Lower<'_> {
+    /// The results' axes; those of extent 1 are none.
+    fn open(&mut self, shape: &[usize]) -> AMap {
+        let mut map = AMap::new();
+        for &n in shape {
+            map.push(self.axis(n));
+        }
+        self.d.outer = self.d.extents.len();
+        map
+    }
+
+    fn axis(&mut self, n: usize) -> Along {
+        if n == 1 {
+            return Along { axis: None, step: 0, start: 0 };
+        }
+        self.d.extents.push(n);
+        Along { axis: Some(self.d.extents.len() as u8 - 1), step: 1, start: 0 }
+    }
+
+    /// Argument `k` of node `i`, where `i`'s (or its region's) axes follow `map`.
+    fn edge(&mut self, i: usize, k: usize, map: &AMap) -> Result<Id, Stop> {
+        let g = self.g;
+        let Some(expr) = &g.nodes[i].expr else { return Err(bug("edge of a leaf")) };
+        let arg = &expr.args[k];
+        self.value(g.nodes[i].args[k] as usize, along(arg, map))
+    }
+
+    fn value(&mut self, i: usize, map: AMap) -> Result<Id, Stop> {
+        let inline = self.also.contains(&i) && self.is_whole(&map);
+        if self.stored[i] && !inline {
+            if self.also.contains(&i) {
+                return Err(Stop::Store(i));
+            }
+            return self.load(LoadKey { node: i, map, gather: None }, smallvec![]);
+        }
+        self.compute(i, &map)
+    }
+
+    /// Whether a map is the kernel's results' own index.
+    fn is_whole(&self, map: &AMap) -> bool {
+        let mut next = 0;
+        map.iter().all(|a| match a.axis {
+            None => a.start == 0,
+            Some(x) => {
+                next += 1;
+                x as usize == next - 1 && a.step == 1 && a.start == 0
+            }
+        }) && next == self.d.outer
+    }
+
+    fn compute(&mut self, i: usize, map: &AMap) -> Result<Id, Stop> {
+        let key = (i, map.clone());
+        if let Some(&id) = self.d.memo.get(&key) {
+            return Ok(id);
+        }
+        let Some(op) = self.g.op(i) else { return self.load(LoadKey { node: i, map: map.clone(), gather: None }, smallvec![]) };
+        let dtype = self.g.nodes[i].node.dtype;
+        let id = match op {
+            Op::Scalar(_) => {
+                let n = self.g.scalar_of.get(&i).copied().unwrap_or(0);
+                self.param(dtype, Param::Scalar(n))?
+            }
+            Op::Iota { axis } => self.iota(map[axis as usize])?,
+            Op::Map(row) => {
+                let mut args = SmallVec::new();
+                for k in 0..row.arity as usize {
+                    args.push(self.edge(i, k, map)?);
+                }
+                self.map(row, args, dtype)?
+            }
+            Op::Cast => {
+                let arg = self.edge(i, 0, map)?;
+                self.push(KOp::Cast, smallvec![arg], dtype, self.over(arg))?
+            }
+            Op::Reduce { axes, .. } => self.fold(i, axes, map)?,
+            Op::Gather { axis } => {
+                let index = self.edge(i, 1, map)?;
+                let g = self.g;
+                let Some(expr) = &g.nodes[i].expr else { return Err(bug("gather of a leaf")) };
+                // The gathered axis is taken at 0 here; the index walks it at run time.
+                let mut m = map.clone();
+                m[axis as usize] = Along { axis: None, step: 0, start: 0 };
+                let source = along(&expr.args[0], &m);
+                let view = &expr.args[0].view;
+                let len = view.shape[axis as usize];
+                let walk = match view.src[axis as usize] {
+                    Src::Axis { axis, step } => Walk { axis: Some(axis), step, len },
+                    Src::Broadcast => Walk { axis: None, step: 0, len },
+                };
+                let key = LoadKey { node: g.nodes[i].args[0] as usize, map: source, gather: Some(walk) };
+                self.load(key, smallvec![index])?
+            }
+            Op::Dot | Op::Reshape | Op::Update => return Err(Stop::Store(i)),
+        };
+        self.d.memo.insert(key, id);
+        self.d.inlined.push(i);
+        Ok(id)
+    }
+
+    fn fold(&mut self, i: usize, axes: u32, map: &AMap) -> Result<Id, Stop> {
+        let g = self.g;
+        let Some(expr) = &g.nodes[i].expr else { return Err(bug("fold of a leaf")) };
+        let Op::Reduce { reducer, .. } = expr.op else { return Err(bug("fold")) };
+        let shape = expr.args[0].shape();
+        let lengths: Dims = (0..shape.len()).filter(|a| axes >> a & 1 != 0).map(|a| shape[a]).collect();
+        let mut full: Dims = lengths.iter().copied().filter(|&n| n != 1).collect();
+        if full.is_empty() {
+            // A fold of one element has an axis all the same.
+            full.push(1);
+        }
+        let mut image = AxisSet::EMPTY;
+        let mut last = None;
+        for a in map {
+            if let Some(x) = a.axis {
+                let whole = a.step == 1 && a.start == 0;
+                if !whole || last.is_some_and(|l| l >= x) {
+                    return Err(Stop::Store(i));
+                }
+                last = Some(x);
+                image = image.union(AxisSet::one(x as usize));
+            } else if a.start != 0 {
+                return Err(Stop::Store(i));
+            }
+        }
+        let outer = AxisSet((1u32 << self.d.outer) - 1);
+        let folded = self.folded();
+        let all = outer.union(folded);
+        let free: Vec<usize> = all.minus(image).iter().collect();
+        let matches = |set: &[usize], d: &Draft| {
+            set.len() == full.len() && set.iter().zip(&full).all(|(&a, &n)| d.extents[a] == n)
+        };
+        let row: usize = full.iter().product();
+        let rows: usize = image.iter().map(|a| self.d.extents[a]).product();
+        let long = row > MAX_ROW || (rows < 8 && row * rows > MAX_ROW);
+        let axes_of: Vec<usize> = if image == outer && folded.and(outer).is_empty() && !(self.inside && long) {
+            // Epilogue: the fold has axes of its own, the same for all folds of this kernel.
+            if folded.is_empty() {
+                let from = self.d.extents.len();
+                self.d.extents.extend(full.iter().copied());
+                self.d.folded = (from..self.d.extents.len()).map(|a| a as u8).collect();
+            }
+            let own: Vec<usize> = self.d.folded.iter().map(|&a| a as usize).collect();
+            if !matches(&own, &self.d) {
+                return Err(Stop::Store(i));
+            }
+            own
+        } else if !free.is_empty() && matches(&free, &self.d) && (folded.is_empty() || set_of(&free) == folded) && !long {
+            // Spread back over what it folds: another pass over the row.
+            self.d.folded = free.iter().map(|&a| a as u8).collect();
+            self.d.spread.push(i);
+            free
+        } else {
+            return Err(Stop::Store(i));
+        };
+        self.d.ordered |= reducer.ordered && full.len() > 1;
+        // The argument's axes: kept ones follow `map`, folded ones the fold's axes.
+        let (mut kept, mut walked) = (map.iter(), axes_of.iter());
+        let mut inner = AMap::new();
+        for (a, &n) in shape.iter().enumerate() {
+            inner.push(if axes >> a & 1 == 0 {
+                kept.next().copied().unwrap_or(Along { axis: None, step: 0, start: 0 })
+            } else if n == 1 {
+                Along { axis: None, step: 0, start: 0 }
+            } else {
+                Along { axis: walked.next().map(|&x| x as u8), step: 1, start: 0 }
+            });
+        }
+        let before = std::mem::replace(&mut self.inside, true);
+        let arg = self.edge(i, 0, &inner)?;
+        self.inside = before;
+        let set = set_of(&axes_of);
+        // A fold's value stands after its loop even where its argument varies with nothing.
+        let over = self.over(arg).union(image).minus(set);
+        self.push(KOp::Reduce { reducer, axes: set }, smallvec![arg], g.nodes[i].node.dtype, over)
+    }
+
+    /// Whether a row of several passes is not contiguous in its largest operand: three kernels are faster then.
+    fn strided_row(&self) -> bool {
+        let d = &self.d;
+        if d.spread.is_empty() {
+            return false;
+        }
+        let Some(key) = d.loads.iter().max_by_key(|k| self.g.size(k.node)) else { return false };
+        let strides = match self.g.nodes[key.node].leaf {
+            Some(l) => self.g.leaves[l as usize].stored.layout.strides.clone(),
+            None => crate::layout::c_strides(&self.g.nodes[key.node].node.shape),
+        };
+        let (_, strides) = key.place(self.g, &strides, d.extents.len());
+        let least = |set: AxisSet| set.iter().map(|a| strides[a].unsigned_abs()).filter(|&s| s > 0).min();
+        let (folded, all) = (self.folded(), AxisSet((1u32 << d.extents.len()) - 1));
+        match (least(folded), least(all.minus(folded))) {
+            (Some(k), Some(o)) => o < k,
+            _ => false,
+        }
+    }
+
+    fn folded(&self) -> AxisSet {
+        AxisSet(self.d.folded.iter().fold(0, |s, &a| s | 1 << a))
+    }
+
+    fn iota(&mut self, a: Along) -> Result<Id, Stop> {
+        let Some(axis) = a.axis else {
+            return self.param(DType::I64, Param::Const(a.start as u64));
+        };
+        let mut id = self.push(KOp::Index(axis), smallvec![], DType::I64, AxisSet::one(axis as usize))?;
+        if a.step != 1 {
+            let step = self.param(DType::I64, Param::Const(a.step as u64))?;
+            id = self.map(&crate::ops::row::mul, smallvec![id, step], DType::I64)?;
+        }
+        if a.start != 0 {
+            let start = self.param(DType::I64, Param::Const(a.start as u64))?;
+            id = self.map(&crate::ops::row::add, smallvec![id, start], DType::I64)?;
+        }
+        Ok(id)
+    }
+
+    fn map(&mut self, row: OpRef, args: SmallVec<[Id; 3]>, dtype: DType) -> Result<Id, Stop> {
+        let over = args.iter().fold(AxisSet::EMPTY, |s, &a| s.union(self.over(a)));
+        self.push(KOp::Map(row), args, dtype, over)
+    }
+
+    fn param(&mut self, dtype: DType, p: Param) -> Result<Id, Stop> {
+        let n = match self.d.params.iter().position(|q| *q == (dtype, p)) {
+            Some(n) => n,
+            None => {
+                self.d.params.push((dtype, p));
+                self.d.params.len() - 1
+            }
+        };
+        self.push(KOp::Param(n as u8), smallvec![], dtype, AxisSet::EMPTY)
+    }
+
+    fn load(&mut self, key: LoadKey, args: SmallVec<[Id; 3]>) -> Result<Id, Stop> {
+        let dtype = self.g.nodes[key.node].node.dtype;
+        let mut over = args.iter().fold(AxisSet::EMPTY, |s, &a| s.union(self.over(a)));
+        for a in &key.map {
+            if let Some(x) = a.axis {
+                over = over.union(AxisSet::one(x as usize));
+            }
+        }
+        let n = match self.d.loads.iter().position(|k| *k == key) {
+            Some(n) => n,
+            None => {
+                self.d.loads.push(key.clone());
+                self.d.loads.len() - 1
+            }
+        };
+        let op = if key.gather.is_some() { KOp::LoadAt(n as u8) } else { KOp::Load(n as u8) };
+        self.push(op, args, dtype, over)
+    }
+
+    fn push(&mut self, op: KOp, args: SmallVec<[Id; 3]>, dtype: DType, over: AxisSet) -> Result<Id, Stop> {
+        let key = (op, args, dtype);
+        if let Some(&id) = self.d.memo_inst.get(&key) {
+            return Ok(id);
+        }
+        // Room for the stores.
+        if self.d.code.len() + 8 > MAX_INSTS || self.d.loads.len() + 4 > MAX_OPERANDS {
+            return Err(Stop::Limit);
+        }
+        let id = self.d.code.len() as Id;
+        self.d.code.push(Inst { op, args: key.1.clone(), dtype, over });
+        self.d.memo_inst.insert(key, id);
+        Ok(id)
+    }
+
+    fn over(&self, id: Id) -> AxisSet {
+        self.d.code[id as usize].over
+    }
+
+    /// The inlined value to store instead, so that a kernel that grew too large falls into two of about equal size.
+    fn cut(&self, root: usize) -> Stop {
+        let g = self.g;
+        let done: Vec<usize> = self.d.inlined.iter().copied().filter(|&n| n != root && !matches!(g.op(n), Some(Op::Scalar(_) | Op::Iota { .. }) | None)).collect();
+        let largest = self.d.loads.iter().map(|k| g.size(k.node)).max().unwrap_or(0).max(g.size(root));
+        let half = done.len() / 2;
+        let near = |n: &&usize| done.iter().position(|m| m == *n).map_or(usize::MAX, |p| p.abs_diff(half));
+        let small = done.iter().filter(|&&n| g.size(n) <= largest).min_by_key(near);
+        match small.or_else(|| done.iter().min_by_key(|&&n| g.size(n))) {
+            Some(&n) => Stop::Store(n),
+            None => bug("one operation exceeds a kernel"),
+        }
+    }
+}
+
+fn set_of(axes: &[usize]) -> AxisSet {
+    AxisSet(axes.iter().fold(0, |s, a| s | 1 << a))
+}
+
+fn bug(detail: &str) -> Stop {
+    Stop::Fail(Error::Internal { stage: "lower", detail: detail.into() })
+}
+
+/// How the axes of a value's node follow the kernel's, given how the view's axes do.
+fn along(v: &Value, map: &AMap) -> AMap {
+    let mut out: AMap = v.view.at.iter().map(|&at| Along { axis: None, step: 0, start: at as isize }).collect();
+    for ((src, &n), m) in v.view.src.iter().zip(&v.view.shape).zip(map) {
+        if let Src::Axis { axis, step } = *src {
+            let a = &mut out[axis as usize];
+            a.start += step * m.start;
+            if n != 1 && m.axis.is_some() {
+                a.axis = m.axis;
+                a.step = step * m.step;
+            }
+        }
+    }
+    // One element: where an axis has no other, its start is 0 whatever the view says.
+    for (a, &n) in out.iter_mut().zip(&v.node.shape) {
+        if n == 1 {
+            *a = Along { axis: None, step: 0, start: 0 };
+        }
+    }
+    out
+}
+
+impl LoadKey {
+    /// Elements from the buffer's planned start to the first element read, and the stride of each kernel axis.
+    pub fn place(&self, g: &Graph, strides: &[isize], axes: usize) -> (isize, SmallVec<[isize; 4]>) {
+        let mut out: SmallVec<[isize; 4]> = SmallVec::from_elem(0, axes);
+        let mut offset = match g.nodes[self.node].leaf {
+            Some(l) => -g.leaves[l as usize].start,
+            None => 0,
+        };
+        for (a, &s) in self.map.iter().zip(strides) {
+            offset += a.start * s;
+            if let Some(x) = a.axis {
+                out[x as usize] += a.step * s;
+            }
+        }
+        (offset, out)
+    }
+}
+
+/// Where a region of a node starts, in elements, and the stride of each kernel axis along it.
+pub fn region_place(region: &View, strides: &[isize], axes: usize) -> (isize, SmallVec<[isize; 4]>) {
+    let mut out: SmallVec<[isize; 4]> = SmallVec::from_elem(0, axes);
+    let offset = region.at.iter().zip(strides).map(|(&at, &s)| at as isize * s).sum();
+    let mut next = 0;
+    for (src, &n) in region.src.iter().zip(&region.shape) {
+        if n == 1 {
+            continue;
+        }
+        if let Src::Axis { axis, step } = *src {
+            out[next] = step * strides[axis as usize];
+        }
+        next += 1;
+    }
+    (offset, out)
+}

@@ -1,0 +1,67 @@
+//! Fourth pass: stored values of one shape that read the same memory share a kernel.
+
+use super::collect::Graph;
+use super::lower::{Draft, Job, Place, group};
+use crate::kernel::validate::MAX_OPERANDS;
+
+/// Plans with more kernels than this are left as they are: looking at every pair costs too much.
+const MOST: usize = 64;
+
+/// Merges pairs of kernels, first come first served, where neither needs the other through a third.
+pub fn kernels(g: &Graph, stored: &[bool], jobs: &mut Vec<Job>) {
+    if jobs.len() < 2 || jobs.len() > MOST {
+        return;
+    }
+    let mut a = 0;
+    while a < jobs.len() {
+        let mut b = a + 1;
+        while b < jobs.len() {
+            match pair(g, stored, jobs, a, b) {
+                // What `a` writes is first read after `b`'s place, or `b` itself reads it in registers.
+                Some(draft) => {
+                    jobs[b] = Job::Kernel(draft);
+                    jobs.remove(a);
+                    b = a + 1;
+                }
+                None => b += 1,
+            }
+        }
+        a += 1;
+    }
+}
+
+fn pair(g: &Graph, stored: &[bool], jobs: &[Job], a: usize, b: usize) -> Option<Draft> {
+    let (Job::Kernel(x), Job::Kernel(y)) = (&jobs[a], &jobs[b]) else { return None };
+    let plain = |d: &Draft| d.targets.iter().all(|t| t.place == Place::Whole && alone(jobs, t.node));
+    let shape = |d: &Draft| g.nodes[d.targets[0].node].node.shape.clone();
+    if !plain(x) || !plain(y) || shape(x) != shape(y) || x.targets.len() + y.targets.len() > MAX_OPERANDS / 3 {
+        return None;
+    }
+    let own: Vec<usize> = x.targets.iter().map(|t| t.node).collect();
+    let feeds = y.loads.iter().any(|l| own.contains(&l.node));
+    let shared = y.loads.iter().any(|l| x.loads.iter().any(|m| m.node == l.node));
+    if !feeds && !shared {
+        return None;
+    }
+    // `a` moves to `b`'s place: nothing between may read what it writes.
+    for job in &jobs[a + 1..b] {
+        if reads(g, job).any(|n| own.contains(&n)) {
+            return None;
+        }
+    }
+    let nodes: Vec<usize> = x.targets.iter().chain(&y.targets).map(|t| t.node).collect();
+    let d = group(g, stored, &nodes)?;
+    // A fold that walks the same memory; two folds that share one axis by chance of its length are better apart.
+    (d.extents.len() <= x.extents.len().max(y.extents.len())).then_some(d)
+}
+
+fn alone(jobs: &[Job], node: usize) -> bool {
+    jobs.iter().filter(|j| j.writes().contains(&node)).count() == 1
+}
+
+fn reads<'a>(g: &'a Graph, job: &'a Job) -> Box<dyn Iterator<Item = usize> + 'a> {
+    match job {
+        Job::Kernel(d) => Box::new(d.loads.iter().map(|l| l.node)),
+        Job::Gemm(n) => Box::new(g.nodes[*n].args.iter().map(|&a| a as usize)),
+    }
+}

@@ -1,0 +1,62 @@
+//! From pending nodes to a plan: one function that reads as a list of named passes.
+
+mod arrange;
+mod collect;
+mod lower;
+mod merge;
+mod store;
+
+pub use collect::{Graph, Leaf};
+
+use crate::error::Result;
+use crate::kernel::Step;
+use crate::layout::Layout;
+use crate::{debug, dtype::DType, kernel::validate};
+
+/// A buffer of a plan: a leaf of the expression or a value some step stores.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    /// Type of its elements.
+    pub dtype: DType,
+    /// How the value lies in it (for a leaf: as it was when planned, from its first element).
+    pub layout: Layout,
+    /// The graph node it is.
+    pub node: usize,
+    /// Whether the node keeps the value after this evaluation.
+    pub kept: bool,
+    /// The last step that reads or writes it.
+    pub last_use: usize,
+}
+
+/// What to run for an expression of this form: leaves first among the slots, then stored values.
+#[derive(Debug)]
+pub struct Plan<S = Step> {
+    /// The steps, in order, each with the slots it writes.
+    pub steps: Vec<(S, Vec<u16>)>,
+    /// The buffers.
+    pub slots: Vec<Slot>,
+    /// How many of them are leaves.
+    pub leaves: usize,
+    /// Slots that may take over a leaf's buffer: `(step, written slot, leaf slot)`.
+    pub donors: Vec<(usize, u16, u16)>,
+    /// Graph nodes computed inside kernels without being stored, folds alone.
+    pub unstored_folds: Vec<usize>,
+}
+
+/// Plans the evaluation of a graph's roots.
+pub fn plan(graph: &Graph) -> Result<Plan> {
+    let mut stored = store::decide(graph);
+    let mut kernels = lower::all(graph, &mut stored)?;
+    merge::kernels(graph, &stored, &mut kernels);
+    let mut plan = arrange::plan(graph, &stored, kernels)?;
+    arrange::lifetimes(graph, &stored, &mut plan);
+    for (step, _) in &plan.steps {
+        if let Step::Kernel(ir, _) = step {
+            validate::kernel(ir)?;
+            if debug::level() >= 5 {
+                eprintln!("{ir}");
+            }
+        }
+    }
+    Ok(plan)
+}

@@ -1,0 +1,61 @@
+typedef u32 Count;
+typedef i32 Index;
+typedef Extent32 Extent;
+
+struct Args {
+    const f32* p0;
+    i64* p1;
+    u64* fault;
+    char* scratch;
+    u32* tickets;
+    Extent n[2];
+    Index s0[2];
+    Index s1[2];
+};
+
+ND f32 op_abs_f32(f32 a) {
+    return (f32)(fabsf(a));
+}
+
+struct argmax_f32 {
+    typedef f32 T;
+    typedef i64 Out;
+    struct State { T s0; long long s1; };
+    static ND void init(State& acc) { acc.s0 = T(0); acc.s1 = -1; }
+    static ND void step(State& acc, T v, i64 k) { if (acc.s1 < 0 || v > acc.s0 || (v != v && acc.s0 == acc.s0)) { acc.s0 = v; acc.s1 = k; } }
+    static ND void merge(State& acc, const State& from) { if (from.s1 >= 0 && (acc.s1 < 0 || from.s0 > acc.s0 || (from.s0 != from.s0 && acc.s0 == acc.s0) || (from.s1 < acc.s1 && !(acc.s0 > from.s0 || (acc.s0 != acc.s0 && from.s0 == from.s0))))) acc = from; }
+    static ND Out finish(const State& acc, i64 seen) { Out out; out = acc.s1; return out; }
+};
+
+extern "C" __global__ void __launch_bounds__(256) nd_columns_abs_argmax(const Args a) {
+    const u32 lane = threadIdx.y, lanes = blockDim.y;
+    const Count rows = a.n[1].n;
+    const Count step = gridDim.x * (Count)blockDim.x;
+    for (Count base = blockIdx.x * (Count)blockDim.x; base < rows; base += step) {
+        const bool live = base + threadIdx.x < rows;
+        const Count row = live ? base + threadIdx.x : rows - 1;
+        const Index x1 = row;
+        argmax_f32::State s2;
+        argmax_f32::init(s2);
+        const Count n1 = a.n[0].n;
+        const Count part = ((n1 + gridDim.y - 1) / gridDim.y + 31) / 32 * 32;
+        const Count begin = min(n1, blockIdx.y * part), end = min(n1, begin + part);
+        for (Count t1 = begin + lane; t1 < end; t1 += lanes) {
+            const Index x0 = t1;
+            const f32 v0 = nd_load(a.p0 + (x0 * a.s0[0] + x1 * a.s0[1]));
+            const f32 v1 = op_abs_f32(v0);
+            argmax_f32::step(s2, v1, (i64)t1);
+        }
+        nd_fold_y<argmax_f32>(s2);
+        if (gridDim.y > 1) {
+            argmax_f32::State* const all2 = nd_states<argmax_f32>(a.scratch, rows, row, 0);
+            if (live && lane == 0) all2[blockIdx.y] = s2;
+            if (!nd_is_last(a.tickets + base / blockDim.x)) continue;
+            argmax_f32::init(s2);
+            for (u32 p = lane; p < gridDim.y; p += lanes) argmax_f32::merge(s2, all2[p]);
+            nd_fold_y<argmax_f32>(s2);
+        }
+        const i64 v2 = argmax_f32::finish(s2, (i64)n1);
+        if (live && lane == 0) nd_store(a.p1 + x1 * a.s1[1], v2);
+    }
+}

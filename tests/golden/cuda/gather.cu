@@ -1,0 +1,34 @@
+typedef u32 Count;
+typedef i32 Index;
+typedef Extent32 Extent;
+
+struct Args {
+    const i64* p0;
+    const f64* p1;
+    f64* p2;
+    bool* p3;
+    u64* fault;
+    char* scratch;
+    u32* tickets;
+    i64 g1[2]; // stride, length
+    Extent n[2];
+    Index s0[2];
+    Index s1[2];
+    Index s2[2];
+    Index s3[2];
+};
+
+extern "C" __global__ void __launch_bounds__(256) nd_map_take(const Args a) {
+    const Count total = a.n[0].n * a.n[1].n;
+    const Count step = gridDim.x * (Count)256;
+    for (Count t = blockIdx.x * (Count)256 + threadIdx.x; t < total; t += step) {
+        const Count t_1 = a.n[1].div(t);
+        const Index x1 = t - t_1 * a.n[1].n;
+        const Index x0 = t_1;
+        const i64 v0 = nd_load(a.p0 + x0 * a.s0[0]);
+        const f64 v1 = nd_within(v0, a.g1[1], a.fault, 1) ? nd_load(a.p1 + (x0 * a.s1[0] + x1 * a.s1[1]) + (i64)v0 * a.g1[0]) : (f64)0;
+        nd_store(a.p2 + (x0 * a.s2[0] + x1 * a.s2[1]), v1);
+        const bool v3 = v0 != (i64)0;
+        if (x1 == 0) nd_store(a.p3 + x0 * a.s3[0], v3);
+    }
+}
