@@ -1,6 +1,6 @@
 //! What ran: the trace that tests and `show` read, and the `NDCUDA_DEBUG` ladder.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
 
 /// What one thread's evaluations did while it was traced.
@@ -25,6 +25,7 @@ pub struct Trace {
 
 thread_local! {
     static TRACE: RefCell<Option<Trace>> = const { RefCell::new(None) };
+    static ON: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs `f` and tells what evaluations it made on this thread did.
@@ -39,7 +40,9 @@ thread_local! {
 /// ```
 pub fn trace<R>(f: impl FnOnce() -> R) -> (R, Trace) {
     let before = TRACE.with(|t| t.borrow_mut().replace(Trace::default()));
+    ON.set(true);
     let out = f();
+    ON.set(before.is_some());
     let trace = TRACE.with(|t| {
         let mut slot = t.borrow_mut();
         let inner = slot.take().unwrap_or_default();
@@ -61,6 +64,9 @@ pub fn trace<R>(f: impl FnOnce() -> R) -> (R, Trace) {
 
 /// Notes something in this thread's trace, if there is one.
 pub(crate) fn note(f: impl FnOnce(&mut Trace)) {
+    if !ON.get() {
+        return;
+    }
     TRACE.with(|t| {
         if let Some(t) = t.borrow_mut().as_mut() {
             f(t);
@@ -81,7 +87,8 @@ pub(crate) fn count_free(bytes: usize) {
     note(|t| t.live = t.live.saturating_sub(bytes));
 }
 
-/// `NDCUDA_DEBUG`: 1 device, 2 time and bandwidth of each kernel, 3 plans, 4 CUDA source, 5 graph and kernels, 6 PTX.
+/// `NDCUDA_DEBUG`: 1 devices as they are opened, 2 time and bandwidth of each kernel, 3 new plans with their kernels, 4 the
+/// kernels' CUDA source.
 pub fn level() -> u8 {
     static LEVEL: OnceLock<u8> = OnceLock::new();
     *LEVEL.get_or_init(|| std::env::var("NDCUDA_DEBUG").ok().and_then(|s| s.trim().parse().ok()).unwrap_or(0))

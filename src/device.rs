@@ -2,7 +2,9 @@
 
 use crate::backend::cpu::{Cpu, from_environment};
 use crate::backend::{Backend, Exe};
+use crate::debug;
 use crate::error::{Error, Result};
+use crate::hash::Fast;
 use crate::kernel::Step;
 use crate::ops::Isa;
 use crate::schedule::Plan;
@@ -35,7 +37,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Plans {
-    by_key: HashMap<Box<[u64]>, (Arc<Ready>, u64)>,
+    by_key: HashMap<Box<[u64]>, (Arc<Ready>, u64), Fast>,
     tick: u64,
 }
 
@@ -58,6 +60,9 @@ impl Device {
     fn new(backend: Box<dyn Backend>) -> Device {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        if debug::level() >= 1 {
+            eprintln!("ndcuda: device {}", backend.name());
+        }
         Device(Arc::new(Inner { id, backend, plans: Mutex::default() }))
     }
 
@@ -226,4 +231,9 @@ impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Device({self})")
     }
+}
+
+/// A kernel's CUDA C++ text.
+pub(crate) fn cuda_source(ir: &crate::kernel::KernelIr) -> Result<String> {
+    crate::backend::cuda::emit::source(ir)
 }

@@ -41,8 +41,14 @@ fn first_error(roots: &[Arc<Node>]) -> Result<()> {
 
 fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
     let p = plan(graph)?;
+    if debug::level() >= 3 {
+        eprint!("{}", text(graph, &p));
+    }
     let mut steps = Vec::with_capacity(p.steps.len());
     for (step, writes) in p.steps {
+        if let (Step::Kernel(ir, _), true) = (&step, debug::level() >= 4) {
+            eprintln!("{}", crate::device::cuda_source(ir).unwrap_or_else(|e| e.to_string()));
+        }
         let exe = device.backend().prepare(&step)?;
         steps.push(((step, exe), writes));
     }
@@ -209,12 +215,16 @@ fn donate(graph: &Graph, ready: &Ready, slots: &Slots, step: usize, slot: u16) -
 
 /// What evaluating a node would run, as text.
 pub(crate) fn show(node: &Arc<Node>) -> Result<String> {
-    use std::fmt::Write;
     if node.value().is_some() {
         return Ok("stored: nothing would run\n".into());
     }
     let graph = Graph::collect(std::slice::from_ref(node))?;
-    let p = plan(&graph)?;
+    Ok(text(&graph, &plan(&graph)?))
+}
+
+/// A plan as text: buffers, then steps.
+fn text(graph: &Graph, p: &Plan<Step>) -> String {
+    use std::fmt::Write;
     let mut out = String::new();
     let n = p.steps.len();
     let _ = writeln!(out, "{n} kernel{} for {} pending operations", if n == 1 { "" } else { "s" }, graph.nodes.iter().filter(|n| n.expr.is_some()).count());
@@ -239,5 +249,18 @@ pub(crate) fn show(node: &Arc<Node>) -> Result<String> {
             }
         }
     }
-    Ok(out)
+    out
+}
+
+/// The CUDA text of the kernels that evaluating a node would run.
+pub(crate) fn cuda_source(node: &Arc<Node>) -> Result<Vec<String>> {
+    if node.value().is_some() {
+        return Ok(vec![]);
+    }
+    let graph = Graph::collect(std::slice::from_ref(node))?;
+    let kernel = |step: &Step| match step {
+        Step::Kernel(ir, _) => Some(crate::device::cuda_source(ir)),
+        Step::Gemm(_) => None,
+    };
+    plan(&graph)?.steps.iter().filter_map(|(step, _)| kernel(step)).collect()
 }

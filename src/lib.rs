@@ -28,6 +28,7 @@ mod dtype;
 mod error;
 mod eval;
 mod graph;
+mod hash;
 pub mod io;
 mod kernel;
 mod layout;

@@ -43,6 +43,22 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
         crate::eval::show(&self.value.node)
     }
 
+    /// The CUDA C++ text of each fused kernel that evaluating this array now would run on a GPU (products of matrices go
+    /// to a library and have none). Needs no GPU.
+    ///
+    /// # Errors
+    /// As [`eval`](Self::eval), without running anything.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let x = Device::cpu().ones::<f32, _>(4);
+    /// assert!((&x + 1.0).cuda_source()?[0].contains("__global__"));
+    /// # Ok::<(), ndcuda::Error>(())
+    /// ```
+    pub fn cuda_source(&self) -> Result<Vec<String>> {
+        crate::eval::cuda_source(&self.value.node)
+    }
+
     /// The pending expression as a graph in DOT.
     pub fn dot_graph(&self) -> String {
         crate::graph::show::dot(&self.value.node)

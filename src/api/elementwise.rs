@@ -11,6 +11,9 @@ use ndarray::{DimMax, Dimension};
 /// The dimension that `D` and operand `O` broadcast to.
 type Joint<T, D, O> = <D as DimMax<<O as Operand<T>>::Dim>>::Output;
 
+/// An array of the dimension that `D` and operands `A` and `B` broadcast to.
+type Joined<T, D, A, B> = DeviceArray<T, Joint<T, Joint<T, D, A>, B>>;
+
 /// An `impl` block for each of a chapter's.
 macro_rules! methods {
     ($($(#[doc = $section:literal])* impl $class:ident {$(
@@ -46,23 +49,41 @@ macro_rules! method {
 }
 
 macro_rules! result {
-    ([]) => { T };
-    ([$out:ident]) => { $out };
+    ([]) => {
+        T
+    };
+    ([$out:ident]) => {
+        $out
+    };
 }
 
 /// A doctest: the operands, and the call that gives the result.
 macro_rules! example {
     ($x:expr; $call:expr; $output:expr) => {
         concat!(
-            "\n\n```\nuse ndcuda::prelude::*;\nlet x = Device::cpu().array(ndarray::arr1(&", stringify!($x), "))?;\n",
-            "assert_eq!(", $call, ", ndarray::arr1(&", stringify!($output), "));\n# Ok::<(), ndcuda::Error>(())\n```"
+            "\n\n```\nuse ndcuda::prelude::*;\nlet x = Device::cpu().array(ndarray::arr1(&",
+            stringify!($x),
+            "))?;\n",
+            "assert_eq!(",
+            $call,
+            ", ndarray::arr1(&",
+            stringify!($output),
+            "));\n# Ok::<(), ndcuda::Error>(())\n```"
         )
     };
     ($x:expr, $y:expr; $call:expr; $output:expr) => {
         concat!(
-            "\n\n```\nuse ndcuda::prelude::*;\nlet x = Device::cpu().array(ndarray::arr1(&", stringify!($x), "))?;\n",
-            "let y = Device::cpu().array(ndarray::arr1(&", stringify!($y), "))?;\n",
-            "assert_eq!(", $call, ", ndarray::arr1(&", stringify!($output), "));\n# Ok::<(), ndcuda::Error>(())\n```"
+            "\n\n```\nuse ndcuda::prelude::*;\nlet x = Device::cpu().array(ndarray::arr1(&",
+            stringify!($x),
+            "))?;\n",
+            "let y = Device::cpu().array(ndarray::arr1(&",
+            stringify!($y),
+            "))?;\n",
+            "assert_eq!(",
+            $call,
+            ", ndarray::arr1(&",
+            stringify!($output),
+            "));\n# Ok::<(), ndcuda::Error>(())\n```"
         )
     };
 }
@@ -104,7 +125,7 @@ macro_rules! signature {
         #[doc = "\n\n# Panics\nIf the shapes do not broadcast together, or the operands are on two devices."]
         #[doc = example!($x; concat!("x.", stringify!($name), "(", stringify!($lo), ", ", stringify!($hi), ")"); $output)]
         #[track_caller]
-        pub fn $name<A: Operand<T>, B: Operand<T>>(&self, lo: A, hi: B) -> DeviceArray<T, Joint<T, Joint<T, D, A>, B>>
+        pub fn $name<A: Operand<T>, B: Operand<T>>(&self, lo: A, hi: B) -> Joined<T, D, A, B>
         where
             D: DimMax<A::Dim>,
             Joint<T, D, A>: DimMax<B::Dim>,
@@ -115,7 +136,7 @@ macro_rules! signature {
         #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") with an error in place of a panic.")]
         #[doc = "\n\n# Errors\nIf the shapes do not broadcast together, or the operands are on two devices."]
         #[track_caller]
-        pub fn $try_name<A: Operand<T>, B: Operand<T>>(&self, lo: A, hi: B) -> Result<DeviceArray<T, Joint<T, Joint<T, D, A>, B>>>
+        pub fn $try_name<A: Operand<T>, B: Operand<T>>(&self, lo: A, hi: B) -> Result<Joined<T, D, A, B>>
         where
             D: DimMax<A::Dim>,
             Joint<T, D, A>: DimMax<B::Dim>,
@@ -165,7 +186,11 @@ impl<D: Dimension> DeviceArray<bool, D> {
     #[doc(alias = "where")]
     #[doc(alias = "select")]
     #[track_caller]
-    pub fn where_<T: Element, A: Operand<T>, B: Operand<T>>(&self, yes: A, no: B) -> DeviceArray<T, Joint<T, Joint<T, D, A>, B>>
+    pub fn where_<T: Element, A: Operand<T>, B: Operand<T>>(
+        &self,
+        yes: A,
+        no: B,
+    ) -> Joined<T, D, A, B>
     where
         D: DimMax<A::Dim>,
         Joint<T, D, A>: DimMax<B::Dim>,
@@ -182,7 +207,7 @@ impl<D: Dimension> DeviceArray<bool, D> {
         &self,
         yes: A,
         no: B,
-    ) -> Result<DeviceArray<T, Joint<T, Joint<T, D, A>, B>>>
+    ) -> Result<Joined<T, D, A, B>>
     where
         D: DimMax<A::Dim>,
         Joint<T, D, A>: DimMax<B::Dim>,
@@ -211,13 +236,18 @@ impl<T: Number, D: Dimension> DeviceArray<T, D> {
     #[track_caller]
     pub fn powi(&self, n: i32) -> DeviceArray<T, D> {
         let float = T::DTYPE.is_float();
-        assert!(n >= 0 || float, "powi: an integer to the power {n} is no integer; cast to a float first");
+        assert!(
+            n >= 0 || float,
+            "powi: an integer to the power {n} is no integer; cast to a float first"
+        );
         let exponent = T::from_f64(n.into());
         if float && (n == 0 || n.unsigned_abs() > 64) && exponent.to_f64() == f64::from(n) {
             return self.before_scalar(&row::powf, exponent);
         }
         if n == 0 {
-            return self.before_scalar(&row::mul, T::ZERO).before_scalar(&row::add, T::ONE);
+            return self
+                .before_scalar(&row::mul, T::ZERO)
+                .before_scalar(&row::add, T::ONE);
         }
         let mut left = n.unsigned_abs();
         let mut square = self.clone();
@@ -236,6 +266,10 @@ impl<T: Number, D: Dimension> DeviceArray<T, D> {
             square = square.map1(&row::square);
         }
         let power = power.unwrap_or(square);
-        if n < 0 { power.map1(&row::recip) } else { power }
+        if n < 0 {
+            power.map1(&row::recip)
+        } else {
+            power
+        }
     }
 }

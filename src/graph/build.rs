@@ -211,7 +211,7 @@ pub fn update(base: &Value, region: View, value: &Value, at: At) -> Result<Value
         }
     };
     let value = cast(&value, base.dtype(), at);
-    let expr = Expr { op: Op::Update, args: smallvec![base.clone(), value], region: Some(region) };
+    let expr = Expr { op: Op::Update, args: smallvec![base.clone(), value], region: Some(Box::new(region)) };
     Ok(Value::whole(Node::pending(base.node.device, base.dtype(), base.shape().into(), expr, at)))
 }
 

@@ -56,7 +56,7 @@ pub struct Expr {
     /// Its arguments.
     pub args: SmallVec<[Value; 3]>,
     /// `Update` only: the region written, as a view of the node.
-    pub region: Option<View>,
+    pub region: Option<Box<View>>,
 }
 
 /// A value in memory.

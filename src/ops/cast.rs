@@ -158,8 +158,40 @@ mod x86 {
         };
     }
 
-    by_vectors!(widen_avx2, "avx2,f16c", u16, f32, 8, |a, out| _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_loadu_si128(a.cast()))), f16_to_f32);
-    by_vectors!(widen_avx512, "avx512f,f16c", u16, f32, 16, |a, out| _mm512_storeu_ps(out, _mm512_cvtph_ps(_mm256_loadu_si256(a.cast()))), f16_to_f32);
-    by_vectors!(narrow_avx2, "avx2,f16c", f32, u16, 8, |a, out| _mm_storeu_si128(out.cast(), _mm256_cvtps_ph::<NEAREST>(_mm256_loadu_ps(a))), f32_to_f16);
-    by_vectors!(narrow_avx512, "avx512f,f16c", f32, u16, 16, |a, out| _mm256_storeu_si256(out.cast(), _mm512_cvtps_ph::<NEAREST>(_mm512_loadu_ps(a))), f32_to_f16);
+    by_vectors!(
+        widen_avx2,
+        "avx2,f16c",
+        u16,
+        f32,
+        8,
+        |a, out| _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_loadu_si128(a.cast()))),
+        f16_to_f32
+    );
+    by_vectors!(
+        widen_avx512,
+        "avx512f,f16c",
+        u16,
+        f32,
+        16,
+        |a, out| _mm512_storeu_ps(out, _mm512_cvtph_ps(_mm256_loadu_si256(a.cast()))),
+        f16_to_f32
+    );
+    by_vectors!(
+        narrow_avx2,
+        "avx2,f16c",
+        f32,
+        u16,
+        8,
+        |a, out| _mm_storeu_si128(out.cast(), _mm256_cvtps_ph::<NEAREST>(_mm256_loadu_ps(a))),
+        f32_to_f16
+    );
+    by_vectors!(
+        narrow_avx512,
+        "avx512f,f16c",
+        f32,
+        u16,
+        16,
+        |a, out| _mm256_storeu_si256(out.cast(), _mm512_cvtps_ph::<NEAREST>(_mm512_loadu_ps(a))),
+        f32_to_f16
+    );
 }

@@ -67,23 +67,23 @@ impl Loops {
 /// Compiles a call (of something `#[inline(always)]`) for each ISA: [`Loops`] of `(args, out, n) => call`. `M` is how it multiplies and adds.
 macro_rules! per_isa {
     (|$args:ident, $out:ident, $n:ident| $call:expr) => {{
-        // SAFETY: of all three, the contract of `Loop`, which the call within passes on.
         unsafe fn portable($args: &[*const u8; 3], $out: *mut u8, $n: usize) {
             type M = $crate::ops::math::Split;
+            // SAFETY: by the contract of `Loop`, the call's as well.
             unsafe { $call }
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma,f16c,bmi2")]
         unsafe fn avx2($args: &[*const u8; 3], $out: *mut u8, $n: usize) {
             type M = $crate::ops::math::Fused;
+            // SAFETY: by the contract of `Loop`, the call's as well.
             unsafe { $call }
         }
         #[cfg(target_arch = "x86_64")]
-        #[target_feature(
-            enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx2,fma,f16c,bmi2"
-        )]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx2,fma,f16c,bmi2")]
         unsafe fn avx512($args: &[*const u8; 3], $out: *mut u8, $n: usize) {
             type M = $crate::ops::math::Fused;
+            // SAFETY: by the contract of `Loop`, the call's as well.
             unsafe { $call }
         }
         #[cfg(not(target_arch = "x86_64"))]

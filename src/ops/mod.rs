@@ -84,7 +84,11 @@ impl OpRow {
 
     /// The dtype of operand `i` when the op runs on `dtype`.
     pub const fn operand(&self, i: usize, dtype: DType) -> DType {
-        if self.masked && i == 0 { DType::Bool } else { dtype }
+        if self.masked && i == 0 {
+            DType::Bool
+        } else {
+            dtype
+        }
     }
 
     /// The dtype of the result when the op runs on `dtype`.
@@ -158,13 +162,21 @@ macro_rules! loops_of {
 }
 
 macro_rules! result_of {
-    ([]) => { T };
-    ([bool]) => { bool };
+    ([]) => {
+        T
+    };
+    ([bool]) => {
+        bool
+    };
 }
 
 macro_rules! out_rule {
-    ([]) => { OutRule::Same };
-    ([bool]) => { OutRule::Bool };
+    ([]) => {
+        OutRule::Same
+    };
+    ([bool]) => {
+        OutRule::Bool
+    };
 }
 
 #[rustfmt::skip]
@@ -175,8 +187,12 @@ macro_rules! arity {
 }
 
 macro_rules! masked {
-    (($a:ident: bool $($rest:tt)*)) => { true };
-    ($args:tt) => { false };
+    (($a:ident: bool $($rest:tt)*)) => {
+        true
+    };
+    ($args:tt) => {
+        false
+    };
 }
 
 macro_rules! first {
@@ -186,9 +202,15 @@ macro_rules! first {
 }
 
 macro_rules! flag {
-    (cheap cheap) => { true };
-    (zero_fixed zero_fixed) => { true };
-    ($asked:ident $given:ident) => { false };
+    (cheap cheap) => {
+        true
+    };
+    (zero_fixed zero_fixed) => {
+        true
+    };
+    ($asked:ident $given:ident) => {
+        false
+    };
 }
 
 /// A static [`OpRow`] of one row.

@@ -1,10 +1,10 @@
 //! First pass: the pending nodes below the roots, producers first, and the key that names the plan.
 
+use crate::hash::Fast;
 use crate::graph::{Expr, Node, Op, Stored};
 use crate::layout::{Src, View, size};
 use smallvec::SmallVec;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 /// A node of an evaluation.
@@ -58,41 +58,46 @@ pub struct Graph {
     pub key: Vec<u64>,
 }
 
-/// A hasher for addresses and small integers.
-#[derive(Default, Debug)]
-pub struct FastHasher(u64);
-/// Builds [`FastHasher`].
-pub type Fast = BuildHasherDefault<FastHasher>;
+/// Places of nodes by address: a list while there are few, as in most evaluations.
+#[derive(Default)]
+struct Index {
+    few: SmallVec<[usize; 16]>,
+    many: HashMap<usize, u32, Fast>,
+}
 
-impl Hasher for FastHasher {
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 29)
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &b in bytes {
-            self.write_u64(b as u64);
+impl Index {
+    fn get(&self, address: usize) -> Option<u32> {
+        if self.many.is_empty() {
+            return self.few.iter().position(|&a| a == address).map(|i| i as u32);
         }
+        self.many.get(&address).copied()
     }
-    fn write_u64(&mut self, v: u64) {
-        self.0 = (self.0.rotate_left(5) ^ v).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-    fn write_usize(&mut self, v: usize) {
-        self.write_u64(v as u64);
+
+    /// The next place.
+    fn insert(&mut self, address: usize) {
+        let place = self.few.len().max(self.many.len()) as u32;
+        if place < 16 {
+            return self.few.push(address);
+        }
+        if self.many.is_empty() {
+            self.many.extend(self.few.iter().enumerate().map(|(i, &a)| (a, i as u32)));
+        }
+        self.many.insert(address, place);
     }
 }
 
 impl Graph {
     /// Collects what is pending below `roots`; an argument that ended in an error ends this in the same one.
     pub fn collect(roots: &[Arc<Node>]) -> crate::error::Result<Graph> {
-        let mut g = Graph::default();
-        let mut index: HashMap<usize, u32, Fast> = HashMap::default();
+        let mut g = Graph { nodes: Vec::with_capacity(8), ..Graph::default() };
+        let mut index = Index::default();
         for root in roots {
             if root.value().is_none() {
                 g.visit(root, &mut index)?;
             }
         }
         for root in roots {
-            if let Some(&i) = index.get(&(Arc::as_ptr(root) as usize)) {
+            if let Some(i) = index.get(Arc::as_ptr(root) as usize) {
                 g.nodes[i as usize].root = true;
             }
         }
@@ -104,14 +109,14 @@ impl Graph {
         Ok(g)
     }
 
-    fn visit(&mut self, root: &Arc<Node>, index: &mut HashMap<usize, u32, Fast>) -> crate::error::Result<()> {
+    fn visit(&mut self, root: &Arc<Node>, index: &mut Index) -> crate::error::Result<()> {
         let mut stack: Vec<(Arc<Node>, Option<Arc<Expr>>, usize)> = vec![];
         let enter = |node: &Arc<Node>| {
             // The value may come from another thread between the two looks; then it is a leaf after all.
             let expr = if node.value().is_some() { None } else { node.expr() };
             (node.clone(), expr, 0)
         };
-        if index.contains_key(&(Arc::as_ptr(root) as usize)) {
+        if index.get(Arc::as_ptr(root) as usize).is_some() {
             return Ok(());
         }
         stack.push(enter(root));
@@ -119,8 +124,8 @@ impl Graph {
             if let Some(e) = expr {
                 if let Some(arg) = e.args.get(*next) {
                     *next += 1;
-                    match index.get(&(Arc::as_ptr(&arg.node) as usize)) {
-                        Some(&i) => self.nodes[i as usize].uses += 1,
+                    match index.get(Arc::as_ptr(&arg.node) as usize) {
+                        Some(i) => self.nodes[i as usize].uses += 1,
                         None => {
                             let entry = enter(&arg.node);
                             stack.push(entry);
@@ -132,13 +137,13 @@ impl Graph {
             let Some((node, expr, _)) = stack.pop() else { break };
             let key = Arc::as_ptr(&node) as usize;
             let uses = !stack.is_empty() as u32;
-            if let Some(&i) = index.get(&key) {
+            if let Some(i) = index.get(key) {
                 // Met twice on the way down, as an argument and as an argument's argument.
                 self.nodes[i as usize].uses += uses;
                 continue;
             }
             let args = expr.as_ref().map_or_else(SmallVec::new, |e| {
-                e.args.iter().map(|a| index[&(Arc::as_ptr(&a.node) as usize)]).collect()
+                e.args.iter().map(|a| index.get(Arc::as_ptr(&a.node) as usize).unwrap_or(0)).collect()
             });
             let mut leaf = None;
             if expr.is_none() {
@@ -159,7 +164,7 @@ impl Graph {
                 self.scalar_of.insert(self.nodes.len(), self.scalars.len() as u16);
                 self.scalars.push(bits);
             }
-            index.insert(key, self.nodes.len() as u32);
+            index.insert(key);
             self.nodes.push(PNode { node, expr, args, uses, root: false, held: false, leaf });
         }
         Ok(())

@@ -176,7 +176,7 @@ fn attempt(g: &Graph, stored: &[bool]) -> Result<Vec<Job>, Stop> {
             }
             Op::Update => {
                 jobs.push(one(g, stored, i, &p.node.shape, |l, map| l.edge(i, 0, map), Place::Whole)?);
-                let Some(region) = expr.region.clone() else {
+                let Some(region) = expr.region.as_deref().cloned() else {
                     return Err(Stop::Fail(Error::Internal { stage: "lower", detail: "update of no region".into() }));
                 };
                 let shape = region.shape.clone();

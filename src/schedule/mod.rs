@@ -6,12 +6,12 @@ mod lower;
 mod merge;
 mod store;
 
-pub use collect::{Graph, Leaf};
+pub use collect::Graph;
 
 use crate::error::Result;
 use crate::kernel::Step;
 use crate::layout::Layout;
-use crate::{debug, dtype::DType, kernel::validate};
+use crate::{dtype::DType, kernel::validate};
 
 /// A buffer of a plan: a leaf of the expression or a value some step stores.
 #[derive(Debug, Clone)]
@@ -53,9 +53,6 @@ pub fn plan(graph: &Graph) -> Result<Plan> {
     for (step, _) in &plan.steps {
         if let Step::Kernel(ir, _) = step {
             validate::kernel(ir)?;
-            if debug::level() >= 5 {
-                eprintln!("{ir}");
-            }
         }
     }
     Ok(plan)

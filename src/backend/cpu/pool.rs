@@ -3,6 +3,7 @@
 use crate::buffer::Buffer;
 use crate::debug;
 use crate::error::{Error, Result};
+use crate::hash::Fast;
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ const KEEP: usize = 2 << 30;
 
 #[derive(Default, Debug)]
 struct Free {
-    blocks: HashMap<(usize, usize), Vec<usize>>,
+    blocks: HashMap<(usize, usize), Vec<usize>, Fast>,
     kept: usize,
     live: usize,
 }

@@ -4,6 +4,7 @@ use super::program::{Count, Reg, RegInfo, TOp, TileAxes};
 use crate::backend::Args;
 use crate::kernel::{Bind, KernelIr, Launch};
 use crate::ops::Isa;
+use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -123,19 +124,22 @@ pub fn scratch<R>(bytes: usize, f: impl FnOnce(*mut u8) -> R) -> R {
     out
 }
 
+/// Addresses, on the stack while they are few.
+type Pointers = SmallVec<[*mut u8; 12]>;
+
 /// The state of one thread while it runs tiles.
 pub struct Frame<'a> {
     /// Where registers point now.
-    pub cur: Vec<*mut u8>,
+    pub cur: Pointers,
     /// Where they live.
-    pub home: Vec<*mut u8>,
+    pub home: Pointers,
     regs: &'a [RegInfo],
     /// Operands, with strides along the tile.
     pub operands: &'a [OperandInfo],
     /// First element of each operand at the current outer index.
-    pub ptrs: Vec<*mut u8>,
+    pub ptrs: Pointers,
     /// Index of each kernel axis where the tile starts.
-    pub index: Vec<usize>,
+    pub index: SmallVec<[usize; 8]>,
     /// Axes of the tile.
     pub axes: TileAxes,
     /// Size of the tile.
@@ -146,7 +150,7 @@ pub struct Frame<'a> {
     pub along: usize,
     /// Results lie on operands: no register may point into both.
     pub in_place: bool,
-    /// The first index out of range that a gather met, or -1... as `i64::MIN`: none.
+    /// The first index out of range that a gather met; `i64::MIN`: none.
     pub bad_index: &'a AtomicI64,
 }
 
@@ -162,14 +166,14 @@ impl<'a> Frame<'a> {
         rank: usize,
         bad_index: &'a AtomicI64,
     ) -> Self {
-        let home: Vec<*mut u8> = homes.at.iter().map(|&at| scratch.wrapping_add(at)).collect();
+        let home: Pointers = homes.at.iter().map(|&at| scratch.wrapping_add(at)).collect();
         Frame {
             cur: home.clone(),
             home,
             regs,
             operands,
-            ptrs: vec![std::ptr::null_mut(); args.bases.len()],
-            index: vec![0; rank],
+            ptrs: SmallVec::from_elem(std::ptr::null_mut(), args.bases.len()),
+            index: SmallVec::from_elem(0, rank),
             axes: TileAxes { lanes: None, rows: None },
             rows: 1,
             lanes: 1,

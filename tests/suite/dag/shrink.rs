@@ -1,0 +1,129 @@
+//! Making a failing program small: steps become leaves of their values, unused ones go, marks are taken off.
+
+use super::program::{Lay, Op, Program};
+use super::{check, naive};
+use ndcuda::Device;
+
+/// The smallest program found that still fails, and how.
+pub fn shrink(p: &Program, why: &str, dev: &Device) -> (Program, String) {
+    let mut best = (p.clone(), why.to_string());
+    let mut budget = 3000;
+    loop {
+        let before = best.0.steps.len();
+        let mut changed = false;
+        for candidate in candidates(&best.0) {
+            if budget == 0 {
+                return best;
+            }
+            budget -= 1;
+            let Some(want) = naive(&candidate) else { continue };
+            if let Err(e) = check(&candidate, &want, dev) {
+                changed = true;
+                best = (candidate, e);
+                break;
+            }
+        }
+        if !changed && best.0.steps.len() == before {
+            return best;
+        }
+    }
+}
+
+fn candidates(p: &Program) -> Vec<Program> {
+    let mut out = vec![];
+    let n = p.steps.len();
+    // Only what some step needs.
+    for i in (0..n).rev() {
+        let mut q = p.clone();
+        q.steps.truncate(i + 1);
+        let q = without_unused(&q, &[i]);
+        if q.steps.len() < n {
+            out.push(q);
+        }
+    }
+    // Without one of the results.
+    let used: Vec<bool> = (0..n).map(|i| p.steps.iter().any(|s| s.args.contains(&i))).collect();
+    for i in (0..n).filter(|&i| !used[i]) {
+        let keep: Vec<usize> = (0..n).filter(|&j| j != i && (!used[j] || p.steps[j].held)).collect();
+        if !keep.is_empty() {
+            out.push(without_unused(p, &keep));
+        }
+    }
+    if let Some(values) = naive(p) {
+        for i in 0..n {
+            if !p.steps[i].args.is_empty() {
+                let mut q = p.clone();
+                q.steps[i].op = Op::Leaf(values[i].clone(), Lay::Copied);
+                q.steps[i].args.clear();
+                let keep: Vec<usize> = (0..n).filter(|&j| !used[j] || p.steps[j].held).collect();
+                out.push(without_unused(&q, &keep));
+            }
+        }
+        // A step replaced by an operand of the same shape and type.
+        for i in 0..n {
+            for &a in &p.steps[i].args {
+                if values[a].shape == values[i].shape && values[a].dtype == values[i].dtype {
+                    let mut q = p.clone();
+                    q.steps.iter_mut().for_each(|s| s.args.iter_mut().filter(|x| **x == i).for_each(|x| *x = a));
+                    let keep: Vec<usize> = (0..n).filter(|&j| j != i && (!used[j] || p.steps[j].held)).collect();
+                    let keep = if keep.is_empty() { vec![a] } else { keep };
+                    out.push(without_unused(&q, &keep));
+                }
+            }
+        }
+    }
+    for i in 0..n {
+        for held in [true, false] {
+            let on = if held { p.steps[i].held } else { p.steps[i].eager };
+            if on {
+                let mut q = p.clone();
+                if held { q.steps[i].held = false } else { q.steps[i].eager = false }
+                out.push(q);
+            }
+        }
+        if let Op::Leaf(a, lay) = &p.steps[i].op {
+            if *lay != Lay::Copied {
+                let mut q = p.clone();
+                q.steps[i].op = Op::Leaf(a.clone(), Lay::Copied);
+                out.push(q);
+            }
+            if a.data.iter().any(|&x| x != 0.0 && x != 1.0) {
+                let mut q = p.clone();
+                let mut b = a.clone();
+                b.data.iter_mut().for_each(|x| *x = f64::from(u8::from(*x != 0.0)));
+                q.steps[i].op = Op::Leaf(b, *lay);
+                out.push(q);
+            }
+        }
+    }
+    for (on, f) in [(p.together, (|q| q.together = false) as fn(&mut Program)), (p.backwards, |q| q.backwards = false)] {
+        if on {
+            let mut q = p.clone();
+            f(&mut q);
+            out.push(q);
+        }
+    }
+    out
+}
+
+/// The program with the steps that `keep` needs alone.
+fn without_unused(p: &Program, keep: &[usize]) -> Program {
+    let mut needed = vec![false; p.steps.len()];
+    keep.iter().for_each(|&i| needed[i] = true);
+    for i in (0..p.steps.len()).rev() {
+        if needed[i] {
+            p.steps[i].args.iter().for_each(|&a| needed[a] = true);
+        }
+    }
+    let mut place = vec![0; p.steps.len()];
+    let mut steps = vec![];
+    for (i, s) in p.steps.iter().enumerate() {
+        if needed[i] {
+            place[i] = steps.len();
+            let mut s = s.clone();
+            s.args.iter_mut().for_each(|a| *a = place[*a]);
+            steps.push(s);
+        }
+    }
+    Program { steps, ..*p }
+}

@@ -1,0 +1,33 @@
+//! The suite: everything a user is promised, on every device, through public items alone.
+
+/// Makes a `#[test]` of each function `fn(&Device)` on each device. A device that is not there is named and passed over.
+macro_rules! tests_on_devices {
+    ($($test:ident)*) => {
+        crate::on_device! { cpu: Some(ndcuda::Device::cpu()); $($test)* }
+    };
+}
+pub(crate) use tests_on_devices;
+
+macro_rules! on_device {
+    ($device:ident: $made:expr; $($test:ident)*) => {
+        mod $device {$(
+            #[test]
+            fn $test() {
+                match $made {
+                    Some(dev) => super::$test(&dev),
+                    None => println!("{} is not here: not tested", stringify!($device)),
+                }
+            }
+        )*}
+    };
+}
+pub(crate) use on_device;
+
+mod dag;
+mod exchange;
+mod mistakes;
+mod naive;
+mod promises;
+mod reduce;
+mod scale;
+mod views;

@@ -1,0 +1,315 @@
+//! How much work an expression is: kernels, bytes, plans.
+
+use ndarray::{Array1, Array2, ArrayD, Axis, NewAxis, arr1, s};
+use ndcuda::debug::{Trace, trace};
+use ndcuda::{Device, DeviceArray1, DeviceArray2, distance};
+
+fn matrix(dev: &Device, n: usize, d: usize) -> DeviceArray2<f32> {
+    dev.from_fn((n, d), |(i, j)| ((i * 37 + j * 11) % 101) as f32 / 7.0).unwrap()
+}
+
+/// What `f` ran; it must succeed.
+#[track_caller]
+fn traced(f: impl FnOnce() -> ndcuda::Result<()>) -> Trace {
+    let (r, t) = trace(f);
+    r.unwrap();
+    t
+}
+
+fn fused_into_one_kernel(dev: &Device) {
+    let (n, m, d) = (70, 90, 17);
+    let (x, y) = (matrix(dev, n, d), matrix(dev, m, d));
+    let (read, written) = ((n + m) * d * 4, n * m * 4);
+    let one = |what: &str, t: Trace, out: usize| {
+        assert_eq!((t.kernels, t.allocations, t.allocated, t.bytes_written), (1, 1, out, out), "{what}: {t:?}");
+        assert!(t.bytes_read <= read, "{what} reads {} bytes of {read}", t.bytes_read);
+    };
+    one("#1", traced(|| distance::sqeuclidean_broadcast(&x, &y).eval()), written);
+    one("cityblock", traced(|| distance::cityblock(&x, &y).eval()), written);
+    one("euclidean", traced(|| distance::euclidean(&x, &y).eval()), written);
+    let (xs, ys) = (x.slice(s![.., NewAxis, ..]), y.slice(s![NewAxis, .., ..]));
+    one("chebyshev", traced(|| (&xs - &ys).abs().max_axis(Axis(2)).eval()), written);
+    one("minkowski", traced(|| (&xs - &ys).abs().powf(3.0).sum_axis(Axis(2)).powf(1.0 / 3.0).eval()), written);
+    one("hamming", traced(|| xs.not_equal(&ys).cast::<f32>().mean_axis(Axis(2)).eval()), written);
+    one("an affinity", traced(|| (((&xs - &ys) * (&xs - &ys)).sum_axis(Axis(2)) * -0.5).exp().eval()), written);
+
+    // A held temporary is not stored either: it is larger than what it is made from.
+    let diff = &xs - &ys;
+    one("#1 with the difference held", traced(|| (&diff * &diff).sum_axis(Axis(2)).eval()), written);
+    one("again", traced(|| diff.abs().sum_axis(Axis(2)).eval()), written);
+
+    let chain = |x: &DeviceArray2<f32>| ((x * 2.0 + 1.0).exp().ln() - x).abs().maximum(0.5).sqrt();
+    one("a chain", traced(|| chain(&x).eval()), n * d * 4);
+    one("a chain over a transpose", traced(|| chain(&x.t()).eval()), n * d * 4);
+    one("sums", traced(|| chain(&x).sum_axis(Axis(1)).eval()), n * 4);
+    one("sums of columns", traced(|| chain(&x).sum_axis(Axis(0)).eval()), d * 4);
+    one("softmax", traced(|| x.softmax(Axis(1)).eval()), n * d * 4);
+    one("var", traced(|| x.var_axis(Axis(1), 0.0).eval()), n * 4);
+    one("std of columns", traced(|| x.std_axis(Axis(0), 1.0).eval()), d * 4);
+    one("normalised rows", traced(|| (&x / (&x * &x).sum_keep(Axis(1)).sqrt()).eval()), n * d * 4);
+    one("a mean, broadcast", traced(|| (&x - x.mean_keep(Axis(1))).eval()), n * d * 4);
+
+    let (low, high, sum) = (x.min(), x.max(), x.sum());
+    let t = traced(|| ndcuda::eval((&low, &high, &sum)));
+    assert_eq!((t.kernels, t.bytes_read), (1, n * d * 4), "three folds of one array: {t:?}");
+    let (a, b) = (&x + 1.0, &x * 2.0);
+    let t = traced(|| ndcuda::eval((&a, &b)));
+    assert_eq!((t.kernels, t.bytes_read, t.bytes_written), (1, n * d * 4, 2 * n * d * 4), "two maps of one array: {t:?}");
+
+    // Nothing runs for a view, for what is there, or for an expression no one asks for.
+    let t = traced(|| {
+        let _ = (&x + 1.0).sum();
+        x.t().slice(s![..;-1, 1..]).eval()?;
+        a.eval()
+    });
+    assert_eq!((t.kernels, t.allocations), (0, 0));
+}
+
+fn expanded_is_a_product_and_one_kernel(dev: &Device) {
+    let (x, y) = (matrix(dev, 60, 33), matrix(dev, 50, 33));
+    let t = traced(|| distance::sqeuclidean_expanded(&x, &y).eval());
+    assert!(t.kernels <= 4, "{t:?}");
+    assert!(t.peak <= 60 * 50 * 4 * 2 + 1000, "{t:?}");
+}
+
+fn constants_cost_nothing(dev: &Device) {
+    let x = matrix(dev, 40, 30);
+    let t = traced(|| (&x + dev.ones::<f32, _>((40, 30)) * 2.0 + dev.eye::<f32>(40).slice(s![.., ..30])).eval());
+    assert_eq!((t.kernels, t.bytes_read, t.allocated), (1, 4800, 4800), "{t:?}");
+}
+
+/// One sweep of Jacobi's iteration on a line with fixed ends.
+fn sweep(u: &DeviceArray1<f32>) -> DeviceArray1<f32> {
+    let mut next = u.clone();
+    let inner = (u.slice(s![..-2]) + u.slice(s![2..])) * 0.5;
+    next.slice_assign(s![1..-1], inner);
+    next
+}
+
+fn lazy_loops_do_linear_work(dev: &Device) {
+    let n = 5000;
+    let run = |steps: usize, padded: bool| {
+        let start = dev.from_fn(n, |i| (i % 17) as f32).unwrap();
+        let mut want = start.to_ndarray().unwrap();
+        let (u, t) = trace(|| {
+            let mut u = start;
+            for _ in 0..steps {
+                u = if padded {
+                    // Without writing parts: the array shrinks by its ends.
+                    (u.slice(s![..-2]) + u.slice(s![2..])) * 0.5
+                } else {
+                    sweep(&u)
+                };
+            }
+            u.eval().unwrap();
+            u
+        });
+        for _ in 0..steps {
+            let inner = (&want.slice(s![..-2]) + &want.slice(s![2..])) * 0.5;
+            want = if padded {
+                inner
+            } else {
+                let mut next = want.clone();
+                next.slice_mut(s![1..-1]).assign(&inner);
+                next
+            };
+        }
+        assert_eq!(u, want, "{steps} steps");
+        t
+    };
+    for padded in [false, true] {
+        let (one, two, four) = (run(100, padded), run(200, padded), run(400, padded));
+        for (less, more) in [(one, two), (two, four)] {
+            let ratio = |f: fn(Trace) -> usize| f(more) as f64 / f(less) as f64;
+            for (what, r) in [
+                ("bytes read", ratio(|t| t.bytes_read)),
+                ("bytes written", ratio(|t| t.bytes_written)),
+                ("kernels", ratio(|t| t.kernels)),
+            ] {
+                assert!((1.6..2.4).contains(&r), "twice the steps are {r:.2} times the {what}: {less:?} {more:?}");
+            }
+        }
+        assert!(two.bytes_read < 200 * n * 4 * 8, "{two:?}");
+        assert!(four.peak < n * 4 * 12, "{four:?}");
+    }
+}
+
+fn updates_run_in_constant_memory(dev: &Device) {
+    let n = 1000;
+    let x = dev.from_fn(n, |i| (i % 3) as f32).unwrap();
+    let mut y = dev.zeros::<f32, _>(n);
+    let (_, t) = trace(|| {
+        for _ in 0..10_000 {
+            y += &x;
+        }
+        y.eval().unwrap();
+    });
+    assert!(t.peak <= 3 * n * 4, "{t:?}");
+    assert!(t.bytes_written <= 10_000 / 16 * n * 4, "{t:?}");
+    assert_eq!(y, Array1::from_shape_fn(n, |i| 10_000.0 * (i % 3) as f32));
+    // Evaluated at every step, as one that prints its progress does.
+    let (_, t) = trace(|| {
+        for _ in 0..1000 {
+            y += &x;
+            y.eval().unwrap();
+        }
+    });
+    assert!(t.peak <= 3 * n * 4 && t.kernels == 1000, "{t:?}");
+    assert_eq!(y.slice(s![2]).item().unwrap(), 22_000.0);
+}
+
+fn a_held_distance_matrix_is_computed_at_most_twice(dev: &Device) {
+    let (x, y) = (matrix(dev, 200, 16), matrix(dev, 150, 16));
+    let inputs = (200 + 150) * 16 * 4;
+    let d = distance::euclidean(&x, &y);
+    let (low, at, sum) = (d.min_axis(Axis(1)), d.argmin_axis(Axis(1)), d.sum());
+    let t = traced(|| {
+        low.eval()?;
+        at.eval()?;
+        sum.eval()?;
+        d.sum_axis(Axis(0)).eval()?;
+        d.max().eval()
+    });
+    // A kernel that computes distances reads the inputs; one that does not, reads the matrix.
+    assert!(t.bytes_read < 3 * inputs + 5 * 200 * 150 * 4, "{t:?}");
+    let host = d.to_ndarray().unwrap();
+    let computed = traced(|| (&d + 0.0).eval());
+    assert_eq!(computed.bytes_read, 200 * 150 * 4, "it is stored by now: {computed:?}");
+    assert_eq!(low, host.map_axis(Axis(1), |r| r.fold(f32::INFINITY, |a, &b| a.min(b))));
+    assert_eq!(at.to_ndarray().unwrap()[7] as usize, host.row(7).iter().position(|&v| v == low.to_ndarray().unwrap()[7]).unwrap());
+
+    // Together they share it.
+    let d = distance::euclidean(&x, &y);
+    let (low, at) = (d.min_axis(Axis(1)), d.argmin_axis(Axis(1)));
+    drop(d);
+    let t = traced(|| ndcuda::eval((&low, &at)));
+    assert!(t.bytes_read <= inputs && t.kernels <= 2, "{t:?}");
+    assert_eq!(t.allocated, 200 * 4 + 200 * 8, "the matrix is not stored: {t:?}");
+}
+
+fn a_thousand_scalars_are_one_plan(dev: &Device) {
+    let x = matrix(dev, 30, 30);
+    let t = traced(|| {
+        for i in 0..1000 {
+            (&x * (i as f32 * 0.37 - 20.0) + i as f32).sum_axis(Axis(0)).eval()?;
+        }
+        Ok(())
+    });
+    assert!(t.plans <= 1, "{t:?}");
+    // 0 and 1 are values like others; so is a changed size.
+    let t = traced(|| {
+        for n in 20..200 {
+            let y = matrix(dev, n, 7);
+            let scale = if n % 2 == 0 { 0.0 } else { 1.0 };
+            ((&y - 3.0) * scale).exp().eval()?;
+        }
+        Ok(())
+    });
+    assert!(t.plans <= 3, "a resize makes plans: {t:?}");
+}
+
+fn loops_reuse_their_plans(dev: &Device) {
+    // Julia: z = z * z + c on the real and imaginary parts, with the count of steps inside.
+    let julia = |steps: usize| {
+        let n = 64;
+        traced(|| {
+            let line = dev.linspace(-1.5f32, 1.5, n);
+            let mut re = line.slice(s![NewAxis, ..]).broadcast((n, n)).unwrap();
+            let mut im = line.slice(s![.., NewAxis]).broadcast((n, n)).unwrap();
+            let mut count = dev.zeros::<i32, _>((n, n));
+            for _ in 0..steps {
+                let (r2, i2) = (&re * &re, &im * &im);
+                let inside = (&r2 + &i2).less(4.0);
+                count += inside.cast::<i32>();
+                let new_im = &re * &im * 2.0 + 0.27;
+                re = inside.where_(r2 - i2 - 0.7, &re);
+                im = inside.where_(new_im, &im);
+            }
+            count.eval()
+        })
+    };
+    let (warm, more) = (julia(200), julia(600));
+    assert!(warm.plans <= 12, "{warm:?}");
+    assert!(more.plans <= 12, "{more:?}");
+    assert!(more.bytes_read < 4 * warm.bytes_read, "{warm:?} {more:?}");
+
+    let kmeans = |rounds: usize| {
+        let x = matrix(dev, 300, 8);
+        let k = 5;
+        traced(|| {
+            let mut centres = x.slice(s![..k, ..]);
+            for _ in 0..rounds {
+                let nearest = distance::sqeuclidean_broadcast(&x, &centres).argmin_axis(Axis(1));
+                let one_hot = nearest.slice(s![NewAxis, ..]).equal(dev.arange(0i64, k as i64, 1).slice(s![.., NewAxis]));
+                let one_hot = one_hot.cast::<f32>();
+                let sizes = one_hot.sum_keep(Axis(1)).maximum(1.0);
+                centres = one_hot.dot(&x) / sizes;
+            }
+            centres.eval()
+        })
+    };
+    let (warm, more) = (kmeans(20), kmeans(100));
+    assert!(warm.plans <= 20, "{warm:?}");
+    assert!(more.plans <= 20, "{more:?}");
+    let per_round = more.kernels as f64 / 100.0;
+    assert!(per_round <= 6.0, "{per_round} kernels a round");
+}
+
+fn show_says_what_would_run(dev: &Device) {
+    let x = matrix(dev, 40, 8);
+    let d = distance::cityblock(&x, &x);
+    let (text, t) = trace(|| d.show().unwrap());
+    assert_eq!((t.kernels, t.allocations), (0, 0));
+    assert!(text.contains("1 kernel "), "{text}");
+    assert!(d.dot_graph().contains("digraph"));
+    d.eval().unwrap();
+    assert!(d.show().unwrap().contains("stored"));
+}
+
+/// Sums of small whole numbers in f16 and bf16 are exact where f32 holds them: products are accumulated in f32.
+fn half_precision_accumulates_in_f32(dev: &Device) {
+    use ndcuda::{bf16, f16};
+    let n = 4096;
+    let x = dev.array(&Array1::from_elem(n, f16::from_f32(1.0))).unwrap();
+    assert_eq!(x.sum().item().unwrap(), f16::from_f32(4096.0));
+    assert_eq!((&x * &x).sum().item().unwrap(), f16::from_f32(4096.0));
+    let b = dev.array(&Array1::from_elem(n, bf16::from_f32(1.0))).unwrap();
+    assert_eq!((b.sum().item().unwrap(), b.dot(&b).item().unwrap()), (bf16::from_f32(4096.0), bf16::from_f32(4096.0)));
+    // Every operation rounds: 2048 + 1 is 2048 in f16.
+    let y = dev.array(arr1(&[f16::from_f32(2048.0)])).unwrap();
+    let one = f16::from_f32(1.0);
+    assert_eq!(&y + one - f16::from_f32(2048.0), arr1(&[f16::from_f32(0.0)]));
+}
+
+fn dots_follow_numpy(dev: &Device) {
+    let f = |shape: &[usize]| {
+        let n: usize = shape.iter().product();
+        let host = ArrayD::from_shape_vec(shape, (0..n).map(|i| ((i * 7) % 11) as f64 - 5.0).collect()).unwrap();
+        dev.array(host).unwrap()
+    };
+    // Against products written as broadcast, multiplied and summed.
+    for (a, b) in [(vec![3, 4], vec![4, 5]), (vec![6, 3, 4], vec![4, 5]), (vec![3, 4], vec![6, 4, 5]), (vec![2, 1, 3, 4], vec![6, 4, 5])] {
+        let (x, y) = (f(&a), f(&b));
+        let wide = x.insert_axis(Axis(a.len())) * y.insert_axis(Axis(b.len() - 2));
+        let want = wide.sum_axis(Axis(wide.ndim() - 2));
+        assert_eq!(x.dot(&y), want, "{a:?} {b:?}");
+        assert_eq!(x.cast::<i32>().dot(&y.cast()), want.cast::<i32>(), "{a:?} {b:?}");
+    }
+    assert_eq!(f(&[4]).dot(&f(&[4])).shape(), [0usize; 0]);
+    assert_eq!(f(&[4]).dot(&f(&[4, 2])).shape(), [2]);
+    assert_eq!(f(&[5, 3, 4]).dot(&f(&[4])).shape(), [5, 3]);
+    let big = Array2::from_shape_fn((65, 130), |(i, j)| ((i * 13 + j * 5) % 9) as f32);
+    let x = dev.array(&big).unwrap();
+    assert_eq!(x.dot(&x.t()), big.dot(&big.t()));
+    assert_eq!(x.slice(s![..;2, ..;3]).dot(&x.slice(s![..;2, ..;3]).t()), {
+        let b = big.slice(s![..;2, ..;3]);
+        b.dot(&b.t())
+    });
+    assert_eq!(x.slice(s![..;-1, ..;-1]).t().dot(&x.slice(s![.., 7..9])), big.slice(s![..;-1, ..;-1]).t().dot(&big.slice(s![.., 7..9])));
+}
+
+tests_on_devices! {
+    fused_into_one_kernel expanded_is_a_product_and_one_kernel constants_cost_nothing lazy_loops_do_linear_work
+    updates_run_in_constant_memory a_held_distance_matrix_is_computed_at_most_twice a_thousand_scalars_are_one_plan
+    loops_reuse_their_plans show_says_what_would_run half_precision_accumulates_in_f32 dots_follow_numpy
+}

@@ -1,0 +1,176 @@
+//! Deep graphs, many threads, and the memory of the main job.
+
+use ndarray::{Axis, arr1};
+use ndcuda::{Device, DeviceArray1, distance};
+use std::process::Command;
+use std::sync::Barrier;
+
+const DEEP: usize = 100_000;
+
+fn deep(dev: &Device) -> DeviceArray1<f64> {
+    let x = dev.ones::<f64, _>(4);
+    let mut y = x.clone();
+    for _ in 0..DEEP {
+        y = &y + &x;
+    }
+    y
+}
+
+fn deep_chains_go_and_run(dev: &Device) {
+    // On a thread with a small stack.
+    std::thread::scope(|s| {
+        let small = std::thread::Builder::new().stack_size(256 << 10);
+        let thread = small.spawn_scoped(s, || {
+            drop(deep(dev));
+            assert_eq!(deep(dev), arr1(&[DEEP as f64 + 1.0; 4]));
+            // Every value of the chain held, then let go from the first and from the last.
+            for backwards in [false, true] {
+                let x = dev.array(arr1(&[1i64, 2])).unwrap();
+                let mut all = vec![x.clone()];
+                for i in 0..5000 {
+                    all.push(&all[i] - &x);
+                }
+                if backwards {
+                    all.reverse();
+                }
+                all.into_iter().for_each(drop);
+            }
+        });
+        thread.unwrap().join().unwrap();
+    });
+}
+
+/// Shared without limit: each value used twice by the next.
+fn doubling_graphs_are_walked_once(dev: &Device) {
+    let mut x = dev.array(arr1(&[1.0f64, 0.5])).unwrap();
+    for _ in 0..60 {
+        x = &x + &x;
+    }
+    assert_eq!(x, arr1(&[(1u64 << 60) as f64, (1u64 << 59) as f64]));
+    let mut held = vec![dev.array(arr1(&[1i64])).unwrap()];
+    for i in 0..200 {
+        held.push((&held[i] + &held[i / 2]).minimum(1_000_000));
+    }
+    let last = held.last().unwrap().to_ndarray().unwrap();
+    let mut want = vec![1i64];
+    (0..200).for_each(|i| want.push((want[i] + want[i / 2]).min(1_000_000)));
+    assert_eq!(last[0], want[200]);
+}
+
+fn threads_share_one_graph(dev: &Device) {
+    let x = dev.from_fn((300, 5), |(i, j)| ((i * 5 + j) % 13) as f32).unwrap();
+    for round in 0..5 {
+        let d = distance::sqeuclidean_broadcast(&x, &(&x + round as f32));
+        let (low, total) = (d.min_axis(Axis(1)), d.sum());
+        let start = Barrier::new(64);
+        let got: Vec<(f32, f32, f32)> = std::thread::scope(|s| {
+            let run = |t: usize| {
+                let (d, low, total, start) = (&d, &low, &total, &start);
+                move || {
+                    start.wait();
+                    let mine = (low + t as f32).sum().item().unwrap() - 300.0 * t as f32;
+                    let total = total.item().unwrap();
+                    if t % 3 == 0 {
+                        ndcuda::eval((d, low)).unwrap();
+                    }
+                    (mine, total, d.index_axis(Axis(0), t).max().item().unwrap())
+                }
+            };
+            let threads: Vec<_> = (0..64).map(|t| s.spawn(run(t))).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        let host = d.to_ndarray().unwrap();
+        for (t, g) in got.iter().enumerate() {
+            assert_eq!((g.0, g.1), (got[0].0, got[0].1), "thread {t}");
+            assert_eq!(g.2, host.row(t).fold(0.0f32, |a, &b| a.max(b)));
+        }
+    }
+}
+
+fn devices_run_side_by_side(_: &Device) {
+    let sums: Vec<f64> = std::thread::scope(|s| {
+        let run = |n: usize| move || {
+            let dev = Device::cpu_with_threads(n);
+            let x = dev.arange(0.0f64, 100_000.0, 1.0);
+            (0..20).map(|i| (&x + f64::from(i)).sum().item().unwrap()).sum()
+        };
+        let threads: Vec<_> = (1..5).map(|n| s.spawn(run(n))).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    assert!(sums.windows(2).all(|w| w[0] == w[1]), "{sums:?}");
+}
+
+fn memory_comes_back(_: &Device) {
+    let dev = Device::cpu_with_threads(2);
+    for _ in 0..50 {
+        let x = dev.ones::<f32, _>(1 << 20) + 1.0;
+        x.eval().unwrap();
+        assert!(dev.memory().0 >= 4 << 20);
+    }
+    let (used, kept) = dev.memory();
+    assert_eq!(used, 0);
+    assert!(kept <= 16 << 20, "{kept} bytes are kept for arrays of 4 MiB");
+    dev.trim();
+    assert_eq!(dev.memory(), (0, 0));
+}
+
+tests_on_devices! {
+    deep_chains_go_and_run doubling_graphs_are_walked_once threads_share_one_graph devices_run_side_by_side
+    memory_comes_back
+}
+
+/// Peak resident bytes of this process.
+#[cfg(target_os = "linux")]
+fn peak() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+}
+
+/// The main job, in a process of its own: this test again, with the size in the environment.
+#[cfg(target_os = "linux")]
+fn main_job(n: usize, test: &str, most: usize) {
+    if std::env::var("NDCUDA_SUITE_CHILD").is_ok() {
+        let dev = Device::cpu();
+        let x = dev.from_fn((n, 32), |(i, j)| ((i * 31 + j * 17) % 97) as f32 / 9.0).unwrap();
+        let y = dev.from_fn((n, 32), |(i, j)| ((i * 13 + j * 29) % 89) as f32 / 9.0).unwrap();
+        let d = distance::sqeuclidean_broadcast(&x, &y);
+        d.eval().unwrap();
+        let v = d.host_view().unwrap();
+        assert_eq!(v.shape(), [n, n]);
+        let (i, j) = (n / 3, n - 1);
+        let (a, b) = (x.index_axis(Axis(0), i), y.index_axis(Axis(0), j));
+        let want = ((&a - &b) * (&a - &b)).sum().item().unwrap();
+        assert!((v[[i, j]] - want).abs() <= 1e-5 * want, "{} {want}", v[[i, j]]);
+        println!("peak {}", peak());
+        return;
+    }
+    let out = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env("NDCUDA_SUITE_CHILD", "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{text}\n{}", String::from_utf8_lossy(&out.stderr));
+    let peak = text.lines().find_map(|l| l.split("peak ").nth(1)).and_then(|b| b.trim().parse::<usize>().ok());
+    let peak = peak.unwrap_or_else(|| panic!("no peak in {text}"));
+    println!("{n} x {n} x 32: peak {} MiB of {} MiB", peak >> 20, most >> 20);
+    assert!(peak <= most, "peak {peak} of {most}");
+}
+
+/// 20,000 x 20,000 distances take 1.5 GiB; the (n, m, d) temporary would take 48.
+#[cfg(target_os = "linux")]
+#[test]
+fn main_job_fits_2_gib() {
+    if std::env::var("NDCUDA_SLOW").is_ok() {
+        main_job(20_000, "scale::main_job_fits_2_gib", 2 << 30);
+    } else {
+        println!("not run: it takes 1.5 GiB and, without optimisation, a minute; NDCUDA_SLOW=1 runs it");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn smaller_main_job_fits_its_share() {
+    main_job(5000, "scale::smaller_main_job_fits_its_share", (2 << 30) / 16);
+}
