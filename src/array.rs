@@ -297,7 +297,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     /// As [`eval`](Self::eval).
     pub fn into_ndarray(self) -> Result<Array<T, D>> {
         let stored = self.stored()?;
-        if !self.device.backend().is_host() || !self.value.view.is_identity() {
+        if !self.device.backend().is_host() || self.value.part().is_some() {
             return self.to_ndarray();
         }
         let DeviceArray { value, device, .. } = self;

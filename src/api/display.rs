@@ -18,7 +18,7 @@ impl<T: Element, D: Dimension> fmt::Display for DeviceArray<T, D> {
 impl<T: Element, D: Dimension> fmt::Debug for DeviceArray<T, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.value.node.value() {
-            Some(Ok(s)) => format!("stored {:?}", s.layout.view(&self.value.view)),
+            Some(Ok(s)) => format!("stored {:?}", s.layout.view(&self.value.view())),
             Some(Err(e)) => format!("failed: {e}"),
             None => format!("pending, depth {}", self.value.node.pending_depth()),
         };

@@ -52,7 +52,7 @@ pub(crate) fn slice_view(shape: &[usize], elems: &[SliceInfoElem]) -> Result<Vie
 
 impl<T: Element, D: Dimension> DeviceArray<T, D> {
     fn view<E: Dimension>(&self, outer: &View) -> DeviceArray<T, E> {
-        DeviceArray::wrap(self.value.with(self.value.view.then(outer)), &self.device)
+        DeviceArray::wrap(self.value.with(self.value.view().then(outer)), &self.device)
     }
 
     fn whole(&self) -> View {

@@ -54,12 +54,12 @@ fn stretch(v: &Value, shape: &[usize]) -> Value {
         return v.clone();
     }
     // The caller found the common shape, so the view always fits.
-    v.view.broadcast(shape).map_or_else(|| v.clone(), |view| v.with(view))
+    v.view().broadcast(shape).map_or_else(|| v.clone(), |view| v.with(view))
 }
 
 /// A view stretched to `shape` by NumPy's rule.
 pub fn broadcast(v: &Value, shape: &[usize]) -> Result<Value> {
-    match v.view.broadcast(shape) {
+    match v.view().broadcast(shape) {
         Some(view) => Ok(v.with(view)),
         None => Err(Error::Broadcast { op: "broadcast", lhs: v.shape().into(), rhs: shape.into() }),
     }
@@ -100,7 +100,7 @@ pub fn reduce(r: ReducerRef, v: &Value, axes: &[usize], keep: bool, at: At) -> R
     if keep {
         for a in 0..shape.len() {
             if mask & (1 << a) != 0 {
-                out.view = out.view.insert_axis(a);
+                out = out.with(out.view().insert_axis(a));
             }
         }
     }
@@ -121,8 +121,8 @@ pub fn dot(a: &Value, b: &Value, mul: OpRef, at: At) -> Result<Value> {
         return Err(fail());
     }
     let (lead, trail) = (a.shape().len() == 1, b.shape().len() == 1);
-    let x = if lead { a.with(a.view.insert_axis(0)) } else { a.clone() };
-    let y = if trail { b.with(b.view.insert_axis(1)) } else { b.clone() };
+    let x = if lead { a.with(a.view().insert_axis(0)) } else { a.clone() };
+    let y = if trail { b.with(b.view().insert_axis(1)) } else { b.clone() };
     let (xs, ys) = (x.shape(), y.shape());
     let (xr, yr) = (xs.len(), ys.len());
     let (m, k, n) = (xs[xr - 2], xs[xr - 1], ys[yr - 1]);
@@ -141,9 +141,9 @@ pub fn dot(a: &Value, b: &Value, mul: OpRef, at: At) -> Result<Value> {
         let wide = if dtype.is_float() { dtype.compute() } else { dtype };
         let r = batch.len();
         let (x, y) = (cast(&x, wide, at), cast(&y, wide, at));
-        let x = x.with(x.view.insert_axis(r + 1));
+        let x = x.with(x.view().insert_axis(r + 1));
         let order: Vec<usize> = (0..r).chain([r + 1, r]).collect();
-        let y = y.with(y.view.permute(&order).insert_axis(r));
+        let y = y.with(y.view().permute(&order).insert_axis(r));
         let product = map(mul, &[&x, &y], at)?;
         // Integers wrap in their own type, as NumPy's matmul does; the fold itself runs on 64 bits.
         let folded = reduce(&reduce::SUM, &cast(&product, wide.sum(), at), &[r + 2], false, at)?;
@@ -151,10 +151,10 @@ pub fn dot(a: &Value, b: &Value, mul: OpRef, at: At) -> Result<Value> {
     };
     let r = out.shape().len();
     if trail {
-        out.view = out.view.index_axis(r - 1, 0);
+        out = out.with(out.view().index_axis(r - 1, 0));
     }
     if lead {
-        out.view = out.view.index_axis(r - 2, 0);
+        out = out.with(out.view().index_axis(r - 2, 0));
     }
     Ok(out)
 }
@@ -166,7 +166,7 @@ pub fn reshape(v: &Value, shape: &[usize], at: At) -> Result<Value> {
         let reason = format!("{} elements do not fit {new:?}", crate::layout::size(old));
         return Err(Error::Shape { op: "reshape", shape: old.into(), reason });
     }
-    if let Some(view) = reshape_view(&v.view, new) {
+    if let Some(view) = reshape_view(&v.view(), new) {
         return Ok(v.with(view));
     }
     if let Some(Ok(stored)) = v.stored() {
@@ -200,7 +200,7 @@ fn reshape_view(view: &View, shape: &[usize]) -> Option<View> {
 
 /// `base` with `value` (broadcast to the region) written over `region`, a view of `base`'s whole.
 pub fn update(base: &Value, region: View, value: &Value, at: At) -> Result<Value> {
-    let value = match value.view.broadcast(&region.shape) {
+    let value = match value.view().broadcast(&region.shape) {
         Some(view) => value.with(view),
         None => {
             return Err(Error::Broadcast {
@@ -225,7 +225,7 @@ pub fn gather(v: &Value, axis: usize, index: &Value, at: At) -> Result<Value> {
     let mut out: Dims = shape.into();
     out[axis] = n;
     // The index varies along `axis` alone.
-    let mut view = index.view.clone();
+    let mut view = index.view().into_owned();
     for _ in axis + 1..shape.len() {
         view = view.insert_axis(view.shape.len());
     }

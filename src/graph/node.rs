@@ -7,6 +7,7 @@ use crate::layout::{Dims, Layout, View};
 use crate::ops::OpRef;
 use crate::ops::reduce::ReducerRef;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -189,25 +190,40 @@ impl fmt::Debug for Node {
     }
 }
 
-/// A view of a node's value: what an array handle holds.
+/// A view of a node's value: what an array handle holds. Most are the whole value, which takes no room.
 #[derive(Clone, Debug)]
 pub struct Value {
     /// The node.
     pub node: Arc<Node>,
-    /// The part of it.
-    pub view: View,
+    /// The part of it; `None` for all.
+    part: Option<Arc<View>>,
 }
 
 impl Value {
     /// All of a node.
     pub fn whole(node: Arc<Node>) -> Value {
-        let view = View::identity(&node.shape);
-        Value { node, view }
+        Value { node, part: None }
     }
 
     /// The shape of the view.
     pub fn shape(&self) -> &[usize] {
-        &self.view.shape
+        match &self.part {
+            Some(v) => &v.shape,
+            None => &self.node.shape,
+        }
+    }
+
+    /// The view itself.
+    pub fn view(&self) -> Cow<'_, View> {
+        match &self.part {
+            Some(v) => Cow::Borrowed(v),
+            None => Cow::Owned(View::identity(&self.node.shape)),
+        }
+    }
+
+    /// The view, where it is not the whole value.
+    pub fn part(&self) -> Option<&View> {
+        self.part.as_deref()
     }
 
     /// The type of the elements.
@@ -215,16 +231,18 @@ impl Value {
         self.node.dtype
     }
 
-    /// The same node through another view of this one.
+    /// The same node through another view of it.
     pub fn with(&self, view: View) -> Value {
-        Value { node: self.node.clone(), view }
+        let whole = view.shape == self.node.shape && view.is_identity();
+        Value { node: self.node.clone(), part: (!whole).then(|| Arc::new(view)) }
     }
 
     /// Where the elements lie, once the value is there.
     pub fn stored(&self) -> Option<Result<Stored>> {
-        self.node.value().map(|r| match r {
-            Ok(s) => Ok(Stored { buffer: s.buffer.clone(), layout: s.layout.view(&self.view) }),
-            Err(e) => Err(e.clone()),
+        self.node.value().map(|r| match (r, &self.part) {
+            (Ok(s), Some(v)) => Ok(Stored { buffer: s.buffer.clone(), layout: s.layout.view(v) }),
+            (Ok(s), None) => Ok(s.clone()),
+            (Err(e), _) => Err(e.clone()),
         })
     }
 }

@@ -43,7 +43,7 @@ pub fn dot(root: &Arc<Node>) -> String {
             if to == next {
                 stack.push(arg.node.clone());
             }
-            let view = if arg.view.is_identity() { String::new() } else { format!(" [label=\"{:?}\"]", arg.view) };
+            let view = arg.part().map_or_else(String::new, |v| format!(" [label=\"{v:?}\"]"));
             let _ = writeln!(out, "  n{to} -> n{id}{view};");
         }
     }

@@ -46,7 +46,7 @@ pub fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Dims> {
 }
 
 /// Where an array's elements lie in a buffer: `shape`, `strides` and `offset`, in elements.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, Hash)]
 pub struct Layout {
     /// Extent of each axis.
     pub shape: Dims,
@@ -54,6 +54,17 @@ pub struct Layout {
     pub strides: Strides,
     /// Index of the first element.
     pub offset: usize,
+}
+
+/// Copies of few words: quicker than element by element.
+impl Clone for Layout {
+    fn clone(&self) -> Layout {
+        Layout {
+            shape: SmallVec::from_slice(&self.shape),
+            strides: SmallVec::from_slice(&self.strides),
+            offset: self.offset,
+        }
+    }
 }
 
 impl Layout {

@@ -19,7 +19,7 @@ pub enum Src {
 }
 
 /// A view of a node's value: element `i` is the source's element `at[a] + sum over axes that walk a of step * i`.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, Hash)]
 pub struct View {
     /// The view's own shape.
     pub shape: Dims,
@@ -27,6 +27,17 @@ pub struct View {
     pub src: SmallVec<[Src; 4]>,
     /// Where the view starts on each axis of the source; an axis that no view axis walks is fixed there.
     pub at: Dims,
+}
+
+/// Copies of few words: quicker than element by element.
+impl Clone for View {
+    fn clone(&self) -> View {
+        View {
+            shape: SmallVec::from_slice(&self.shape),
+            src: SmallVec::from_slice(&self.src),
+            at: SmallVec::from_slice(&self.at),
+        }
+    }
 }
 
 impl View {

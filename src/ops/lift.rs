@@ -1,5 +1,6 @@
 //! Lifting: a scalar function becomes a loop over slices, compiled once per instruction set.
 
+use crate::error::Error;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
@@ -16,15 +17,26 @@ pub enum Isa {
 
 impl Isa {
     /// The best set of this machine; `NDCUDA_CPU=portable|avx2|avx512` lowers it. Asked once.
+    ///
+    /// # Panics
+    /// If `NDCUDA_CPU` is something else.
     pub fn detect() -> Isa {
         static ISA: OnceLock<Isa> = OnceLock::new();
         *ISA.get_or_init(|| {
-            let best = Isa::of_machine();
-            match std::env::var("NDCUDA_CPU").as_deref() {
-                Ok("portable") => Isa::Portable,
-                Ok("avx2") => best.min(Isa::Avx2),
-                _ => best,
-            }
+            let Ok(value) = std::env::var("NDCUDA_CPU") else {
+                return Isa::of_machine();
+            };
+            let wanted = match value.as_str() {
+                "portable" => Isa::Portable,
+                "avx2" => Isa::Avx2,
+                "avx512" => Isa::Avx512,
+                _ => {
+                    let reason = "expected portable, avx2 or avx512".into();
+                    let name = "NDCUDA_CPU";
+                    panic!("{}", Error::Config { name, value, reason });
+                }
+            };
+            wanted.min(Isa::of_machine())
         })
     }
 

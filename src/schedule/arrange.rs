@@ -196,7 +196,7 @@ impl Builder<'_> {
         let bind = |b: &Self, k: usize| -> Result<Bind> {
             let node = p.args[k] as usize;
             let slot = b.slot(node)?;
-            let (at, strides) = edge_place(&b.slots[slot as usize].layout, &expr.args[k].view);
+            let (at, strides) = edge_place(&b.slots[slot as usize].layout, &expr.args[k].view());
             let start = g.nodes[node].leaf.map_or(0, |l| g.leaves[l as usize].start);
             Ok(Bind { slot, offset: at - start, strides, gather: None })
         };

@@ -110,7 +110,7 @@ impl Graph {
     }
 
     fn visit(&mut self, root: &Arc<Node>, index: &mut Index) -> crate::error::Result<()> {
-        let mut stack: Vec<(Arc<Node>, Option<Arc<Expr>>, usize)> = vec![];
+        let mut stack: SmallVec<[(Arc<Node>, Option<Arc<Expr>>, usize); 8]> = SmallVec::new();
         let enter = |node: &Arc<Node>| {
             // The value may come from another thread between the two looks; then it is a leaf after all.
             let expr = if node.value().is_some() { None } else { node.expr() };
@@ -201,25 +201,35 @@ impl Graph {
                 Op::Update => key.push(head(9)),
                 Op::Gather { axis } => key.push(head(10) | (axis as u64) << 32),
             }
-            key.extend(n.node.shape.iter().map(|&x| x as u64));
+            for &x in &n.node.shape {
+                key.push(x as u64);
+            }
             if let Some(region) = &expr.region {
                 view_key(&mut key, region);
                 key.extend(region.at.iter().map(|&x| x as u64));
             }
             for (arg, &a) in expr.args.iter().zip(&n.args) {
                 key.push(a as u64);
-                view_key(&mut key, &arg.view);
+                let part = arg.part();
+                match part {
+                    Some(view) => view_key(&mut key, view),
+                    None => key.push(u64::MAX),
+                }
                 match self.nodes[a as usize].leaf {
                     // Where a leaf's first view starts is no part of the plan: a loop over rows has one.
                     Some(leaf) => {
                         let leaf = &mut self.leaves[leaf as usize];
-                        let start = leaf_start(&leaf.stored, &arg.view);
+                        let start = part.map_or(0, |view| leaf_start(&leaf.stored, view));
                         if leaf.start == isize::MIN {
                             leaf.start = start;
                         }
                         key.push((start - leaf.start) as u64);
                     }
-                    None => key.extend(arg.view.at.iter().map(|&x| x as u64)),
+                    None => {
+                        for &at in part.iter().flat_map(|v| &v.at) {
+                            key.push(at as u64);
+                        }
+                    }
                 }
             }
         }

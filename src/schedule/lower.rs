@@ -313,7 +313,7 @@ impl Lower<'_> {
                 let mut m = map.clone();
                 m[axis as usize] = Along { axis: None, step: 0, start: 0 };
                 let source = along(&expr.args[0], &m);
-                let view = &expr.args[0].view;
+                let view = expr.args[0].view();
                 let len = view.shape[axis as usize];
                 let walk = match view.src[axis as usize] {
                     Src::Axis { axis, step } => Walk { axis: Some(axis), step, len },
@@ -525,17 +525,24 @@ fn bug(detail: &str) -> Stop {
 
 /// How the axes of a value's node follow the kernel's, given how the view's axes do.
 fn along(v: &Value, map: &AMap) -> AMap {
-    let mut out: AMap = v.view.at.iter().map(|&at| Along { axis: None, step: 0, start: at as isize }).collect();
-    for ((src, &n), m) in v.view.src.iter().zip(&v.view.shape).zip(map) {
-        if let Src::Axis { axis, step } = *src {
-            let a = &mut out[axis as usize];
-            a.start += step * m.start;
-            if n != 1 && m.axis.is_some() {
-                a.axis = m.axis;
-                a.step = step * m.step;
+    let mut out: AMap = match v.part() {
+        None => map.clone(),
+        Some(view) => {
+            let mut out: AMap =
+                view.at.iter().map(|&at| Along { axis: None, step: 0, start: at as isize }).collect();
+            for ((src, &n), m) in view.src.iter().zip(&view.shape).zip(map) {
+                if let Src::Axis { axis, step } = *src {
+                    let a = &mut out[axis as usize];
+                    a.start += step * m.start;
+                    if n != 1 && m.axis.is_some() {
+                        a.axis = m.axis;
+                        a.step = step * m.step;
+                    }
+                }
             }
+            out
         }
-    }
+    };
     // One element: where an axis has no other, its start is 0 whatever the view says.
     for (a, &n) in out.iter_mut().zip(&v.node.shape) {
         if n == 1 {

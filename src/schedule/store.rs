@@ -55,7 +55,8 @@ pub fn decide(g: &Graph) -> Vec<bool> {
                 f.cheap = false;
             }
         }
-        let views: Vec<&View> = edges[i].iter().filter_map(|&(c, k)| Some(&g.nodes[c].expr.as_ref()?.args[k].view)).collect();
+        let views: Vec<Option<&View>> =
+            edges[i].iter().filter_map(|&(c, k)| Some(g.nodes[c].expr.as_ref()?.args[k].part())).collect();
         let fold = matches!(op, Op::Reduce { .. });
         let small = g.size(i) <= f.reads;
         stored[i] = match op {
@@ -77,11 +78,11 @@ pub fn decide(g: &Graph) -> Vec<bool> {
     stored
 }
 
-fn many_maps(views: &[&View]) -> bool {
+fn many_maps(views: &[Option<&View>]) -> bool {
     views.windows(2).any(|w| w[0] != w[1])
 }
 
 /// Whether some consumer reads every element many times, through a broadcast.
-fn repeated(own: usize, views: &[&View]) -> bool {
-    views.iter().any(|v| size(&v.shape) > own.saturating_mul(4))
+fn repeated(own: usize, views: &[Option<&View>]) -> bool {
+    views.iter().flatten().any(|v| size(&v.shape) > own.saturating_mul(4))
 }

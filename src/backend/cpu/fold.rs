@@ -164,10 +164,11 @@ impl Fold {
                 run.thread(bad, |f, main, part| {
                     while let Some(u) = next() {
                         for b in u * group..((u + 1) * group).min(blocks) {
-                            let mut seen = 0;
-                            run.block(f, b);
-                            for c in 0..chunks {
-                                // SAFETY: the plan bound every operand to a buffer that covers the launch's extents.
+                            // The first chunk's states are the block's.
+                            // SAFETY: the plan bound every operand to a buffer that covers the launch's extents.
+                            let mut seen = unsafe { run.chunk(f, b, 0, main) };
+                            for c in 1..chunks {
+                                // SAFETY: as above.
                                 seen = unsafe { run.merge(main, seen, part, run.chunk(f, b, c, part)) };
                             }
                             // SAFETY: as above.
@@ -183,7 +184,6 @@ impl Fold {
         threads.spread(blocks * chunks, false, &|next| {
             run.thread(bad, |f, _, part| {
                 while let Some(u) = next() {
-                    run.block(f, u / chunks);
                     // SAFETY: as above.
                     let seen = unsafe { run.chunk(f, u / chunks, u % chunks, part) };
                     let mut copy = vec![0u64; words];
@@ -196,7 +196,6 @@ impl Fold {
         run.thread(bad, |f, main, _| {
             for b in 0..blocks {
                 let mut seen = 0;
-                run.block(f, b);
                 for p in &parts[b * chunks..(b + 1) * chunks] {
                     let mut p = p.lock().unwrap_or_else(PoisonError::into_inner);
                     let n = p.0;

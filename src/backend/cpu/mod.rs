@@ -3,6 +3,7 @@
 mod fold;
 mod gemm;
 mod map;
+mod pairwise;
 mod passes;
 mod pool;
 mod program;
@@ -30,6 +31,7 @@ enum Kernel {
     Map(map::Map),
     Fold(fold::Fold),
     Passes(passes::Passes),
+    Pairwise(pairwise::Pairwise),
     Gemm(GemmSpec),
 }
 
@@ -92,6 +94,8 @@ impl Backend for Cpu {
                     Kernel::Map(map::Map::new(ir, launch, isa)?)
                 } else if several_passes(ir) {
                     Kernel::Passes(passes::Passes::new(ir, launch, isa)?)
+                } else if let Some(k) = pairwise::Pairwise::new(ir, launch, isa)? {
+                    Kernel::Pairwise(k)
                 } else {
                     Kernel::Fold(fold::Fold::new(ir, launch, isa)?)
                 }
@@ -109,6 +113,7 @@ impl Backend for Cpu {
             Kernel::Map(k) => k.run(&self.threads, args, &bad)?,
             Kernel::Fold(k) => k.run(&self.threads, args, &bad)?,
             Kernel::Passes(k) => k.run(&self.threads, args, &bad)?,
+            Kernel::Pairwise(k) => k.run(&self.threads, &self.pool, args, &bad)?,
             Kernel::Gemm(s) => gemm::run(s, &self.threads, args)?,
         }
         match bad.load(Ordering::Relaxed) {

@@ -51,6 +51,14 @@ impl Pool {
         Ok(unsafe { Buffer::new(address, bytes, Box::new(block)) })
     }
 
+    /// A block for a kernel's own use, aligned to 64 bytes.
+    pub fn scratch(self: &Arc<Pool>, bytes: usize) -> Result<Block> {
+        let fail = || Error::OutOfMemory { device: "cpu".into(), requested: bytes, detail: String::new() };
+        let layout = Layout::from_size_align(class(bytes.max(1)), 64).map_err(|_| fail())?;
+        let address = self.take(layout).ok_or_else(fail)?;
+        Ok(Block { address, layout, pool: self.clone() })
+    }
+
     fn take(&self, layout: Layout) -> Option<usize> {
         let mut free = self.lock();
         free.live += layout.size();

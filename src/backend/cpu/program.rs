@@ -215,6 +215,13 @@ impl<'a> Compiler<'a> {
         self.value.get(&id).copied()
     }
 
+    /// Gives a value a register that something else fills: the result of a fold.
+    pub fn bind(&mut self, id: Id, dtype: DType, count: Count) -> Reg {
+        let r = self.reg(dtype.size(), count, false);
+        self.value.insert(id, r);
+        r
+    }
+
     /// Emits what computes `id`, its arguments first, unless it is there.
     pub fn emit(&mut self, id: Id, out: &mut Vec<TOp>) -> Result<Reg> {
         if let Some(&r) = self.value.get(&id) {

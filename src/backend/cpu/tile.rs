@@ -148,6 +148,8 @@ pub struct Frame<'a> {
     pub lanes: usize,
     /// Elements from the start of the row, for registers kept over rows.
     pub along: usize,
+    /// Scratch memory of the kernel's own.
+    pub own: *mut u8,
     /// Results lie on operands: no register may point into both.
     pub in_place: bool,
     /// The first index out of range that a gather met; `i64::MIN`: none.
@@ -178,6 +180,7 @@ impl<'a> Frame<'a> {
             rows: 1,
             lanes: 1,
             along: 0,
+            own: std::ptr::null_mut(),
             in_place: args.in_place,
             bad_index,
         }
@@ -199,7 +202,13 @@ impl<'a> Frame<'a> {
         unsafe { self.run(setup) }
     }
 
-    /// Points the operands at an outer index, given their strides.
+    /// As [`Frame::seek`], for operands seen from other tile axes.
+    pub fn seek_with(&mut self, launch: &Launch, bases: &[usize], operands: &'a [OperandInfo]) {
+        self.operands = operands;
+        self.seek(launch, bases);
+    }
+
+    /// Points the operands at the current index.
     pub fn seek(&mut self, launch: &Launch, bases: &[usize]) {
         for (o, p) in self.ptrs.iter_mut().enumerate() {
             let b = &launch.operands[o];

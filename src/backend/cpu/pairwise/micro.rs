@@ -1,0 +1,148 @@
+//! Micro-kernels: a block of results in registers, one step for each k.
+
+use super::vector::{Plain, Vector};
+use crate::dtype::DType;
+use crate::ops::Isa;
+
+/// What one step does with an element of each operand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Combine {
+    /// `acc + x * y`
+    Dot,
+    /// `acc + (x - y)^2`
+    SquaredDifference,
+    /// `acc + |x - y|`
+    Difference,
+    /// `max(acc, |x - y|)`
+    MaxDifference,
+}
+
+trait Step {
+    unsafe fn step<V: Vector>(acc: V, x: V, y: V) -> V;
+    unsafe fn merge<V: Vector>(whole: V, part: V) -> V;
+}
+
+macro_rules! steps {
+    ($($name:ident |$acc:ident, $x:ident, $y:ident| $step:expr, |$a:ident, $b:ident| $merge:expr;)*) => {$(
+        struct $name;
+        impl Step for $name {
+            #[inline(always)]
+            unsafe fn step<V: Vector>($acc: V, $x: V, $y: V) -> V {
+                // SAFETY: the caller's: the set is there.
+                unsafe { $step }
+            }
+            #[inline(always)]
+            unsafe fn merge<V: Vector>($a: V, $b: V) -> V {
+                // SAFETY: the caller's.
+                unsafe { $merge }
+            }
+        }
+    )*};
+}
+
+steps! {
+    Dot |acc, x, y| x.fma(y, acc), |a, b| a.add(b);
+    Squared |acc, x, y| { let d = x.sub(y); d.fma(d, acc) }, |a, b| a.add(b);
+    Absolute |acc, x, y| acc.add(x.sub(y).abs()), |a, b| a.add(b);
+    Largest |acc, x, y| acc.max_abs(x.sub(y).abs()), |a, b| a.max_abs(b);
+}
+
+/// A block of results: `(k, x panel, y panel, results, elements from row to row, add to what is there)`. The x panel is
+/// `[k][rows]`, the y panel `[k][columns]`.
+///
+/// # Safety
+/// The panels hold `k` steps, the results all rows and columns of the block, and the machine has the set.
+pub type Micro = unsafe fn(usize, *const u8, *const u8, *mut u8, usize, bool);
+
+/// A micro-kernel and the size of its block.
+#[derive(Clone, Copy)]
+pub struct Kernel {
+    /// The kernel.
+    pub run: Micro,
+    /// Rows of its block.
+    pub rows: usize,
+    /// Columns of its block.
+    pub columns: usize,
+}
+
+#[inline(always)]
+unsafe fn block<V: Vector, S: Step, const R: usize, const C: usize>(
+    k: usize,
+    x: *const u8,
+    y: *const u8,
+    out: *mut u8,
+    pitch: usize,
+    add: bool,
+) {
+    let (mut x, mut y, out) = (x as *const V::Elem, y as *const V::Elem, out as *mut V::Elem);
+    // SAFETY: the contract of `Micro`.
+    unsafe {
+        let mut acc = [[V::zero(); C]; R];
+        for _ in 0..k {
+            let mut ys = [V::zero(); C];
+            for (c, v) in ys.iter_mut().enumerate() {
+                *v = V::load(y.add(c * V::LANES));
+            }
+            for (r, row) in acc.iter_mut().enumerate() {
+                let xv = V::splat(x.add(r));
+                for (a, &yv) in row.iter_mut().zip(&ys) {
+                    *a = S::step(*a, xv, yv);
+                }
+            }
+            x = x.add(R);
+            y = y.add(C * V::LANES);
+        }
+        for (r, row) in acc.iter().enumerate() {
+            for (c, &a) in row.iter().enumerate() {
+                let p = out.add(r * pitch + c * V::LANES);
+                let v = if add { S::merge(V::load(p), a) } else { a };
+                v.store(p);
+            }
+        }
+    }
+}
+
+macro_rules! kernel {
+    ($(#[$feature:meta])? $v:ty, $step:ty, $rows:literal x $vectors:literal) => {{
+        $(#[$feature])?
+        unsafe fn run(k: usize, x: *const u8, y: *const u8, out: *mut u8, pitch: usize, add: bool) {
+            // SAFETY: the caller's.
+            unsafe { block::<$v, $step, $rows, $vectors>(k, x, y, out, pitch, add) }
+        }
+        Kernel { run, rows: $rows, columns: $vectors * <$v as Vector>::LANES }
+    }};
+}
+
+macro_rules! kernels {
+    ($(#[$feature:meta])? $combine:ident, $dtype:ident, $f32:ty, $f64:ty, $shape:literal x $vectors:literal) => {
+        match ($combine, $dtype) {
+            (Combine::Dot, DType::F32) => kernel!($(#[$feature])? $f32, Dot, $shape x $vectors),
+            (Combine::SquaredDifference, DType::F32) => kernel!($(#[$feature])? $f32, Squared, $shape x $vectors),
+            (Combine::Difference, DType::F32) => kernel!($(#[$feature])? $f32, Absolute, $shape x $vectors),
+            (Combine::MaxDifference, DType::F32) => kernel!($(#[$feature])? $f32, Largest, $shape x $vectors),
+            (Combine::Dot, _) => kernel!($(#[$feature])? $f64, Dot, $shape x $vectors),
+            (Combine::SquaredDifference, _) => kernel!($(#[$feature])? $f64, Squared, $shape x $vectors),
+            (Combine::Difference, _) => kernel!($(#[$feature])? $f64, Absolute, $shape x $vectors),
+            (Combine::MaxDifference, _) => kernel!($(#[$feature])? $f64, Largest, $shape x $vectors),
+        }
+    };
+}
+
+/// The kernel for a combine on f32 or f64.
+pub fn kernel(combine: Combine, dtype: DType, isa: Isa) -> Kernel {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::*;
+        match isa {
+            Isa::Avx512 => {
+                return kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx2,fma")] combine, dtype, __m512, __m512d, 12 x 2);
+            }
+            Isa::Avx2 => {
+                return kernels!(#[target_feature(enable = "avx2,fma")] combine, dtype, __m256, __m256d, 6 x 2);
+            }
+            Isa::Portable => {}
+        }
+    }
+    let _ = isa;
+    kernels!(combine, dtype, Plain<f32>, Plain<f64>, 4 x 1)
+}
