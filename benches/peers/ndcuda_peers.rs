@@ -11,13 +11,15 @@ use std::time::{Duration, Instant};
 /// Time one request spends on samples, and on reaching a steady state before.
 const BUDGET: Duration = Duration::from_millis(400);
 const WARM_UP: Duration = Duration::from_millis(100);
+/// A call that takes this long has warmed up.
+const SLOW: Duration = Duration::from_millis(200);
 /// A sample is repeated until it takes this long.
 const SAMPLE: Duration = Duration::from_micros(200);
 
 /// Calls `f` until the machine is warm, then samples it; milliseconds for a call.
 fn sample<R>(least: usize, mut f: impl FnMut() -> Result<R>) -> Result<Vec<f64>> {
     let (start, mut calls, mut last) = (Instant::now(), 0, Duration::ZERO);
-    while calls < 2 || start.elapsed() < WARM_UP {
+    while (calls < 2 && last < SLOW) || start.elapsed() < WARM_UP {
         let one = Instant::now();
         f()?;
         (calls, last) = (calls + 1, one.elapsed());

@@ -56,7 +56,7 @@ def measure(workers, op, words):
                 continue
             for variant, samples in answer["samples"].items():
                 found[w.name]["samples"].setdefault(variant, []).extend(samples)
-                found[w.name]["check"][variant] = answer["check"][variant]
+            found[w.name]["check"].update(answer["check"])
     return found
 
 

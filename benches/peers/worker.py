@@ -3,18 +3,19 @@
 
 import importlib
 import json
+import statistics
 import sys
 import time
 import traceback
 
 import numpy as np
 
-BUDGET, WARM_UP, SAMPLE = 0.4, 0.1, 200e-6
+BUDGET, WARM_UP, SAMPLE, SLOW = 0.4, 0.1, 200e-6, 0.2
 
 
 def sample(fn, least):
     start, calls, last = time.perf_counter(), 0, 0.0
-    while calls < 2 or time.perf_counter() - start < WARM_UP:
+    while calls < 2 and last < SLOW or time.perf_counter() - start < WARM_UP:
         one = time.perf_counter()
         fn()
         last = time.perf_counter() - one
@@ -43,17 +44,22 @@ def load(word):
 def main():
     peer = importlib.import_module(f"peer_{sys.argv[1]}")
     print(json.dumps({"version": peer.VERSION}), flush=True)
+    before, variants, past = "", {}, {}
     for line in sys.stdin:
         op, least, *words = line.split()
         answer = {"samples": {}, "check": {}}
         try:
-            make = getattr(peer, op, None)
-            variants = make(*[peer.put(load(w)) for w in words]) if make else {}
+            if line != before:
+                variants, fn, host = {}, None, None  # frees the last workload's memory
+                make = getattr(peer, op, None)
+                before, variants, past = line, make(*[peer.put(load(w)) for w in words]) if make else {}, {}
             for name, (fn, host) in variants.items():
-                fn()
-                answer["check"][name] = float(np.abs(np.asarray(host(fn()), dtype=np.float64)).mean())
+                if name not in past:
+                    answer["check"][name] = float(np.abs(np.asarray(host(fn()), dtype=np.float64)).mean())
+                elif past[name] > 1.3 * min(past.values()):
+                    continue  # slow at the first turn: not the one that counts
                 answer["samples"][name] = sample(fn, int(least))
-            del variants
+                past[name] = statistics.median(answer["samples"][name])
         except Exception:  # A peer that fails is a blank in the table, with the reason in the record.
             answer["error"] = traceback.format_exc(limit=3)
         print(json.dumps(answer), flush=True)

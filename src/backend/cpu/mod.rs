@@ -16,7 +16,7 @@ pub use threads::from_environment;
 use super::{Args, Backend, Exe};
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
-use crate::kernel::{GemmSpec, KOp, KernelIr, Step};
+use crate::kernel::{KOp, KernelIr, Step};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -32,7 +32,6 @@ enum Kernel {
     Fold(fold::Fold),
     Passes(passes::Passes),
     Pairwise(pairwise::Pairwise),
-    Gemm(GemmSpec),
 }
 
 struct Ready {
@@ -87,7 +86,13 @@ impl Backend for Cpu {
         let isa = tile::isa();
         let mut gathered = 0;
         let kernel = match step {
-            Step::Gemm(spec) => Kernel::Gemm(spec.clone()),
+            Step::Gemm(spec) => {
+                let (ir, launch) = gemm::kernel(spec);
+                match pairwise::Pairwise::new(&ir, &launch, isa)? {
+                    Some(k) => Kernel::Pairwise(k),
+                    None => Kernel::Fold(fold::Fold::new(&ir, &launch, isa)?),
+                }
+            }
             Step::Kernel(ir, launch) => {
                 gathered = launch.operands.iter().filter_map(|b| Some(b.gather?.1)).next().unwrap_or(0);
                 if ir.folded.is_empty() {
@@ -114,7 +119,6 @@ impl Backend for Cpu {
             Kernel::Fold(k) => k.run(&self.threads, args, &bad)?,
             Kernel::Passes(k) => k.run(&self.threads, args, &bad)?,
             Kernel::Pairwise(k) => k.run(&self.threads, &self.pool, args, &bad)?,
-            Kernel::Gemm(s) => gemm::run(s, &self.threads, args)?,
         }
         match bad.load(Ordering::Relaxed) {
             i64::MIN => Ok(()),
