@@ -20,10 +20,7 @@ fn elementwise(c: &mut Criterion) {
     let (x, y) = (input::<f32>(&device, 1), input::<f32>(&device, 2));
     let (h, k) = (input::<f16>(&device, 1), input::<f16>(&device, 2));
     let mut group = c.benchmark_group("elementwise");
-    group
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(2));
+    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
 
     group.throughput(Throughput::Bytes(12 * N as u64));
     group.bench_function("add f32", |b| b.iter(|| (&x + &y).eval()));
@@ -32,15 +29,11 @@ fn elementwise(c: &mut Criterion) {
     group.bench_function("chain f16", |b| b.iter(|| chain(&h, &k).eval()));
     group.throughput(Throughput::Bytes(12 * N as u64 / 2));
     let (odd, back) = (x.slice(s![1..;2]), y.slice(s![..;-2]));
-    group.bench_function("add f32, strides 2 and -2", |b| {
-        b.iter(|| (&odd + &back).eval())
-    });
+    group.bench_function("add f32, strides 2 and -2", |b| b.iter(|| (&odd + &back).eval()));
     let square = x.slice(s![..9_000_000]).reshape((3000, 3000));
     square.eval().expect("memory for an input");
     group.throughput(Throughput::Bytes(12 * 9_000_000));
-    group.bench_function("add f32, one transposed", |b| {
-        b.iter(|| (&square + square.t()).eval())
-    });
+    group.bench_function("add f32, one transposed", |b| b.iter(|| (&square + square.t()).eval()));
     group.finish();
 }
 

@@ -14,24 +14,15 @@ fn reduce(c: &mut Criterion) {
     let x = matrix(&device, 1000, 10_000);
     let tall = matrix(&device, 1_000_000, 10);
     let mut group = c.benchmark_group("reduce");
-    group
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(2));
+    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
     group.throughput(Throughput::Bytes(4 * x.len() as u64));
     group.bench_function("sum, axis 0", |b| b.iter(|| x.sum_axis(Axis(0)).eval()));
     group.bench_function("sum, axis 1", |b| b.iter(|| x.sum_axis(Axis(1)).eval()));
     group.bench_function("sum, all", |b| b.iter(|| x.sum().eval()));
-    group.bench_function("sum of 1e6 x 10, axis 0", |b| {
-        b.iter(|| tall.sum_axis(Axis(0)).eval())
-    });
-    group.bench_function("sum of 1e6 x 10, axis 1", |b| {
-        b.iter(|| tall.sum_axis(Axis(1)).eval())
-    });
+    group.bench_function("sum of 1e6 x 10, axis 0", |b| b.iter(|| tall.sum_axis(Axis(0)).eval()));
+    group.bench_function("sum of 1e6 x 10, axis 1", |b| b.iter(|| tall.sum_axis(Axis(1)).eval()));
     group.bench_function("var, all", |b| b.iter(|| x.var(0.0).eval()));
-    group.bench_function("argmax, axis 1", |b| {
-        b.iter(|| x.argmax_axis(Axis(1)).eval())
-    });
+    group.bench_function("argmax, axis 1", |b| b.iter(|| x.argmax_axis(Axis(1)).eval()));
     group.throughput(Throughput::Bytes(8 * x.len() as u64));
     let softmax = || {
         let e = (&x - x.max_keep(Axis(1))).exp();

@@ -116,7 +116,9 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
         let mut best = node.clone();
         for _ in 0..DEPTH / 2 {
             let Some(expr) = node.expr() else { break };
-            let Some(next) = expr.args.iter().map(|v| &v.node).max_by_key(|n| n.pending_depth()).cloned() else { break };
+            let Some(next) = expr.args.iter().map(|v| &v.node).max_by_key(|n| n.pending_depth()).cloned() else {
+                break;
+            };
             if next.pending_depth() == 0 {
                 break;
             }
@@ -343,9 +345,8 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
         let (low, high) = span(&stored.layout);
         let mut words = vec![0u64; ((high - low) * size_of::<T>()).div_ceil(8)];
         // SAFETY: the words are plain memory of at least that many bytes.
-        let bytes = unsafe {
-            std::slice::from_raw_parts_mut(words.as_mut_ptr() as *mut u8, (high - low) * size_of::<T>())
-        };
+        let bytes =
+            unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr() as *mut u8, (high - low) * size_of::<T>()) };
         self.device.backend().download(&stored.buffer, low * size_of::<T>(), bytes)?;
         let layout = Layout { offset: stored.layout.offset - low, ..stored.layout };
         // SAFETY: the span of the layout was copied; a u64 is aligned for every element type.
@@ -502,7 +503,8 @@ pub trait IntoDevice {
     type Dim: Dimension;
     /// The array on a device.
     #[doc(hidden)]
-    fn into_device(self, device: &Device, at: &'static Location<'static>) -> Result<DeviceArray<Self::Elem, Self::Dim>>;
+    fn into_device(self, device: &Device, at: &'static Location<'static>)
+    -> Result<DeviceArray<Self::Elem, Self::Dim>>;
 }
 
 impl<T: Element, D: Dimension> IntoDevice for Array<T, D> {

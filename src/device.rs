@@ -140,10 +140,9 @@ impl Device {
                 Ok(d) => Probe { device: d.to_string(), reason: format!("NDCUDA_DEVICE={name}; {cpu}") },
                 Err(e) => Probe { device: "none".into(), reason: e.to_string() },
             },
-            Err(_) => Probe {
-                device: "cpu".into(),
-                reason: format!("{cpu}; this version of ndcuda has no CUDA backend yet"),
-            },
+            Err(_) => {
+                Probe { device: "cpu".into(), reason: format!("{cpu}; this version of ndcuda has no CUDA backend yet") }
+            }
         }
     }
 

@@ -96,10 +96,11 @@ fn run(device: &Device, graph: &Graph, ready: &Ready, sole: bool) -> Result<(), 
             launch(backend, graph, step, exe, &slots, in_place).map_err(|e| (n, e))?;
         }
         for (s, slot) in ready.slots.iter().enumerate().skip(ready.leaves) {
-            if slot.last_use == n && !slot.kept {
-                if let Some(b) = slots.buffers[s].take() {
-                    debug::count_free(b.bytes());
-                }
+            if slot.last_use == n
+                && !slot.kept
+                && let Some(b) = slots.buffers[s].take()
+            {
+                debug::count_free(b.bytes());
             }
         }
     }
@@ -116,9 +117,7 @@ fn run(device: &Device, graph: &Graph, ready: &Ready, sole: bool) -> Result<(), 
 
 fn is_empty(step: &Step) -> bool {
     match step {
-        Step::Kernel(ir, launch) => {
-            launch.extents.iter().enumerate().any(|(a, &n)| n == 0 && !ir.folded.has(a))
-        }
+        Step::Kernel(ir, launch) => launch.extents.iter().enumerate().any(|(a, &n)| n == 0 && !ir.folded.has(a)),
         Step::Gemm(s) => s.m * s.n * s.batch.iter().product::<usize>() == 0,
     }
 }
@@ -227,7 +226,12 @@ fn text(graph: &Graph, p: &Plan<Step>) -> String {
     use std::fmt::Write;
     let mut out = String::new();
     let n = p.steps.len();
-    let _ = writeln!(out, "{n} kernel{} for {} pending operations", if n == 1 { "" } else { "s" }, graph.nodes.iter().filter(|n| n.expr.is_some()).count());
+    let _ = writeln!(
+        out,
+        "{n} kernel{} for {} pending operations",
+        if n == 1 { "" } else { "s" },
+        graph.nodes.iter().filter(|n| n.expr.is_some()).count()
+    );
     for (s, slot) in p.slots.iter().enumerate() {
         let what = match graph.op(slot.node) {
             None => "read".into(),

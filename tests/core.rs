@@ -48,9 +48,7 @@ fn digits_neighbours() {
 fn cityblock_is_one_kernel() {
     let dev = Device::cpu();
     let x = dev.from_fn((50, 7), |(i, j)| (i * 7 + j) as f32).unwrap();
-    let (r, t) = trace(|| {
-        (x.slice(s![.., NewAxis, ..]) - x.slice(s![NewAxis, .., ..])).abs().sum_axis(Axis(2)).eval()
-    });
+    let (r, t) = trace(|| (x.slice(s![.., NewAxis, ..]) - x.slice(s![NewAxis, .., ..])).abs().sum_axis(Axis(2)).eval());
     r.unwrap();
     assert_eq!((t.kernels, t.allocated), (1, 50 * 50 * 4));
 }

@@ -22,8 +22,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("backend", &["kernel", "buffer", "dtype", "error", "debug"]),
     ("backend::cpu", &["backend", "kernel", "ops", "layout", "buffer", "dtype", "error", "debug"]),
     ("backend::cuda", &["backend", "kernel", "ops", "layout", "buffer", "dtype", "error", "debug"]),
-    ("device", &["backend", "backend::cpu", "backend::cuda", "kernel", "ops", "layout", "buffer", "dtype", "error", "debug"]),
-    ("eval", &["device", "backend", "schedule", "graph", "kernel", "ops", "layout", "buffer", "dtype", "error", "debug"]),
+    (
+        "device",
+        &["backend", "backend::cpu", "backend::cuda", "kernel", "ops", "layout", "buffer", "dtype", "error", "debug"],
+    ),
+    (
+        "eval",
+        &["device", "backend", "schedule", "graph", "kernel", "ops", "layout", "buffer", "dtype", "error", "debug"],
+    ),
     ("array", &["eval", "device", "backend", "graph", "ops", "layout", "buffer", "dtype", "error", "debug"]),
     ("api", &["array", "eval", "device", "graph", "ops", "layout", "buffer", "dtype", "error", "debug"]),
     ("linalg", &["api", "array", "device", "graph", "ops", "layout", "dtype", "error", "debug"]),
@@ -202,7 +208,8 @@ fn layers_point_one_way() {
         if is_test(&s.name) || s.name == "src/lib.rs" {
             continue;
         }
-        let place = s.name.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+        let place =
+            s.name.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
         let Some(own) = layer(&place) else {
             wrong.insert(format!("{}: no layer in tests/tidy.rs has this module", s.name));
             continue;

@@ -186,11 +186,7 @@ impl<D: Dimension> DeviceArray<bool, D> {
     #[doc(alias = "where")]
     #[doc(alias = "select")]
     #[track_caller]
-    pub fn where_<T: Element, A: Operand<T>, B: Operand<T>>(
-        &self,
-        yes: A,
-        no: B,
-    ) -> Joined<T, D, A, B>
+    pub fn where_<T: Element, A: Operand<T>, B: Operand<T>>(&self, yes: A, no: B) -> Joined<T, D, A, B>
     where
         D: DimMax<A::Dim>,
         Joint<T, D, A>: DimMax<B::Dim>,
@@ -203,11 +199,7 @@ impl<D: Dimension> DeviceArray<bool, D> {
     /// # Errors
     /// If the shapes do not broadcast together, or the operands are on two devices.
     #[track_caller]
-    pub fn try_where_<T: Element, A: Operand<T>, B: Operand<T>>(
-        &self,
-        yes: A,
-        no: B,
-    ) -> Result<Joined<T, D, A, B>>
+    pub fn try_where_<T: Element, A: Operand<T>, B: Operand<T>>(&self, yes: A, no: B) -> Result<Joined<T, D, A, B>>
     where
         D: DimMax<A::Dim>,
         Joint<T, D, A>: DimMax<B::Dim>,
@@ -236,18 +228,13 @@ impl<T: Number, D: Dimension> DeviceArray<T, D> {
     #[track_caller]
     pub fn powi(&self, n: i32) -> DeviceArray<T, D> {
         let float = T::DTYPE.is_float();
-        assert!(
-            n >= 0 || float,
-            "powi: an integer to the power {n} is no integer; cast to a float first"
-        );
+        assert!(n >= 0 || float, "powi: an integer to the power {n} is no integer; cast to a float first");
         let exponent = T::from_f64(n.into());
         if float && (n == 0 || n.unsigned_abs() > 64) && exponent.to_f64() == f64::from(n) {
             return self.before_scalar(&row::powf, exponent);
         }
         if n == 0 {
-            return self
-                .before_scalar(&row::mul, T::ZERO)
-                .before_scalar(&row::add, T::ONE);
+            return self.before_scalar(&row::mul, T::ZERO).before_scalar(&row::add, T::ONE);
         }
         let mut left = n.unsigned_abs();
         let mut square = self.clone();
@@ -266,10 +253,6 @@ impl<T: Number, D: Dimension> DeviceArray<T, D> {
             square = square.map1(&row::square);
         }
         let power = power.unwrap_or(square);
-        if n < 0 {
-            power.map1(&row::recip)
-        } else {
-            power
-        }
+        if n < 0 { power.map1(&row::recip) } else { power }
     }
 }

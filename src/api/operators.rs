@@ -18,10 +18,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     fn after_scalar(&self, row: OpRef, scalar: T) -> Self {
         let at = Location::caller();
         let (scalar, _) = scalar.operand(&self.device, at);
-        DeviceArray::wrap(
-            expect(build::map(row, &[&scalar, &self.value], at)),
-            &self.device,
-        )
+        DeviceArray::wrap(expect(build::map(row, &[&scalar, &self.value], at)), &self.device)
     }
 
     /// `self op scalar`, for any `D`.
@@ -29,10 +26,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     pub(super) fn before_scalar(&self, row: OpRef, scalar: T) -> Self {
         let at = Location::caller();
         let (scalar, _) = scalar.operand(&self.device, at);
-        DeviceArray::wrap(
-            expect(build::map(row, &[&self.value, &scalar], at)),
-            &self.device,
-        )
+        DeviceArray::wrap(expect(build::map(row, &[&self.value, &scalar], at)), &self.device)
     }
 }
 

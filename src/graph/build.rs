@@ -169,11 +169,11 @@ pub fn reshape(v: &Value, shape: &[usize], at: At) -> Result<Value> {
     if let Some(view) = reshape_view(&v.view(), new) {
         return Ok(v.with(view));
     }
-    if let Some(Ok(stored)) = v.stored() {
-        if let Some(layout) = stored.layout.reshape(new) {
-            let stored = super::Stored { buffer: stored.buffer, layout };
-            return Ok(Value::whole(Node::stored(v.node.device, v.dtype(), stored, at)));
-        }
+    if let Some(Ok(stored)) = v.stored()
+        && let Some(layout) = stored.layout.reshape(new)
+    {
+        let stored = super::Stored { buffer: stored.buffer, layout };
+        return Ok(Value::whole(Node::stored(v.node.device, v.dtype(), stored, at)));
     }
     Ok(node(v.node.device, v.dtype(), new.into(), Op::Reshape, smallvec![v.clone()], at))
 }

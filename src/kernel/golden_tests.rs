@@ -338,12 +338,7 @@ fn golden(file: &str, text: &str) -> Result<(), String> {
     }
     let line = old.lines().zip(text.lines()).take_while(|(a, b)| a == b).count();
     let at = |text: &str| text.lines().nth(line).unwrap_or("(end)").to_string();
-    Err(format!(
-        "{file}, line {}: was\n{}\nis\n{}\nNDCUDA_BLESS=1 writes it anew",
-        line + 1,
-        at(&old),
-        at(text)
-    ))
+    Err(format!("{file}, line {}: was\n{}\nis\n{}\nNDCUDA_BLESS=1 writes it anew", line + 1, at(&old), at(text)))
 }
 
 #[test]
@@ -376,10 +371,7 @@ fn pairwise_stores_no_triple() {
     let text = emit::body(&pairwise_1(F32)).unwrap_or_default();
     assert_eq!(text.matches("__global__").count(), 1);
     let shared: Vec<&str> = text.lines().filter(|l| l.contains("__shared__")).map(str::trim).collect();
-    assert_eq!(
-        shared,
-        ["__shared__ __align__(16) f32 m0[16][68];", "__shared__ __align__(16) f32 m1[16][129];"]
-    );
+    assert_eq!(shared, ["__shared__ __align__(16) f32 m0[16][68];", "__shared__ __align__(16) f32 m1[16][129];"]);
     assert_eq!(text.matches("nd_store(").count(), 1);
 }
 
@@ -431,26 +423,20 @@ fn broken_kernels_are_refused() {
         broken(|ir| {
             ir.nest = Nest::Loop {
                 axes: IJ,
-                body: vec![
-                    Nest::Insts(0..2),
-                    Nest::Loop { axes: K, body: vec![Nest::Insts(2..5)] },
-                    Nest::Insts(5..6),
-                ],
+                body: vec![Nest::Insts(0..2), Nest::Loop { axes: K, body: vec![Nest::Insts(2..5)] }, Nest::Insts(5..6)],
             };
         }),
     );
     refused(
         "a fold's value used inside its own loop",
         broken(|ir| {
-            ir.nest =
-                Nest::Loop { axes: IJ, body: vec![Nest::Loop { axes: K, body: vec![Nest::Insts(0..6)] }] };
+            ir.nest = Nest::Loop { axes: IJ, body: vec![Nest::Loop { axes: K, body: vec![Nest::Insts(0..6)] }] };
         }),
     );
     refused(
         "an instruction that no loop holds",
         broken(|ir| {
-            ir.nest =
-                Nest::Loop { axes: IJ, body: vec![Nest::Loop { axes: K, body: vec![Nest::Insts(0..5)] }] };
+            ir.nest = Nest::Loop { axes: IJ, body: vec![Nest::Loop { axes: K, body: vec![Nest::Insts(0..5)] }] };
         }),
     );
 }

@@ -63,7 +63,8 @@ impl AxisSet {
 /// Index of an instruction in [`KernelIr::code`].
 pub type Id = u16;
 
-/// What an instruction does.
+/// What an instruction does. The schedule makes no scans and no scatters yet.
+#[allow(dead_code)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum KOp {
     /// The element of an operand at the current index.

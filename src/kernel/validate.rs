@@ -11,9 +11,8 @@ pub const MAX_OPERANDS: usize = 24;
 
 /// Checks a kernel: SSA order, dtypes, `over`, operand roles, loops that define every value before its use.
 pub fn kernel(ir: &KernelIr) -> Result<()> {
-    let fail = |id: usize, what: String| {
-        Err(Error::Internal { stage: "validate", detail: format!("%{id}: {what}\n{ir}") })
-    };
+    let fail =
+        |id: usize, what: String| Err(Error::Internal { stage: "validate", detail: format!("%{id}: {what}\n{ir}") });
     if ir.code.len() > MAX_INSTS || ir.operands.len() > MAX_OPERANDS {
         return fail(0, format!("{} instructions, {} operands", ir.code.len(), ir.operands.len()));
     }

@@ -48,11 +48,7 @@ pub(super) fn bf16_to_f32(b: u16) -> f32 {
 pub(super) fn f32_to_bf16(x: f32) -> u16 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
-    let kept = if x.is_nan() {
-        bits | 0x0040_0000
-    } else {
-        rounded
-    };
+    let kept = if x.is_nan() { bits | 0x0040_0000 } else { rounded };
     (kept >> 16) as u16
 }
 

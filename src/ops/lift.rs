@@ -169,12 +169,7 @@ unsafe fn result<'a, T>(p: *mut u8, n: usize) -> &'a mut [MaybeUninit<T>] {
 /// # Safety
 /// As of [`Loop`].
 #[inline(always)]
-pub(super) unsafe fn each1<A: Copy, R>(
-    args: &[*const u8; 3],
-    out: *mut u8,
-    n: usize,
-    f: impl Fn(A) -> R,
-) {
+pub(super) unsafe fn each1<A: Copy, R>(args: &[*const u8; 3], out: *mut u8, n: usize, f: impl Fn(A) -> R) {
     // SAFETY: the caller's promise.
     let (a, out) = unsafe { (operand(args[0], n), result(out, n)) };
     for (out, &a) in out.iter_mut().zip(a) {
@@ -220,12 +215,7 @@ pub(super) unsafe fn each1_or<A: Copy, R>(
 /// # Safety
 /// As of [`Loop`].
 #[inline(always)]
-pub(super) unsafe fn each2<A: Copy, B: Copy, R>(
-    args: &[*const u8; 3],
-    out: *mut u8,
-    n: usize,
-    f: impl Fn(A, B) -> R,
-) {
+pub(super) unsafe fn each2<A: Copy, B: Copy, R>(args: &[*const u8; 3], out: *mut u8, n: usize, f: impl Fn(A, B) -> R) {
     // SAFETY: the caller's promise.
     let (a, b, out) = unsafe { (operand(args[0], n), operand(args[1], n), result(out, n)) };
     for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {

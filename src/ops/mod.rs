@@ -84,11 +84,7 @@ impl OpRow {
 
     /// The dtype of operand `i` when the op runs on `dtype`.
     pub const fn operand(&self, i: usize, dtype: DType) -> DType {
-        if self.masked && i == 0 {
-            DType::Bool
-        } else {
-            dtype
-        }
+        if self.masked && i == 0 { DType::Bool } else { dtype }
     }
 
     /// The dtype of the result when the op runs on `dtype`.
@@ -281,11 +277,7 @@ macro_rules! list {
 
 /// `set`, with f16 and bf16 if f32 is in it.
 const fn with_halves(set: u16) -> u16 {
-    if set >> DType::F32 as u16 & 1 == 1 {
-        set | 1 << DType::F16 as u16 | 1 << DType::BF16 as u16
-    } else {
-        set
-    }
+    if set >> DType::F32 as u16 & 1 == 1 { set | 1 << DType::F16 as u16 | 1 << DType::BF16 as u16 } else { set }
 }
 
 /// The rows, under their ops' names.

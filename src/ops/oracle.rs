@@ -11,10 +11,7 @@ pub struct Oracle {
 
 impl Oracle {
     /// Nothing: what rows start from.
-    pub const NONE: Oracle = Oracle {
-        float: None,
-        int: None,
-    };
+    pub const NONE: Oracle = Oracle { float: None, int: None };
 }
 
 /// A function of `[x; 3]` from an expression over the row's operands.

@@ -385,11 +385,9 @@ pub static MOMENTS: ReducerRow = ReducerRow {
     doc: "Sum of squared deviations from the mean, which var divides by the count.",
 };
 
-/// Every reducer.
-pub static ROWS: [ReducerRef; 9] = [
-    &SUM, &PROD, &MIN, &MAX, &ARGMIN, &ARGMAX, &ANY, &ALL, &MOMENTS,
-];
+/// Every reducer, for tests.
+#[cfg(test)]
+pub static ROWS: [ReducerRef; 9] = [&SUM, &PROD, &MIN, &MAX, &ARGMIN, &ARGMAX, &ANY, &ALL, &MOMENTS];
 
 /// The tables of [`ReduceLoops`] have a place for every [`Isa`].
-const _: () =
-    assert!(Isa::Portable as usize == 0 && Isa::Avx2 as usize == 1 && Isa::Avx512 as usize == 2);
+const _: () = assert!(Isa::Portable as usize == 0 && Isa::Avx2 as usize == 1 && Isa::Avx512 as usize == 2);

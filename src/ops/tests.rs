@@ -10,9 +10,7 @@ use values::{Values, close, operands};
 
 /// The ISAs this machine can run.
 fn isas() -> impl Iterator<Item = Isa> {
-    [Isa::Portable, Isa::Avx2, Isa::Avx512]
-        .into_iter()
-        .filter(|&isa| isa <= Isa::detect())
+    [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().filter(|&isa| isa <= Isa::detect())
 }
 
 /// The result of a loop over all of `args`.
@@ -43,18 +41,10 @@ fn rows_are_whole() {
         for dtype in DType::ALL {
             let computed = row.takes(dtype) && (dtype.compute() == dtype || row.masked);
             assert_eq!((row.loops)(dtype).is_some(), computed, "{row:?} {dtype}");
-            assert_eq!(
-                (row.cuda)(dtype).is_some(),
-                row.takes(dtype),
-                "{row:?} {dtype}"
-            );
+            assert_eq!((row.cuda)(dtype).is_some(), row.takes(dtype), "{row:?} {dtype}");
             if row.takes(dtype) {
                 let Oracle { float, int } = row.oracle;
-                let oracle = if dtype.is_float() {
-                    float.is_some()
-                } else {
-                    int.is_some()
-                };
+                let oracle = if dtype.is_float() { float.is_some() } else { int.is_some() };
                 assert!(oracle, "{row:?} has no oracle for {dtype}");
             }
             if row.takes(DType::F32) {
@@ -69,22 +59,15 @@ fn loops_do_what_the_oracles_say() {
     let mut wrong = Vec::new();
     for row in rows() {
         // The 16-bit types have loops only where bits are moved.
-        for dtype in DType::ALL
-            .into_iter()
-            .filter(|&d| row.takes(d) && d.compute() == d)
-        {
+        for dtype in DType::ALL.into_iter().filter(|&d| row.takes(d) && d.compute() == d) {
             let args = operands(row, dtype);
             let refs: Vec<_> = args.iter().collect();
             for isa in isas() {
                 let got = run_row(row, dtype, isa, &refs);
-                let first = (0..got.len())
-                    .find_map(|i| Some((i, check(row, dtype, &refs, &got, i).err()?)));
+                let first = (0..got.len()).find_map(|i| Some((i, check(row, dtype, &refs, &got, i).err()?)));
                 if let Some((i, why)) = first {
                     let given: Vec<_> = args.iter().map(|a| a.show(i)).collect();
-                    wrong.push(format!(
-                        "{row:?} {dtype} {isa:?} of {}: {why}",
-                        given.join(", ")
-                    ));
+                    wrong.push(format!("{row:?} {dtype} {isa:?} of {}: {why}", given.join(", ")));
                 }
             }
         }
@@ -98,15 +81,9 @@ fn check(row: OpRef, dtype: DType, args: &[&Values], got: &Values, i: usize) -> 
         x.iter_mut().zip(args).for_each(|(x, a)| *x = a.float(i));
         let want = (row.oracle.float.unwrap())(x);
         if row.out == OutRule::Bool {
-            return (got.float(i) == want)
-                .then_some(())
-                .ok_or(format!("{} not {want}", got.show(i)));
+            return (got.float(i) == want).then_some(()).ok_or(format!("{} not {want}", got.show(i)));
         }
-        let bound = if dtype == DType::F32 {
-            row.ulp.0
-        } else {
-            row.ulp.1
-        };
+        let bound = if dtype == DType::F32 { row.ulp.0 } else { row.ulp.1 };
         close(dtype, got.float(i), want, f64::from(bound))
     } else {
         let mut x = [0; 3];
@@ -114,11 +91,7 @@ fn check(row: OpRef, dtype: DType, args: &[&Values], got: &Values, i: usize) -> 
         let want = (row.oracle.int.unwrap())(x);
         let mut wrapped = Values::filled(got.dtype, 1);
         wrapped.set_int(0, want);
-        (got.int(i) == wrapped.int(0)).then_some(()).ok_or(format!(
-            "{} not {}",
-            got.show(i),
-            wrapped.show(0)
-        ))
+        (got.int(i) == wrapped.int(0)).then_some(()).ok_or(format!("{} not {}", got.show(i), wrapped.show(0)))
     }
 }
 
@@ -133,14 +106,8 @@ fn every_length_gives_the_same_bits_and_no_more() {
                 for n in (0..20).chain([31, 33, 63, 64, 65, 127, 130, 199]) {
                     let short: Vec<_> = whole.iter().map(|a| a.head(n)).collect();
                     let got = run_row(row, dtype, isa, &short.iter().collect::<Vec<_>>());
-                    assert!(
-                        got.same_bits(&want.head(n)),
-                        "{row:?} {dtype} {isa:?} n={n}"
-                    );
-                    assert!(
-                        got.guard_is_intact(),
-                        "{row:?} {dtype} {isa:?} n={n} wrote past its end"
-                    );
+                    assert!(got.same_bits(&want.head(n)), "{row:?} {dtype} {isa:?} n={n}");
+                    assert!(got.guard_is_intact(), "{row:?} {dtype} {isa:?} n={n} wrote past its end");
                 }
             }
         }
@@ -167,15 +134,9 @@ fn zero_fixed_is_true_of_the_loops() {
     for row in rows() {
         let mut fixed = true;
         for dtype in DType::ALL.into_iter().filter(|&d| (row.loops)(d).is_some()) {
-            let zeros: Vec<_> = (0..row.arity as usize)
-                .map(|i| Values::zeros(row.operand(i, dtype), 1))
-                .collect();
+            let zeros: Vec<_> = (0..row.arity as usize).map(|i| Values::zeros(row.operand(i, dtype), 1)).collect();
             let got = run_row(row, dtype, Isa::detect(), &zeros.iter().collect::<Vec<_>>());
-            fixed &= if dtype.is_float() {
-                got.float(0) == 0.0
-            } else {
-                got.int(0) == 0
-            };
+            fixed &= if dtype.is_float() { got.float(0) == 0.0 } else { got.int(0) == 0 };
         }
         // What holds for integers only (division) is not claimed.
         assert!(fixed || !row.zero_fixed, "{row:?}: zeros do not give zero");

@@ -20,7 +20,7 @@ pub fn plan(g: &Graph, stored: &[bool], jobs: Vec<Job>) -> Result<Plan> {
     let mut steps = vec![];
     for job in jobs {
         let (step, writes) = match job {
-            Job::Kernel(d) => p.kernel(d)?,
+            Job::Kernel(d) => p.kernel(*d)?,
             Job::Gemm(n) => p.gemm(n)?,
         };
         steps.push((step, writes));
@@ -136,8 +136,7 @@ impl Builder<'_> {
             }
         }
         let remap = |s: AxisSet| AxisSet(s.iter().fold(0, |m, a| m | 1 << new_of[a]));
-        let extents: SmallVec<[usize; 6]> =
-            groups.iter().map(|g| g.iter().map(|&a| d.extents[a]).product()).collect();
+        let extents: SmallVec<[usize; 6]> = groups.iter().map(|g| g.iter().map(|&a| d.extents[a]).product()).collect();
         let mut code: Vec<Inst> = d.code;
         for i in &mut code {
             i.over = remap(i.over);
@@ -160,10 +159,8 @@ impl Builder<'_> {
         }
         let multi = all.minus(folded);
         let (code, nest) = nest(code, folded, multi);
-        let operands = wide
-            .iter()
-            .map(|w| Operand { dtype: self.slots[w.slot as usize].dtype, role: w.role })
-            .collect();
+        let operands =
+            wide.iter().map(|w| Operand { dtype: self.slots[w.slot as usize].dtype, role: w.role }).collect();
         let binds: Vec<Bind> = wide
             .iter()
             .map(|w| {
@@ -368,7 +365,11 @@ fn classify(code: &[Inst], folded: AxisSet, binds: &[Bind]) -> Class {
         }
     }
     let least = |b: &Bind, inside: bool| {
-        (0..b.strides.len()).filter(|&a| folded.has(a) == inside).map(|a| b.strides[a].unsigned_abs()).filter(|&s| s > 0).min()
+        (0..b.strides.len())
+            .filter(|&a| folded.has(a) == inside)
+            .map(|a| b.strides[a].unsigned_abs())
+            .filter(|&s| s > 0)
+            .min()
     };
     let columns = loads.iter().filter(|l| k(l.0)).filter(|(_, b)| match (least(b, true), least(b, false)) {
         (Some(f), Some(o)) => o < f,
@@ -410,7 +411,10 @@ pub fn lifetimes(g: &Graph, stored: &[bool], plan: &mut Plan) {
                     && !survives_reader(g, &survives, s.node)
                     && own(leaf).next().is_some()
                     && own(leaf).all(|(b, op)| {
-                        b.strides == o.strides && b.offset == 0 && b.gather.is_none() && op.dtype.size() == plan.slots[out as usize].dtype.size()
+                        b.strides == o.strides
+                            && b.offset == 0
+                            && b.gather.is_none()
+                            && op.dtype.size() == plan.slots[out as usize].dtype.size()
                     })
                     && ir.folded.is_empty()
                     && size(&s.layout.shape) == size(&plan.slots[out as usize].layout.shape)

@@ -1,7 +1,7 @@
 //! First pass: the pending nodes below the roots, producers first, and the key that names the plan.
 
-use crate::hash::Fast;
 use crate::graph::{Expr, Node, Op, Stored};
+use crate::hash::Fast;
 use crate::layout::{Src, View, size};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -58,6 +58,9 @@ pub struct Graph {
     pub key: Vec<u64>,
 }
 
+/// A node on the way down: its expression and the argument that is next.
+type Entry = (Arc<Node>, Option<Arc<Expr>>, usize);
+
 /// Places of nodes by address: a list while there are few, as in most evaluations.
 #[derive(Default)]
 struct Index {
@@ -110,7 +113,7 @@ impl Graph {
     }
 
     fn visit(&mut self, root: &Arc<Node>, index: &mut Index) -> crate::error::Result<()> {
-        let mut stack: SmallVec<[(Arc<Node>, Option<Arc<Expr>>, usize); 8]> = SmallVec::new();
+        let mut stack: SmallVec<[Entry; 8]> = SmallVec::new();
         let enter = |node: &Arc<Node>| {
             // The value may come from another thread between the two looks; then it is a leaf after all.
             let expr = if node.value().is_some() { None } else { node.expr() };
@@ -121,18 +124,16 @@ impl Graph {
         }
         stack.push(enter(root));
         while let Some((_, expr, next)) = stack.last_mut() {
-            if let Some(e) = expr {
-                if let Some(arg) = e.args.get(*next) {
-                    *next += 1;
-                    match index.get(Arc::as_ptr(&arg.node) as usize) {
-                        Some(i) => self.nodes[i as usize].uses += 1,
-                        None => {
-                            let entry = enter(&arg.node);
-                            stack.push(entry);
-                        }
+            if let Some(arg) = expr.as_ref().and_then(|e| e.args.get(*next)) {
+                *next += 1;
+                match index.get(Arc::as_ptr(&arg.node) as usize) {
+                    Some(i) => self.nodes[i as usize].uses += 1,
+                    None => {
+                        let entry = enter(&arg.node);
+                        stack.push(entry);
                     }
-                    continue;
                 }
+                continue;
             }
             let Some((node, expr, _)) = stack.pop() else { break };
             let key = Arc::as_ptr(&node) as usize;

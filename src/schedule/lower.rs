@@ -112,7 +112,7 @@ pub enum Stop {
 #[derive(Debug)]
 pub enum Job {
     /// A fused kernel.
-    Kernel(Draft),
+    Kernel(Box<Draft>),
     /// A matrix product that stores this node.
     Gemm(usize),
 }
@@ -202,7 +202,7 @@ fn one(
         Ok(_) if l.strided_row() => Err(Stop::Store(l.d.spread[0])),
         Ok(value) => {
             l.d.targets.push(Target { node, value, place });
-            Ok(Job::Kernel(l.d))
+            Ok(Job::Kernel(Box::new(l.d)))
         }
         Err(Stop::Limit) => Err(l.cut(node)),
         Err(e) => Err(e),
@@ -285,7 +285,9 @@ impl Lower<'_> {
         if let Some(&id) = self.d.memo.get(&key) {
             return Ok(id);
         }
-        let Some(op) = self.g.op(i) else { return self.load(LoadKey { node: i, map: map.clone(), gather: None }, smallvec![]) };
+        let Some(op) = self.g.op(i) else {
+            return self.load(LoadKey { node: i, map: map.clone(), gather: None }, smallvec![]);
+        };
         let dtype = self.g.nodes[i].node.dtype;
         let id = match op {
             Op::Scalar(_) => {
@@ -376,7 +378,8 @@ impl Lower<'_> {
                 return Err(Stop::Store(i));
             }
             own
-        } else if !free.is_empty() && matches(&free, &self.d) && (folded.is_empty() || set_of(&free) == folded) && !long {
+        } else if !free.is_empty() && matches(&free, &self.d) && (folded.is_empty() || set_of(&free) == folded) && !long
+        {
             // Spread back over what it folds: another pass over the row.
             self.d.folded = free.iter().map(|&a| a as u8).collect();
             self.d.spread.push(i);
@@ -503,7 +506,13 @@ impl Lower<'_> {
     /// The inlined value to store instead, so that a kernel that grew too large falls into two of about equal size.
     fn cut(&self, root: usize) -> Stop {
         let g = self.g;
-        let done: Vec<usize> = self.d.inlined.iter().copied().filter(|&n| n != root && !matches!(g.op(n), Some(Op::Scalar(_) | Op::Iota { .. }) | None)).collect();
+        let done: Vec<usize> = self
+            .d
+            .inlined
+            .iter()
+            .copied()
+            .filter(|&n| n != root && !matches!(g.op(n), Some(Op::Scalar(_) | Op::Iota { .. }) | None))
+            .collect();
         let largest = self.d.loads.iter().map(|k| g.size(k.node)).max().unwrap_or(0).max(g.size(root));
         let half = done.len() / 2;
         let near = |n: &&usize| done.iter().position(|m| m == *n).map_or(usize::MAX, |p| p.abs_diff(half));
@@ -528,8 +537,7 @@ fn along(v: &Value, map: &AMap) -> AMap {
     let mut out: AMap = match v.part() {
         None => map.clone(),
         Some(view) => {
-            let mut out: AMap =
-                view.at.iter().map(|&at| Along { axis: None, step: 0, start: at as isize }).collect();
+            let mut out: AMap = view.at.iter().map(|&at| Along { axis: None, step: 0, start: at as isize }).collect();
             for ((src, &n), m) in view.src.iter().zip(&view.shape).zip(map) {
                 if let Src::Axis { axis, step } = *src {
                     let a = &mut out[axis as usize];

@@ -19,7 +19,7 @@ pub fn kernels(g: &Graph, stored: &[bool], jobs: &mut Vec<Job>) {
             match pair(g, stored, jobs, a, b) {
                 // What `a` writes is first read after `b`'s place, or `b` itself reads it in registers.
                 Some(draft) => {
-                    jobs[b] = Job::Kernel(draft);
+                    jobs[b] = Job::Kernel(Box::new(draft));
                     jobs.remove(a);
                     b = a + 1;
                 }

@@ -60,19 +60,18 @@ pub fn decide(g: &Graph) -> Vec<bool> {
         let fold = matches!(op, Op::Reduce { .. });
         let small = g.size(i) <= f.reads;
         stored[i] = match op {
-            _ if p.root => true,                                         // (a)
+            _ if p.root => true, // (a)
             Op::Scalar(_) => false,
             Op::Dot | Op::Reshape | Op::Update => true,
-            _ if p.held && small => true,                                // (b)
-            _ if fold && p.node.was_computed() => true,                  // (e)
-            _ if fold => false,                                          // (d), when lowered
+            _ if p.held && small => true,               // (b)
+            _ if fold && p.node.was_computed() => true, // (e)
+            _ if fold => false,                         // (d), when lowered
             _ if f.cheap && f.ops <= 4 => false,
             _ => small && (many_maps(&views) || repeated(g.size(i), &views)), // (c)
         };
         // A library or a gather reads memory.
-        stored[i] |= edges[i].iter().any(|&(c, k)| {
-            matches!((g.op(c), k), (Some(Op::Dot), _) | (Some(Op::Gather { .. }), 0))
-        });
+        stored[i] |=
+            edges[i].iter().any(|&(c, k)| matches!((g.op(c), k), (Some(Op::Dot), _) | (Some(Op::Gather { .. }), 0)));
         facts[i] = f;
     }
     stored

@@ -34,10 +34,34 @@ fn shapes_that_do_not_fit(dev: &Device) {
     names(&panics(|| a.greater(0.0).where_(&a, &b)), &["where", both[0], both[1]]);
     names(&panics(|| a.clamp(0.0, &b)), &["clamp", both[0], both[1]]);
     names(&panics(|| a.dot(&b)), &["dot", both[0], both[1]]);
-    names(&panics(|| { let mut c = v.clone(); c += &a }), &["add", "[4]", "[2, 3]"]);
-    names(&panics(|| { let mut c = a.slice(s![0, ..]); c += &a }), &["add", "[3]", "[2, 3]"]);
-    names(&panics(|| { let mut c = a.clone(); c.slice_assign(s![.., ..2], &b) }), &["slice_assign", "[2, 2]", "[4, 3]"]);
-    names(&panics(|| { let mut c = a.clone(); c.assign(&b) }), &["assign", both[0], both[1]]);
+    names(
+        &panics(|| {
+            let mut c = v.clone();
+            c += &a
+        }),
+        &["add", "[4]", "[2, 3]"],
+    );
+    names(
+        &panics(|| {
+            let mut c = a.slice(s![0, ..]);
+            c += &a
+        }),
+        &["add", "[3]", "[2, 3]"],
+    );
+    names(
+        &panics(|| {
+            let mut c = a.clone();
+            c.slice_assign(s![.., ..2], &b)
+        }),
+        &["slice_assign", "[2, 2]", "[4, 3]"],
+    );
+    names(
+        &panics(|| {
+            let mut c = a.clone();
+            c.assign(&b)
+        }),
+        &["assign", both[0], both[1]],
+    );
     names(&panics(|| a.reshape((4, 2))), &["reshape", "[2, 3]", "[4, 2]"]);
     names(&panics(|| a.slice(s![2, ..])), &["slice", "index 2", "axis 0", "length 2"]);
     names(&panics(|| a.slice(s![.., 1..5])), &["slice", "[2, 3]", "1..", "axis 1"]);
@@ -144,8 +168,20 @@ fn devices_do_not_mix(dev: &Device) {
     assert!(matches!(a.try_add(&b), Err(Error::Devices { op: "add", .. })));
     names(&panics(|| &a * &b), &["mul", "to_device"]);
     names(&panics(|| a.dot(&b)), &["dot", "to_device"]);
-    names(&panics(|| { let mut c = a.clone(); c += &b }), &["add", "to_device"]);
-    names(&panics(|| { let mut c = a.clone(); c.assign(&b) }), &["assign", "to_device"]);
+    names(
+        &panics(|| {
+            let mut c = a.clone();
+            c += &b
+        }),
+        &["add", "to_device"],
+    );
+    names(
+        &panics(|| {
+            let mut c = a.clone();
+            c.assign(&b)
+        }),
+        &["assign", "to_device"],
+    );
     names(&panics(|| a.take(Axis(0), &other.zeros::<i64, _>(1))), &["take", "to_device"]);
     names(&panics(|| a.less(0.0).where_(&a, &b)), &["where", "to_device"]);
     assert!(matches!(ndcuda::eval((&a, &b)), Err(Error::Devices { op: "eval", .. })));

@@ -88,7 +88,8 @@ impl Arr {
     /// The element at an index of a shape this array broadcasts to.
     fn spread(&self, index: &[usize]) -> f64 {
         let skip = index.len() - self.shape.len();
-        let flat = index[skip..].iter().zip(&self.shape).fold(0, |n, (&i, &len)| n * len + if len == 1 { 0 } else { i });
+        let flat =
+            index[skip..].iter().zip(&self.shape).fold(0, |n, (&i, &len)| n * len + if len == 1 { 0 } else { i });
         self.data[flat]
     }
 
@@ -111,7 +112,12 @@ impl Arr {
             None => Ok(()),
             Some(i) => {
                 let n = self.data.iter().zip(&other.data).filter(|p| differ(*p)).count();
-                Err(format!("{n} of {} differ; element {i} is {} where {} is right", self.len(), other.data[i], self.data[i]))
+                Err(format!(
+                    "{n} of {} differ; element {i} is {} where {} is right",
+                    self.len(),
+                    other.data[i],
+                    self.data[i]
+                ))
             }
         }
     }

@@ -54,7 +54,11 @@ fn fused_into_one_kernel(dev: &Device) {
     assert_eq!((t.kernels, t.bytes_read), (1, n * d * 4), "three folds of one array: {t:?}");
     let (a, b) = (&x + 1.0, &x * 2.0);
     let t = traced(|| ndcuda::eval((&a, &b)));
-    assert_eq!((t.kernels, t.bytes_read, t.bytes_written), (1, n * d * 4, 2 * n * d * 4), "two maps of one array: {t:?}");
+    assert_eq!(
+        (t.kernels, t.bytes_read, t.bytes_written),
+        (1, n * d * 4, 2 * n * d * 4),
+        "two maps of one array: {t:?}"
+    );
 
     // Nothing runs for a view, for what is there, or for an expression no one asks for.
     let t = traced(|| {
@@ -176,7 +180,10 @@ fn a_held_distance_matrix_is_computed_at_most_twice(dev: &Device) {
     let computed = traced(|| (&d + 0.0).eval());
     assert_eq!(computed.bytes_read, 200 * 150 * 4, "it is stored by now: {computed:?}");
     assert_eq!(low, host.map_axis(Axis(1), |r| r.fold(f32::INFINITY, |a, &b| a.min(b))));
-    assert_eq!(at.to_ndarray().unwrap()[7] as usize, host.row(7).iter().position(|&v| v == low.to_ndarray().unwrap()[7]).unwrap());
+    assert_eq!(
+        at.to_ndarray().unwrap()[7] as usize,
+        host.row(7).iter().position(|&v| v == low.to_ndarray().unwrap()[7]).unwrap()
+    );
 
     // Together they share it.
     let d = distance::euclidean(&x, &y);
@@ -240,7 +247,8 @@ fn loops_reuse_their_plans(dev: &Device) {
             let mut centres = x.slice(s![..k, ..]);
             for _ in 0..rounds {
                 let nearest = distance::sqeuclidean_broadcast(&x, &centres).argmin_axis(Axis(1));
-                let one_hot = nearest.slice(s![NewAxis, ..]).equal(dev.arange(0i64, k as i64, 1).slice(s![.., NewAxis]));
+                let one_hot =
+                    nearest.slice(s![NewAxis, ..]).equal(dev.arange(0i64, k as i64, 1).slice(s![.., NewAxis]));
                 let one_hot = one_hot.cast::<f32>();
                 let sizes = one_hot.sum_keep(Axis(1)).maximum(1.0);
                 centres = one_hot.dot(&x) / sizes;
@@ -288,7 +296,12 @@ fn dots_follow_numpy(dev: &Device) {
         dev.array(host).unwrap()
     };
     // Against products written as broadcast, multiplied and summed.
-    for (a, b) in [(vec![3, 4], vec![4, 5]), (vec![6, 3, 4], vec![4, 5]), (vec![3, 4], vec![6, 4, 5]), (vec![2, 1, 3, 4], vec![6, 4, 5])] {
+    for (a, b) in [
+        (vec![3, 4], vec![4, 5]),
+        (vec![6, 3, 4], vec![4, 5]),
+        (vec![3, 4], vec![6, 4, 5]),
+        (vec![2, 1, 3, 4], vec![6, 4, 5]),
+    ] {
         let (x, y) = (f(&a), f(&b));
         let wide = x.insert_axis(Axis(a.len())) * y.insert_axis(Axis(b.len() - 2));
         let want = wide.sum_axis(Axis(wide.ndim() - 2));
@@ -305,7 +318,10 @@ fn dots_follow_numpy(dev: &Device) {
         let b = big.slice(s![..;2, ..;3]);
         b.dot(&b.t())
     });
-    assert_eq!(x.slice(s![..;-1, ..;-1]).t().dot(&x.slice(s![.., 7..9])), big.slice(s![..;-1, ..;-1]).t().dot(&big.slice(s![.., 7..9])));
+    assert_eq!(
+        x.slice(s![..;-1, ..;-1]).t().dot(&x.slice(s![.., 7..9])),
+        big.slice(s![..;-1, ..;-1]).t().dot(&big.slice(s![.., 7..9]))
+    );
 }
 
 tests_on_devices! {

@@ -1,6 +1,8 @@
 //! Every reduction at every type against its definition, over axes, layouts and the sizes where loops end.
 
-use ndarray::{Array, Array1, Array2, Array3, ArrayD, ArrayView1, Axis, Dimension, IxDyn, ShapeBuilder, Slice, arr1, s};
+use ndarray::{
+    Array, Array1, Array2, Array3, ArrayD, ArrayView1, Axis, Dimension, IxDyn, ShapeBuilder, Slice, arr1, s,
+};
 use ndcuda::{DType, Device, DeviceArray, DeviceArrayD, Element, Number, bf16, f16};
 
 /// The value as an integer, where it is one.
@@ -155,7 +157,8 @@ fn axis<T: Number>(x: &DeviceArrayD<T>, host: &ArrayD<T>, a: usize) {
     if host.shape()[a.0] == 0 {
         return;
     }
-    let same = |v: T, w: T| assert!(v == w || v.partial_cmp(&v).is_none() && w.partial_cmp(&w).is_none(), "{v} not {w}");
+    let same =
+        |v: T, w: T| assert!(v == w || v.partial_cmp(&v).is_none() && w.partial_cmp(&w).is_none(), "{v} not {w}");
     each!(min_axis min_keep min_axes (); l, v => same(v, l.extreme(true).1));
     each!(max_axis max_keep max_axes (); l, v => same(v, l.extreme(false).1));
     each!(argmin_axis argmin_keep argmin_axes (); l, v => assert_eq!(v, l.extreme(true).0 as i64, "argmin"));
@@ -223,7 +226,10 @@ fn layouts<T: Number>(dev: &Device, host: &ArrayD<T>) -> Vec<(&'static str, Devi
         }),
         ("reversed", dev.array(turned).unwrap().flip(Axis(0))),
         ("gathered", stepped.select(Axis(last), &odd)),
-        ("computed", { let x = dev.array(host).unwrap(); x.maximum(&x) }),
+        ("computed", {
+            let x = dev.array(host).unwrap();
+            x.maximum(&x)
+        }),
     ]
 }
 

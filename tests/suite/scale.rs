@@ -89,10 +89,12 @@ fn threads_share_one_graph(dev: &Device) {
 
 fn devices_run_side_by_side(_: &Device) {
     let sums: Vec<f64> = std::thread::scope(|s| {
-        let run = |n: usize| move || {
-            let dev = Device::cpu_with_threads(n);
-            let x = dev.arange(0.0f64, 100_000.0, 1.0);
-            (0..20).map(|i| (&x + f64::from(i)).sum().item().unwrap()).sum()
+        let run = |n: usize| {
+            move || {
+                let dev = Device::cpu_with_threads(n);
+                let x = dev.arange(0.0f64, 100_000.0, 1.0);
+                (0..20).map(|i| (&x + f64::from(i)).sum().item().unwrap()).sum()
+            }
         };
         let threads: Vec<_> = (1..5).map(|n| s.spawn(run(n))).collect();
         threads.into_iter().map(|t| t.join().unwrap()).collect()

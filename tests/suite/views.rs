@@ -5,7 +5,13 @@ use ndcuda::{Device, DeviceArrayD};
 use proptest::prelude::*;
 
 /// Applies the view that three numbers stand for to both; `None` where it stands for none here.
-fn step(x: &DeviceArrayD<i32>, y: &ArrayD<i32>, kind: u8, p: usize, q: usize) -> Option<(DeviceArrayD<i32>, ArrayD<i32>)> {
+fn step(
+    x: &DeviceArrayD<i32>,
+    y: &ArrayD<i32>,
+    kind: u8,
+    p: usize,
+    q: usize,
+) -> Option<(DeviceArrayD<i32>, ArrayD<i32>)> {
     let rank = y.ndim();
     let axis = || (rank > 0).then(|| p % rank);
     Some(match kind {
@@ -246,7 +252,10 @@ fn taking(dev: &Device) {
     let index = dev.array(arr1(&at.map(|i| i as u8))).unwrap();
     assert_eq!(x.take(Axis(0), &index), host.select(Axis(0), &at));
     assert_eq!(x.t().take(Axis(1), &index), host.t().select(Axis(1), &at));
-    assert_eq!((&x + 1).slice(s![..;-1, ..]).take(Axis(0), &index), (&host + 1).slice(s![..;-1, ..]).select(Axis(0), &at));
+    assert_eq!(
+        (&x + 1).slice(s![..;-1, ..]).take(Axis(0), &index),
+        (&host + 1).slice(s![..;-1, ..]).select(Axis(0), &at)
+    );
     let none = dev.zeros::<i64, _>(0);
     assert_eq!(x.take(Axis(1), &none).shape(), [5, 0]);
     // Indices that are computed.

@@ -73,11 +73,11 @@ impl Fold {
             folds.push(c.fold(id, Count::Tile, &mut main)?);
         }
         let plain = folds.iter().all(|f| f.direct.is_some());
-        let lanes = e_lane.min(TILE).max(1);
+        let lanes = e_lane.clamp(1, TILE);
         let (mut rows, mut side) = (1, 1);
         if along {
             if lanes == e_lane {
-                rows = (TILE / lanes).min(e_row).max(1);
+                rows = (TILE / lanes).clamp(1, e_row.max(1));
             }
         } else {
             let ordered = folds.iter().any(|f| f.ordered);
@@ -146,7 +146,8 @@ impl Fold {
     /// Runs it.
     pub fn run(&self, threads: &Threads, args: &Args<'_>, bad: &AtomicI64) -> Result<()> {
         let product = |axes: &[usize]| -> usize { axes.iter().map(|&a| self.launch.extents[a]).product() };
-        let (o_axis, k_axis) = if self.along { (self.axes.rows, self.axes.lanes) } else { (self.axes.lanes, self.axes.rows) };
+        let (o_axis, k_axis) =
+            if self.along { (self.axes.rows, self.axes.lanes) } else { (self.axes.lanes, self.axes.rows) };
         let (per_block, per_step) = if self.along { (self.rows, self.lanes) } else { (self.lanes, self.rows) };
         let across = self.extent(o_axis).div_ceil(per_block);
         let blocks = product(&self.o_outer) * across;
@@ -159,7 +160,9 @@ impl Fold {
         let run = Run { fold: self, args, across, k_tiles, steps, states: &states };
         if serial || chunks == 1 || blocks >= 4 * threads.count() {
             // Enough blocks to share; several small ones at a time.
-            let group = (SERIAL / (work / blocks.max(1)).max(1)).clamp(1, 4096).min(blocks.div_ceil(4 * threads.count()).max(1));
+            let group = (SERIAL / (work / blocks.max(1)).max(1))
+                .clamp(1, 4096)
+                .min(blocks.div_ceil(4 * threads.count()).max(1));
             return threads.spread(blocks.div_ceil(group), serial, &|next| {
                 run.thread(bad, |f, main, part| {
                     while let Some(u) = next() {
@@ -254,7 +257,8 @@ impl<'a> Run<'a> {
         let states = self.states.bytes;
         scratch(k.homes.bytes + 2 * states, |base| {
             let rank = k.launch.extents.len();
-            let mut f = Frame::new(&k.regs, &k.homes, base.wrapping_add(2 * states), &k.main_operands, self.args, rank, bad);
+            let mut f =
+                Frame::new(&k.regs, &k.homes, base.wrapping_add(2 * states), &k.main_operands, self.args, rank, bad);
             let tile = (k.rows * k.lanes).max(TILE);
             // SAFETY: the homes were laid out for tiles of this size.
             unsafe { f.setup(&k.params, self.args.params, &k.setup, tile) };
@@ -319,7 +323,14 @@ impl<'a> Run<'a> {
                     if k.along {
                         for r in 0..n {
                             let row = tile.offset(r as isize * pitch * size as isize);
-                            (fold.loops.rows[isa])(row, count, base, seen, s0.add(r * fold.sizes[0]), s1.add(r * fold.sizes[1]));
+                            (fold.loops.rows[isa])(
+                                row,
+                                count,
+                                base,
+                                seen,
+                                s0.add(r * fold.sizes[0]),
+                                s1.add(r * fold.sizes[1]),
+                            );
                         }
                     } else if pitch < 0 || k.side > 1 {
                         self.side_by_side(fold, tile, pitch, count, n, base, seen, s0, s1);

@@ -98,9 +98,8 @@ impl Passes {
         }
         let mut fixed: Vec<Reg> = c.params.iter().map(|p| p.1).collect();
         fixed.extend(segments.iter().flat_map(|s| s.folds.iter().flat_map(|(f, _)| [f.dst, f.arg])));
-        let lists: Vec<&[TOp]> = std::iter::once(&c.setup[..])
-            .chain(segments.iter().flat_map(|s| [&s.ops[..], &s.after[..]]))
-            .collect();
+        let lists: Vec<&[TOp]> =
+            std::iter::once(&c.setup[..]).chain(segments.iter().flat_map(|s| [&s.ops[..], &s.after[..]])).collect();
         let row: usize = folded.iter().map(|&a| launch.extents[a]).product();
         let homes = Homes::new(&c.regs, &lists, &fixed, TILE, row);
         Ok(Passes {

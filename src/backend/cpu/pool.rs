@@ -123,7 +123,7 @@ impl Block {
     /// The first `len` elements are initialised values of `T`.
     pub unsafe fn into_vec<T>(self, len: usize) -> Result<Vec<T>, Block> {
         let size = size_of::<T>();
-        if self.layout.align() != align_of::<T>() || size == 0 || self.layout.size() % size != 0 {
+        if self.layout.align() != align_of::<T>() || size == 0 || !self.layout.size().is_multiple_of(size) {
             return Err(self);
         }
         let mut free = self.pool.lock();

@@ -298,7 +298,10 @@ impl<'a> Compiler<'a> {
                 src
             }
             KOp::Reduce { .. } | KOp::Scan { .. } | KOp::StoreAt(_) => {
-                return Err(Error::Internal { stage: "cpu", detail: format!("%{id} cannot run in a tile\n{}", self.ir) });
+                return Err(Error::Internal {
+                    stage: "cpu",
+                    detail: format!("%{id} cannot run in a tile\n{}", self.ir),
+                });
             }
         };
         self.value.insert(id, dst);
@@ -309,7 +312,11 @@ impl<'a> Compiler<'a> {
         let constant = args.iter().all(|&a| self.constant[a as usize]);
         let dst = self.reg(dtype.size(), count, constant);
         let op = TOp::Call { f, args, dst, count };
-        if constant { self.setup.push(op) } else { out.push(op) }
+        if constant {
+            self.setup.push(op)
+        } else {
+            out.push(op)
+        }
         dst
     }
 
@@ -342,7 +349,11 @@ impl<'a> Compiler<'a> {
         let size = self.regs[src as usize].size;
         let dst = self.reg(size, Count::Tile, constant);
         let op = TOp::Splat { src, dst, size: size as u8 };
-        if constant { self.setup.push(op) } else { out.push(op) }
+        if constant {
+            self.setup.push(op)
+        } else {
+            out.push(op)
+        }
         self.splat.insert((src, true), dst);
         dst
     }

@@ -33,7 +33,7 @@ impl Threads {
 
     /// Calls `f(next)` on up to all threads at once; `next()` hands out units `0..units` in order.
     /// `serial`: the work is too little to share.
-    pub fn spread(&self, units: usize, serial: bool, f: &(dyn Fn(&dyn Fn() -> Option<usize>) + Sync)) -> Result<()> {
+    pub fn spread(&self, units: usize, serial: bool, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
         let taken = AtomicUsize::new(0);
         let next = || {
             let n = taken.fetch_add(1, Ordering::Relaxed);
@@ -60,6 +60,9 @@ impl Threads {
         Ok(())
     }
 }
+
+/// Hands out the next unit of work.
+pub type Next<'a> = dyn Fn() -> Option<usize> + 'a;
 
 /// Threads asked for by `NDCUDA_NUM_THREADS`, else those of the machine.
 pub fn from_environment() -> Result<usize> {

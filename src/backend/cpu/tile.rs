@@ -360,7 +360,7 @@ unsafe fn copy_in(from: *const u8, to: *mut u8, o: OperandInfo, rows: usize, lan
         let (from, to) = (from as *const T, to as *mut T);
         // SAFETY: the caller's: every element of the tile is readable, `rows * lanes` values are writable.
         unsafe {
-            if o.lane == 1 || (o.lane == 0 && o.row != 0) || o.row == 0 && o.lane == 0 {
+            if o.lane == 1 || o.lane == 0 {
                 for r in 0..rows {
                     let (src, dst) = (from.offset(r as isize * o.row), to.add(r * lanes));
                     if o.lane == 1 {

@@ -17,8 +17,7 @@ use crate::kernel::{AxisSet, Class, Id, KOp, KernelIr};
 use write::Writer;
 
 /// The headers in front of every kernel, in order.
-const HEADERS: [&str; 2] =
-    [include_str!("../../../kernels/prelude.cuh"), include_str!("../../../kernels/reduce.cuh")];
+const HEADERS: [&str; 2] = [include_str!("../../../kernels/prelude.cuh"), include_str!("../../../kernels/reduce.cuh")];
 
 /// How a kernel is run.
 enum Scheme {
@@ -51,10 +50,7 @@ pub fn body(ir: &KernelIr) -> Result<String> {
         Scheme::Pairwise(_) => "256, 2",
         _ => "256",
     };
-    w.open(format_args!(
-        "extern \"C\" __global__ void __launch_bounds__({bounds}) {}(const Args a)",
-        name(ir)
-    ));
+    w.open(format_args!("extern \"C\" __global__ void __launch_bounds__({bounds}) {}(const Args a)", name(ir)));
     for (id, inst) in ir.code.iter().enumerate() {
         if let KOp::Param(_) = inst.op {
             w.value(id as Id)?;

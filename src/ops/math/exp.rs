@@ -1,9 +1,8 @@
 //! exp, exp2, exp_m1: x = k ln 2 + r, a polynomial in r, and the exponent put back in two exact steps.
 
 use super::parts::{
-    LN2_HI, LN2_HI_F32, LN2_LO, LN2_LO_F32, MAGIC32, MAGIC64, Madd, above_f32, above_f64,
-    below_f32, below_f64, fast_sum_f64, int_f32, int_f64, poly_f32, poly_f64, pow2_f32, pow2_f64,
-    scale_f32, scale_f64, sel,
+    LN2_HI, LN2_HI_F32, LN2_LO, LN2_LO_F32, MAGIC32, MAGIC64, Madd, above_f32, above_f64, below_f32, below_f64,
+    fast_sum_f64, int_f32, int_f64, poly_f32, poly_f64, pow2_f32, pow2_f64, scale_f32, scale_f64, sel,
 };
 use core::f32::consts as c32;
 use core::f64::consts as c64;
@@ -48,14 +47,7 @@ const EXPM1_WIDE: [f64; 7] = [
     2.488251423941578e-05,
 ];
 /// (2^r - 1) / r.
-const EXP2_F32: [f32; 6] = [
-    c32::LN_2,
-    0.2402265,
-    0.05550358,
-    0.009618079,
-    0.0013391653,
-    0.00015455371,
-];
+const EXP2_F32: [f32; 6] = [c32::LN_2, 0.2402265, 0.05550358, 0.009618079, 0.0013391653, 0.00015455371];
 /// (2^r - 1) / r.
 const EXP2_F64: [f64; 11] = [
     c64::LN_2,

@@ -3,18 +3,12 @@
 use super::exp::{exp_normal_f32, half_exp_m1_f64, reduce_f64};
 use super::log::{ln_1p_wide, ln_sum_f64};
 use super::parts::{
-    Madd, below_f32, below_f64, fast_sum_f64, poly_f32, poly_f64, pow2_f64, residual_f64, sel,
-    two_sum_f64,
+    Madd, below_f32, below_f64, fast_sum_f64, poly_f32, poly_f64, pow2_f64, residual_f64, sel, two_sum_f64,
 };
 
 /// (sinh r - r) / r^3 in r^2, for |r| <= ln 2 / 2, error below 2^-61.
-const SINH_F64: [f64; 5] = [
-    0.16666666666666677,
-    0.008333333333321386,
-    0.00019841269886815806,
-    2.755724345163822e-06,
-    2.5109321240718826e-08,
-];
+const SINH_F64: [f64; 5] =
+    [0.16666666666666677, 0.008333333333321386, 0.00019841269886815806, 2.755724345163822e-06, 2.5109321240718826e-08];
 /// (cosh r - 1) / r^2 in r^2, error below 2^-69.
 const COSH_F64: [f64; 6] = [
     0.5,
@@ -25,27 +19,11 @@ const COSH_F64: [f64; 6] = [
     2.0921766103315763e-09,
 ];
 /// [`SINH_F64`] to 2^-49, for results in f32.
-const SINH_WIDE: [f64; 4] = [
-    0.16666666666630076,
-    0.008333333362903544,
-    0.00019841195572502514,
-    2.7630816932276717e-06,
-];
+const SINH_WIDE: [f64; 4] = [0.16666666666630076, 0.008333333362903544, 0.00019841195572502514, 2.7630816932276717e-06];
 /// [`COSH_F64`] to 2^-45, for results in f32.
-const COSH_WIDE: [f64; 4] = [
-    0.49999999999597355,
-    0.04166666699204665,
-    0.0013888807167418047,
-    2.4882454511016734e-05,
-];
+const COSH_WIDE: [f64; 4] = [0.49999999999597355, 0.04166666699204665, 0.0013888807167418047, 2.4882454511016734e-05];
 /// (tanh x - x) / x^3 in x^2, for |x| <= 5/8.
-const TANH_F32: [f32; 5] = [
-    -0.33333284,
-    0.13331483,
-    -0.053742774,
-    0.020648062,
-    -0.0057140635,
-];
+const TANH_F32: [f32; 5] = [-0.33333284, 0.13331483, -0.053742774, 0.020648062, -0.0057140635];
 
 /// sinh and cosh of a = k ln 2 + r from those of r: neither cancels nor divides.
 ///
@@ -58,12 +36,7 @@ fn parts<M: Madd>(a: f64) -> (f64, f64, (f64, f64), f64) {
     let down = f64::from_bits(1021_u64.saturating_sub(k) << 52);
     let z = r * r;
     let s = M::f64(r * z, poly_f64::<M, 5>(z, &SINH_F64), e);
-    (
-        up - down,
-        up + down,
-        (r, s),
-        z * poly_f64::<M, 6>(z, &COSH_F64),
-    )
+    (up - down, up + down, (r, s), z * poly_f64::<M, 6>(z, &COSH_F64))
 }
 
 /// sinh x.
@@ -102,10 +75,7 @@ pub fn tanh_f64<M: Madd>(x: f64) -> f64 {
 #[inline(always)]
 fn sinh_cosh_wide<M: Madd>(a: f64) -> (f64, f64) {
     let (k, r, _) = reduce_f64::<M>(a);
-    let (up, down) = (
-        pow2_f64(k.wrapping_sub(1)),
-        pow2_f64(k.wrapping_neg().wrapping_sub(1)),
-    );
+    let (up, down) = (pow2_f64(k.wrapping_sub(1)), pow2_f64(k.wrapping_neg().wrapping_sub(1)));
     let (sh, ch) = (up - down, up + down);
     let z = r * r;
     let s = M::f64(r * z, poly_f64::<M, 4>(z, &SINH_WIDE), r);

@@ -114,10 +114,7 @@ fn ratio(a: f64, b: f64) -> (f64, f64) {
     let high = a > 0.5 * b;
     // Exact for a normal b; with b/2 <= a the difference is exact too.
     let t = sel(high, a - b, a) / sel(high, a + b, b);
-    (
-        sel(a == b, 0.0, t),
-        sel(high | (a == b) & (a > 0.0), FRAC_PI_4, 0.0),
-    )
+    (sel(a == b, 0.0, t), sel(high | (a == b) & (a > 0.0), FRAC_PI_4, 0.0))
 }
 
 /// The angle of the point (x, y): c +- (t + p) put into its octant, with `lo(c)` the share of [`PI_LO`].

@@ -1,22 +1,14 @@
 //! ln, log2, log10, ln_1p: x = 2^k m with m in [sqrt 1/2, sqrt 2), and the series of the logarithm in s = f / (2 + f), f = m - 1.
 
 use super::parts::{
-    LN2_HI, LN2_HI_F32, LN2_LO, LN2_LO_F32, MAGIC64, Madd, fast_sum_f64, int_f64, poly_f32,
-    poly_f64, pow2_f64, sel, two_prod_f64, two_sum_f64,
+    LN2_HI, LN2_HI_F32, LN2_LO, LN2_LO_F32, MAGIC64, Madd, fast_sum_f64, int_f64, poly_f32, poly_f64, pow2_f64, sel,
+    two_prod_f64, two_sum_f64,
 };
 use core::f64::consts::{LN_2, LOG2_E, LOG10_2, LOG10_E};
 
 /// (ln(1 + f) - f + f^2 / 2) / f^3.
-const LN_F32: [f32; 8] = [
-    0.3333333,
-    -0.25000843,
-    0.20001042,
-    -0.16622464,
-    0.14206974,
-    -0.13174558,
-    0.12726684,
-    -0.07550255,
-];
+const LN_F32: [f32; 8] =
+    [0.3333333, -0.25000843, 0.20001042, -0.16622464, 0.14206974, -0.13174558, 0.12726684, -0.07550255];
 /// (ln((1 + s) / (1 - s)) - 2s) / s^3 in z = s^2, error below 2^-58 of the logarithm.
 const LN_F64: [f64; 7] = [
     0.6666666666666734,
@@ -28,12 +20,7 @@ const LN_F64: [f64; 7] = [
     0.14795667083253786,
 ];
 /// The same to 2^-36, for results in f32.
-const LN_WIDE: [f64; 4] = [
-    0.6666666564603758,
-    0.40000335059198017,
-    0.28537316297921594,
-    0.23582016635638547,
-];
+const LN_WIDE: [f64; 4] = [0.6666666564603758, 0.40000335059198017, 0.28537316297921594, 0.23582016635638547];
 
 /// log10(2) in 32 bits, so that products with exponents are exact, and the rest.
 const LOG10_2_HI: f64 = 0.3010299955494702;
@@ -49,9 +36,7 @@ const SQRT_HALF_F64: u64 = 0x3fe6_a09e_667f_3bcd;
 #[inline(always)]
 fn split_f32(x: f32) -> (f32, f32) {
     let tiny = x < f32::MIN_POSITIVE;
-    let b = sel(tiny, x * 8_388_608.0, x)
-        .to_bits()
-        .wrapping_add(0x3f80_0000 - SQRT_HALF_F32);
+    let b = sel(tiny, x * 8_388_608.0, x).to_bits().wrapping_add(0x3f80_0000 - SQRT_HALF_F32);
     let k = ((b >> 23) as i32 as f32) - sel(tiny, 150.0, 127.0);
     (k, f32::from_bits((b & 0x007f_ffff) + SQRT_HALF_F32))
 }
@@ -61,14 +46,9 @@ fn split_f32(x: f32) -> (f32, f32) {
 pub(super) fn split_normal_f64(x: f64) -> (f64, f64) {
     // 2^52 + biased exponent, written as bits: no conversion from integer is needed.
     const TWO52: f64 = 4_503_599_627_370_496.0;
-    let b = x
-        .to_bits()
-        .wrapping_add(0x3ff0_0000_0000_0000 - SQRT_HALF_F64);
+    let b = x.to_bits().wrapping_add(0x3ff0_0000_0000_0000 - SQRT_HALF_F64);
     let k = f64::from_bits((b >> 52) | TWO52.to_bits()) - (TWO52 + 1023.0);
-    (
-        k,
-        f64::from_bits((b & 0x000f_ffff_ffff_ffff) + SQRT_HALF_F64),
-    )
+    (k, f64::from_bits((b & 0x000f_ffff_ffff_ffff) + SQRT_HALF_F64))
 }
 
 /// (k, m) with x = 2^k m for finite x > 0; anything for other x.

@@ -3,8 +3,7 @@
 use super::exp::{exp_times_f64, exp_wide};
 use super::log::{split_f64, split_normal_f64};
 use super::parts::{
-    LN2_HI, LN2_LO, MAGIC64, Madd, above_f64, below_f64, fast_sum_f64, int_f64, poly_f64, pow2_f64,
-    sel, two_prod_f64,
+    LN2_HI, LN2_LO, MAGIC64, Madd, above_f64, below_f64, fast_sum_f64, int_f64, poly_f64, pow2_f64, sel, two_prod_f64,
 };
 use super::round::trunc_f64;
 use core::f64::consts::LN_2;
@@ -46,11 +45,7 @@ const TWO_THIRDS_LO: f64 = 3.700743415417188e-17;
 pub fn hypot_f32<M: Madd>(x: f32, y: f32) -> f32 {
     let (v, w) = (f64::from(x), f64::from(y));
     let r = M::f64(v, v, w * w).sqrt() as f32;
-    sel(
-        (x.abs() == f32::INFINITY) | (y.abs() == f32::INFINITY),
-        f32::INFINITY,
-        r,
-    )
+    sel((x.abs() == f32::INFINITY) | (y.abs() == f32::INFINITY), f32::INFINITY, r)
 }
 
 /// The length of (x, y).
@@ -66,11 +61,7 @@ pub fn hypot_f64<M: Madd>(x: f64, y: f64) -> f64 {
     let (q, f) = two_prod_f64::<M>(b, b);
     let (s, d) = fast_sum_f64(p, q);
     let r = (s + (d + (e + f))).sqrt() * up;
-    sel(
-        (x == f64::INFINITY) | (y == f64::INFINITY),
-        f64::INFINITY,
-        r,
-    )
+    sel((x == f64::INFINITY) | (y == f64::INFINITY), f64::INFINITY, r)
 }
 
 /// 2^600.
@@ -85,10 +76,7 @@ fn cbrt_parts<M: Madd>(x: f64) -> (f64, f64, f64) {
     let t = M::f64(k, 1.0 / 3.0, MAGIC64);
     let rem = k - 3.0 * (t - MAGIC64);
     const CBRT_2: f64 = 1.2599210498948732;
-    let (v, f) = (
-        sel(rem > 0.0, 2.0 * m, m),
-        sel(rem > 0.0, 1.0 / CBRT_2, 1.0),
-    );
+    let (v, f) = (sel(rem > 0.0, 2.0 * m, m), sel(rem > 0.0, 1.0 / CBRT_2, 1.0));
     let (v, f) = (sel(rem < 0.0, 0.5 * m, v), sel(rem < 0.0, CBRT_2, f));
     (v, poly_f64::<M, 6>(m, &RCBRT) * f, pow2_f64(int_f64(t)))
 }
@@ -112,11 +100,7 @@ pub fn cbrt_f64<M: Madd>(x: f64) -> f64 {
     let (v, w, q) = cbrt_parts::<M>(sel(tiny, a * 18_014_398_509_481_984.0, a));
     let d = M::f64(-(v * w), w * w, 1.0);
     // (1 - d)^(-1/3), d below 2^-15.
-    let w = M::f64(
-        w * d,
-        M::f64(d, M::f64(d, 14.0 / 81.0, 2.0 / 9.0), 1.0 / 3.0),
-        w,
-    );
+    let w = M::f64(w * d, M::f64(d, M::f64(d, 14.0 / 81.0, 2.0 / 9.0), 1.0 / 3.0), w);
     let y = v * w * w;
     // One Newton step with the residual v - y^3 nearly exact.
     let y = M::f64(M::f64(-(y * y), y, v), w * w * (1.0 / 3.0), y);
@@ -160,17 +144,9 @@ fn pow_cases<M: Madd>(x: f64, y: f64, r: f64) -> f64 {
     let half = 0.5 * y;
     let odd = whole & (trunc_f64::<M>(half) != half);
     let finite = y.abs() < f64::INFINITY;
-    let r = sel(
-        (x < 0.0) & finite & !whole & (x > f64::NEG_INFINITY),
-        f64::NAN,
-        r,
-    );
+    let r = sel((x < 0.0) & finite & !whole & (x > f64::NEG_INFINITY), f64::NAN, r);
     let r = sel(odd, r.copysign(x), r);
-    sel(
-        (x == 1.0) | (y == 0.0) | (x == -1.0) & !finite & !y.is_nan(),
-        1.0,
-        r,
-    )
+    sel((x == 1.0) | (y == 0.0) | (x == -1.0) & !finite & !y.is_nan(), 1.0, r)
 }
 
 /// x to the power y.
@@ -198,10 +174,6 @@ pub fn powf_f64<M: Madd>(x: f64, y: f64) -> f64 {
     let h = sel(usual, h, sel(a == 0.0, f64::NEG_INFINITY, a));
     let (p, e) = two_prod_f64::<M>(y, h);
     // The correction may be no number far outside the range of exp, or for a y so large that ln x = 0 or p is there.
-    let e = sel(
-        usual & (p.abs() < 800.0) & (y.abs() < 1e20),
-        M::f64(y, l, e),
-        0.0,
-    );
+    let e = sel(usual & (p.abs() < 800.0) & (y.abs() < 1e20), M::f64(y, l, e), 0.0);
     pow_cases::<M>(x, y, exp_times_f64::<M>(p, e, 1.0))
 }

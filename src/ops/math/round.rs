@@ -24,11 +24,7 @@ macro_rules! rounding {
         #[inline(always)]
         pub fn $round<M: Madd>(x: $t) -> $t {
             let a = x.abs();
-            let r = if M::FUSED {
-                a.round_ties_even()
-            } else {
-                $nearest(a)
-            };
+            let r = if M::FUSED { a.round_ties_even() } else { $nearest(a) };
             // Only a tie that went down is half away.
             sel(a - r == 0.5, r + 1.0, r).copysign(x)
         }
@@ -66,23 +62,5 @@ macro_rules! rounding {
     };
 }
 
-rounding!(
-    f32,
-    8_388_608.0,
-    nearest_f32,
-    round_ties_even_f32,
-    round_f32,
-    floor_f32,
-    ceil_f32,
-    trunc_f32
-);
-rounding!(
-    f64,
-    4_503_599_627_370_496.0,
-    nearest_f64,
-    round_ties_even_f64,
-    round_f64,
-    floor_f64,
-    ceil_f64,
-    trunc_f64
-);
+rounding!(f32, 8_388_608.0, nearest_f32, round_ties_even_f32, round_f32, floor_f32, ceil_f32, trunc_f32);
+rounding!(f64, 4_503_599_627_370_496.0, nearest_f64, round_ties_even_f64, round_f64, floor_f64, ceil_f64, trunc_f64);

@@ -15,16 +15,8 @@ fn call<M: Madd>(name: &str, x: f64, y: f64) -> (f64, f32) {
     macro_rules! trig {
         ($f64:ident, $f32:ident, $slow64:ident, $slow32:ident) => {
             (
-                if trig_slow_f64(x) {
-                    $slow64(x)
-                } else {
-                    $f64::<M>(x)
-                },
-                if trig_slow_f32(u) {
-                    $slow32(u)
-                } else {
-                    $f32::<M>(u)
-                },
+                if trig_slow_f64(x) { $slow64(x) } else { $f64::<M>(x) },
+                if trig_slow_f32(u) { $slow32(u) } else { $f32::<M>(u) },
             )
         };
     }
@@ -66,11 +58,7 @@ fn call<M: Madd>(name: &str, x: f64, y: f64) -> (f64, f32) {
 /// Errors in units in the last place of a format with `digits` bits and least exponent `low`; infinite where the kind differs.
 fn error(got: f64, want: f64, digits: i32, low: i32) -> f64 {
     if want.is_nan() || got.is_nan() {
-        return if want.is_nan() && got.is_nan() {
-            0.0
-        } else {
-            f64::INFINITY
-        };
+        return if want.is_nan() && got.is_nan() { 0.0 } else { f64::INFINITY };
     }
     if want.is_infinite() || got.is_infinite() || want == 0.0 {
         let same = got == want && got.is_sign_negative() == want.is_sign_negative();
@@ -86,35 +74,20 @@ fn check<M: Madd>() {
     for line in POINTS.lines() {
         let mut fields = line.split(',');
         let name = fields.next().expect("a name");
-        let v: Vec<f64> = fields
-            .map(|h| f64::from_bits(u64::from_str_radix(h, 16).expect("hex bits")))
-            .collect();
+        let v: Vec<f64> = fields.map(|h| f64::from_bits(u64::from_str_radix(h, 16).expect("hex bits"))).collect();
         let (x, y, want) = (v[0], v[v.len() - 2], v[v.len() - 1]);
-        let &(_, ulp32, ulp64) = ULP
-            .iter()
-            .find(|row| row.0 == name)
-            .expect("a bound for every function");
+        let &(_, ulp32, ulp64) = ULP.iter().find(|row| row.0 == name).expect("a bound for every function");
         let (got, got32) = call::<M>(name, x, y);
         // `want` itself is rounded.
         let e = error(got, want, 53, -1022);
-        assert!(
-            e <= f64::from(ulp64) + 0.5,
-            "{name}_f64({x:e}, {y:e}) = {got:e}, not {want:e}: {e} ulp"
-        );
+        assert!(e <= f64::from(ulp64) + 0.5, "{name}_f64({x:e}, {y:e}) = {got:e}, not {want:e}: {e} ulp");
         let same = |x: f64| x.is_nan() || f64::from(x as f32) == x;
         if same(x) && same(y) {
             // What rounds to infinity or zero in f32 is compared as such.
             let narrow = f64::from(want as f32);
-            let want = if narrow == 0.0 || narrow.is_infinite() {
-                narrow
-            } else {
-                want
-            };
+            let want = if narrow == 0.0 || narrow.is_infinite() { narrow } else { want };
             let e = error(f64::from(got32), want, 24, -126);
-            assert!(
-                e <= f64::from(ulp32),
-                "{name}_f32({x:e}, {y:e}) = {got32:e}, not {want:e}: {e} ulp"
-            );
+            assert!(e <= f64::from(ulp32), "{name}_f32({x:e}, {y:e}) = {got32:e}, not {want:e}: {e} ulp");
         }
         rows += 1;
     }
@@ -134,17 +107,7 @@ fn points_split() {
 #[test]
 fn rounding_is_exact() {
     fn check<M: Madd>() {
-        let mut xs = vec![
-            0.0,
-            0.5,
-            1.0,
-            1.5,
-            2.5,
-            0.49999999999999994,
-            0.49999997,
-            1e-320,
-            1e-40,
-        ];
+        let mut xs = vec![0.0, 0.5, 1.0, 1.5, 2.5, 0.49999999999999994, 0.49999997, 1e-320, 1e-40];
         for p in [22, 23, 24, 51, 52, 53] {
             let big = 2f64.powi(p);
             xs.extend([big, big - 0.5, big - 1.0, big + 0.5, big + 1.0, big + 1.5]);
@@ -160,10 +123,7 @@ fn rounding_is_exact() {
                 (ceil_f64::<M>(x), x.ceil()),
                 (trunc_f64::<M>(x), x.trunc()),
                 (round_f32::<M>(y).into(), y.round().into()),
-                (
-                    round_ties_even_f32::<M>(y).into(),
-                    y.round_ties_even().into(),
-                ),
+                (round_ties_even_f32::<M>(y).into(), y.round_ties_even().into()),
                 (floor_f32::<M>(y).into(), y.floor().into()),
                 (ceil_f32::<M>(y).into(), y.ceil().into()),
                 (trunc_f32::<M>(y).into(), y.trunc().into()),

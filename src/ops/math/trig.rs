@@ -4,8 +4,8 @@
 //! block while or-ing `trig_slow_*`, and redoes the block with the `*_slow` form in the rare case that one was true.
 
 use super::parts::{
-    MAGIC32, MAGIC64, Madd, int_f32, int_f64, poly_f32, poly_f64, residual_f32, residual_f64, sel,
-    two_prod_f32, two_prod_f64, two_sum_f32, two_sum_f64,
+    MAGIC32, MAGIC64, Madd, int_f32, int_f64, poly_f32, poly_f64, residual_f32, residual_f64, sel, two_prod_f32,
+    two_prod_f64, two_sum_f32, two_sum_f64,
 };
 use core::f32::consts as c32;
 use core::f64::consts as c64;
@@ -38,19 +38,10 @@ const COS_F64: [f64; 6] = [
     -1.1359916796725268e-11,
 ];
 /// [`SIN_F64`] to 2^-37, for results in f32.
-const SIN_WIDE: [f64; 4] = [
-    -0.16666666641622824,
-    0.008333329385214834,
-    -0.00019839334576202556,
-    2.7183087555123096e-06,
-];
+const SIN_WIDE: [f64; 4] =
+    [-0.16666666641622824, 0.008333329385214834, -0.00019839334576202556, 2.7183087555123096e-06];
 /// [`COS_F64`] to 2^-43, for results in f32.
-const COS_WIDE: [f64; 4] = [
-    0.04166666662279265,
-    -0.001388888375023,
-    2.479951914371497e-05,
-    -2.721016455818374e-07,
-];
+const COS_WIDE: [f64; 4] = [0.04166666662279265, -0.001388888375023, 2.479951914371497e-05, -2.721016455818374e-07];
 
 /// pi/2 as a sum: `FRAC_PI_2` and these two.
 const PIO2_MID_F32: f32 = -4.371139e-08;

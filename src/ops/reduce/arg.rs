@@ -106,31 +106,11 @@ unsafe fn blocks<T: Lane, const B: usize>(
         unsafe {
             let p = p.add(r * pitch);
             while l + B <= n {
-                lanes::<T, B>(
-                    p.add(l),
-                    count,
-                    B,
-                    pitch,
-                    k,
-                    fresh,
-                    s.add(l),
-                    i.add(l),
-                    flip,
-                );
+                lanes::<T, B>(p.add(l), count, B, pitch, k, fresh, s.add(l), i.add(l), flip);
                 l += B;
             }
             if l < n {
-                lanes::<T, B>(
-                    p.add(l),
-                    count,
-                    n - l,
-                    pitch,
-                    k,
-                    fresh,
-                    s.add(l),
-                    i.add(l),
-                    flip,
-                );
+                lanes::<T, B>(p.add(l), count, n - l, pitch, k, fresh, s.add(l), i.add(l), flip);
             }
         }
         r += count;
@@ -152,25 +132,13 @@ impl<T: Lane> Body for Args<T> {
 
     /// The tile's best value first, at full width; its place is looked for only if it beats the state.
     #[inline(always)]
-    unsafe fn rows(
-        tile: *const u8,
-        n: usize,
-        base: i64,
-        seen: i64,
-        s0: *mut u8,
-        s1: *mut u8,
-        flip: u64,
-    ) {
+    unsafe fn rows(tile: *const u8, n: usize, base: i64, seen: i64, s0: *mut u8, s1: *mut u8, flip: u64) {
         // SAFETY: the caller's tile has n values and its state one lane; the value is in the tile, so at < n.
         unsafe {
             let (p, s) = (tile.cast::<T>(), s0.cast::<T>());
             let v = contiguous::<Min<T>>(p, n, flip);
             if seen == 0 || v.beats((*s).flip(flip)) {
-                let at = if v.is_nan() {
-                    first(p, n, |x| x.is_nan())
-                } else {
-                    first(p, n, move |x| x.flip(flip) == v)
-                };
+                let at = if v.is_nan() { first(p, n, |x| x.is_nan()) } else { first(p, n, move |x| x.flip(flip) == v) };
                 *s = *p.add(at);
                 *s1.cast::<i64>() = base + at as i64;
             }
@@ -189,12 +157,7 @@ impl<T: Lane> Body for Args<T> {
         s1: *mut u8,
         flip: u64,
     ) {
-        let (p, s, i, fresh) = (
-            tile.cast::<T>(),
-            s0.cast::<T>(),
-            s1.cast::<i64>(),
-            seen == 0,
-        );
+        let (p, s, i, fresh) = (tile.cast::<T>(), s0.cast::<T>(), s1.cast::<i64>(), seen == 0);
         // SAFETY: the caller's promise, passed on.
         unsafe {
             match size_of::<T>() {

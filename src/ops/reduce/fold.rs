@@ -44,11 +44,7 @@ pub(super) unsafe fn contiguous<F: Fold>(p: *const F::T, n: usize, flip: u64) ->
 
 /// Folds the accumulators of `n` values by halves. Those beyond `n` are neutral: a half of them is skipped, and no bit changes.
 #[inline(always)]
-pub(super) fn tree<T: Copy, const N: usize>(
-    acc: &mut [T; N],
-    n: usize,
-    step: impl Fn(T, T) -> T,
-) -> T {
+pub(super) fn tree<T: Copy, const N: usize>(acc: &mut [T; N], n: usize, step: impl Fn(T, T) -> T) -> T {
     for half in [32, 16, 8, 4, 2, 1] {
         if half < N && half < n {
             for l in 0..half {
@@ -137,27 +133,12 @@ impl<F: Fold> Body for Folds<F> {
     }
 
     #[inline(always)]
-    unsafe fn rows(
-        tile: *const u8,
-        n: usize,
-        _base: i64,
-        seen: i64,
-        s0: *mut u8,
-        _s1: *mut u8,
-        flip: u64,
-    ) {
+    unsafe fn rows(tile: *const u8, n: usize, _base: i64, seen: i64, s0: *mut u8, _s1: *mut u8, flip: u64) {
         // SAFETY: the caller's tile has n values and its state one lane.
         unsafe {
             let s = s0.cast::<F::T>();
             let v = contiguous::<F>(tile.cast(), n, flip);
-            *s = F::turn(
-                if seen == 0 {
-                    v
-                } else {
-                    F::step(F::turn(*s, flip), v)
-                },
-                flip,
-            );
+            *s = F::turn(if seen == 0 { v } else { F::step(F::turn(*s, flip), v) }, flip);
         }
     }
 
@@ -202,11 +183,7 @@ impl<F: Fold> Body for Folds<F> {
     unsafe fn finish(n: usize, _seen: i64, s0: *const u8, _s1: *const u8, out: *mut u8) {
         for l in 0..n {
             // SAFETY: state and output have n lanes.
-            unsafe {
-                out.cast::<F::T>()
-                    .add(l)
-                    .write((*s0.cast::<F::T>().add(l)).canonical())
-            }
+            unsafe { out.cast::<F::T>().add(l).write((*s0.cast::<F::T>().add(l)).canonical()) }
         }
     }
 }

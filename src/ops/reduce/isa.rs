@@ -11,15 +11,7 @@ pub(super) trait Body: 'static {
     /// Whether a state is a value like any other: merging is then a step.
     const MERGE_IS_STEP: bool;
     unsafe fn init(s0: *mut u8, s1: *mut u8, n: usize, flip: u64);
-    unsafe fn rows(
-        tile: *const u8,
-        n: usize,
-        base: i64,
-        seen: i64,
-        s0: *mut u8,
-        s1: *mut u8,
-        flip: u64,
-    );
+    unsafe fn rows(tile: *const u8, n: usize, base: i64, seen: i64, s0: *mut u8, s1: *mut u8, flip: u64);
     #[allow(clippy::too_many_arguments)]
     unsafe fn block(
         tile: *const u8,
@@ -128,10 +120,7 @@ compile_for!(portable);
 #[cfg(target_arch = "x86_64")]
 compile_for!(avx2, "avx2,fma,f16c,bmi2");
 #[cfg(target_arch = "x86_64")]
-compile_for!(
-    avx512,
-    "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx2,fma,f16c,bmi2"
-);
+compile_for!(avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx2,fma,f16c,bmi2");
 #[cfg(not(target_arch = "x86_64"))]
 use {portable as avx2, portable as avx512};
 
@@ -144,26 +133,10 @@ unsafe fn init<B: Body, const FLIP: u64>(s0: *mut u8, s1: *mut u8, n: usize) {
 pub(super) fn loops<B: Body, const FLIP: u64>() -> ReduceLoops {
     ReduceLoops {
         init: init::<B, FLIP>,
-        rows: [
-            portable::rows::<B, FLIP>,
-            avx2::rows::<B, FLIP>,
-            avx512::rows::<B, FLIP>,
-        ],
-        cols: [
-            portable::cols::<B, FLIP>,
-            avx2::cols::<B, FLIP>,
-            avx512::cols::<B, FLIP>,
-        ],
-        cols_block: [
-            portable::block::<B, FLIP>,
-            avx2::block::<B, FLIP>,
-            avx512::block::<B, FLIP>,
-        ],
-        merge: [
-            portable::merge::<B, FLIP>,
-            avx2::merge::<B, FLIP>,
-            avx512::merge::<B, FLIP>,
-        ],
+        rows: [portable::rows::<B, FLIP>, avx2::rows::<B, FLIP>, avx512::rows::<B, FLIP>],
+        cols: [portable::cols::<B, FLIP>, avx2::cols::<B, FLIP>, avx512::cols::<B, FLIP>],
+        cols_block: [portable::block::<B, FLIP>, avx2::block::<B, FLIP>, avx512::block::<B, FLIP>],
+        merge: [portable::merge::<B, FLIP>, avx2::merge::<B, FLIP>, avx512::merge::<B, FLIP>],
         finish: B::finish,
     }
 }

@@ -87,10 +87,7 @@ fn shares<T: Real>(a: i64, b: i64) -> (T, T) {
 #[inline(always)]
 fn join<T: Real>((mean, m2): (T, T), (mean_b, m2_b): (T, T), (share, weight): (T, T)) -> (T, T) {
     let d = mean_b.sub(mean);
-    (
-        mean.add(d.mul(share)),
-        m2.add(m2_b).add(d.mul(d).mul(weight)),
-    )
+    (mean.add(d.mul(share)), m2.add(m2_b).add(d.mul(d).mul(weight)))
 }
 
 /// Welford's step over `rows` rows of `m <= B` lanes.
@@ -183,15 +180,7 @@ impl<T: Real> Body for Moments<T> {
     }
 
     #[inline(always)]
-    unsafe fn rows(
-        tile: *const u8,
-        n: usize,
-        _base: i64,
-        seen: i64,
-        s0: *mut u8,
-        s1: *mut u8,
-        _flip: u64,
-    ) {
+    unsafe fn rows(tile: *const u8, n: usize, _base: i64, seen: i64, s0: *mut u8, s1: *mut u8, _flip: u64) {
         // SAFETY: the caller's tile has n values and its states one lane.
         unsafe {
             let (p, s0, s1) = (tile.cast::<T>(), s0.cast::<T>(), s1.cast::<T>());
@@ -203,11 +192,7 @@ impl<T: Real> Body for Moments<T> {
             let m2 = square.sub(sum.mul(missed));
             let m2 = if m2 < T::ZERO { T::ZERO } else { m2 };
             let part = (mean.add(missed), m2);
-            (*s0, *s1) = if seen == 0 {
-                part
-            } else {
-                join((*s0, *s1), part, shares(seen, n as i64))
-            };
+            (*s0, *s1) = if seen == 0 { part } else { join((*s0, *s1), part, shares(seen, n as i64)) };
         }
     }
 
@@ -251,11 +236,7 @@ impl<T: Real> Body for Moments<T> {
             unsafe {
                 let (mean, m2) = (i0.cast::<T>().add(l), i1.cast::<T>().add(l));
                 let part = (*f0.cast::<T>().add(l), *f1.cast::<T>().add(l));
-                (*mean, *m2) = if seen_into == 0 {
-                    part
-                } else {
-                    join((*mean, *m2), part, share)
-                };
+                (*mean, *m2) = if seen_into == 0 { part } else { join((*mean, *m2), part, share) };
             }
         }
     }
@@ -263,11 +244,7 @@ impl<T: Real> Body for Moments<T> {
     unsafe fn finish(n: usize, _seen: i64, _s0: *const u8, s1: *const u8, out: *mut u8) {
         for l in 0..n {
             // SAFETY: state and output have n lanes.
-            unsafe {
-                out.cast::<T>()
-                    .add(l)
-                    .write((*s1.cast::<T>().add(l)).canonical())
-            }
+            unsafe { out.cast::<T>().add(l).write((*s1.cast::<T>().add(l)).canonical()) }
         }
     }
 }

@@ -12,10 +12,7 @@ fn isas() -> Vec<usize> {
     {
         if ["avx2", "fma", "f16c", "bmi2"].iter().all(|f| has(f)) {
             isas.push(Isa::Avx2 as usize);
-            if ["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"]
-                .iter()
-                .all(|f| has(f))
-            {
+            if ["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"].iter().all(|f| has(f)) {
                 isas.push(Isa::Avx512 as usize);
             }
         }
@@ -54,14 +51,7 @@ struct States {
 impl States {
     fn new(row: ReducerRef, dtype: DType, isa: usize, lanes: usize) -> States {
         let loops = (row.loops)(dtype).unwrap();
-        let mut s = States {
-            loops,
-            isa,
-            lanes,
-            seen: 0,
-            s0: vec![0x55; lanes.max(1)],
-            s1: vec![0x55; lanes.max(1)],
-        };
+        let mut s = States { loops, isa, lanes, seen: 0, s0: vec![0x55; lanes.max(1)], s1: vec![0x55; lanes.max(1)] };
         // SAFETY: 8 bytes for each lane.
         unsafe { (loops.init)(s.s0.as_mut_ptr().cast(), s.s1.as_mut_ptr().cast(), lanes) };
         s
@@ -70,16 +60,7 @@ impl States {
     fn rows<T>(&mut self, tile: &[T]) {
         let (s0, s1) = (self.s0.as_mut_ptr().cast(), self.s1.as_mut_ptr().cast());
         // SAFETY: the tile is a slice, the states have a lane, the ISA is one of this machine.
-        unsafe {
-            (self.loops.rows[self.isa])(
-                tile.as_ptr().cast(),
-                tile.len(),
-                self.seen,
-                self.seen,
-                s0,
-                s1,
-            )
-        };
+        unsafe { (self.loops.rows[self.isa])(tile.as_ptr().cast(), tile.len(), self.seen, self.seen, s0, s1) };
         self.seen += tile.len() as i64;
     }
 
@@ -87,16 +68,7 @@ impl States {
         let (s0, s1) = (self.s0.as_mut_ptr().cast(), self.s1.as_mut_ptr().cast());
         assert_eq!(tile.len(), self.lanes);
         // SAFETY: as many lanes as values, the ISA is one of this machine.
-        unsafe {
-            (self.loops.cols[self.isa])(
-                tile.as_ptr().cast(),
-                self.lanes,
-                self.seen,
-                self.seen,
-                s0,
-                s1,
-            )
-        };
+        unsafe { (self.loops.cols[self.isa])(tile.as_ptr().cast(), self.lanes, self.seen, self.seen, s0, s1) };
         self.seen += 1;
     }
 
@@ -105,9 +77,7 @@ impl States {
         assert!(rows == 0 || (rows - 1) * pitch + self.lanes <= tile.len());
         let (p, seen) = (tile.as_ptr().cast(), self.seen);
         // SAFETY: the rows are within the slice, the ISA is one of this machine.
-        unsafe {
-            (self.loops.cols_block[self.isa])(p, rows, self.lanes, pitch, seen, seen, s0, s1)
-        };
+        unsafe { (self.loops.cols_block[self.isa])(p, rows, self.lanes, pitch, seen, seen, s0, s1) };
         self.seen += rows as i64;
     }
 
@@ -136,12 +106,7 @@ fn whole<T, O: Copy + Default>(row: ReducerRef, dtype: DType, isa: usize, values
 }
 
 /// Results of every way to cut `values` that must not change an exact result: tiles into one state, merged states, and columns.
-fn every_way<T: Copy, O: Copy + Default>(
-    row: ReducerRef,
-    dtype: DType,
-    isa: usize,
-    values: &[T],
-) -> Vec<O> {
+fn every_way<T: Copy, O: Copy + Default>(row: ReducerRef, dtype: DType, isa: usize, values: &[T]) -> Vec<O> {
     let mut out = vec![whole(row, dtype, isa, values)];
     for cut in [1, 7, 64, 100] {
         let mut one = States::new(row, dtype, isa, 1);
@@ -153,9 +118,7 @@ fn every_way<T: Copy, O: Copy + Default>(
             part.seen = merged.seen;
             let (s0, s1) = (part.s0.as_mut_ptr().cast(), part.s1.as_mut_ptr().cast());
             // SAFETY: the tile is a slice, the states have a lane.
-            unsafe {
-                (part.loops.rows[isa])(tile.as_ptr().cast(), tile.len(), merged.seen, 0, s0, s1)
-            };
+            unsafe { (part.loops.rows[isa])(tile.as_ptr().cast(), tile.len(), merged.seen, 0, s0, s1) };
             part.seen = tile.len() as i64;
             merged.merge(&part);
         }
@@ -163,9 +126,7 @@ fn every_way<T: Copy, O: Copy + Default>(
         out.extend([one.finish::<O>()[0], merged.finish::<O>()[0]]);
     }
     let mut column = States::new(row, dtype, isa, 1);
-    values
-        .iter()
-        .for_each(|v| column.cols(std::slice::from_ref(v)));
+    values.iter().for_each(|v| column.cols(std::slice::from_ref(v)));
     let mut block = States::new(row, dtype, isa, 1);
     block.block(values, values.len(), 1);
     out.extend([column.finish::<O>()[0], block.finish::<O>()[0]]);
@@ -189,11 +150,7 @@ fn naive_arg<T: PartialOrd>(values: &[T], up: bool) -> usize {
     }
     let mut best = 0;
     for (i, v) in values.iter().enumerate() {
-        if if up {
-            *v < values[best]
-        } else {
-            *v > values[best]
-        } {
+        if if up { *v < values[best] } else { *v > values[best] } {
             best = i;
         }
     }
@@ -208,10 +165,7 @@ fn check_ordered<T: Copy + PartialOrd + Default + Debug>(dtype: DType, lists: &[
                 let at = naive_arg(values, up);
                 for got in every_way::<T, T>(value, dtype, isa, values) {
                     let same = got == values[at] || (is_nan(&got) && is_nan(&values[at]));
-                    assert!(
-                        same,
-                        "{value:?} {dtype} isa {isa}: {got:?} at {at} of {values:?}"
-                    );
+                    assert!(same, "{value:?} {dtype} isa {isa}: {got:?} at {at} of {values:?}");
                 }
                 for got in every_way::<T, i64>(index, dtype, isa, values) {
                     assert_eq!(got, at as i64, "{index:?} {dtype} isa {isa} of {values:?}");
@@ -257,11 +211,7 @@ fn order_of_floats() {
         let mut lists = Vec::new();
         for n in LENGTHS {
             lists.push(random(n));
-            lists.push(
-                (0..n)
-                    .map(|i| if noise(i) & 1 == 0 { 0.0 } else { -0.0 })
-                    .collect(),
-            );
+            lists.push((0..n).map(|i| if noise(i) & 1 == 0 { 0.0 } else { -0.0 }).collect());
             lists.push(vec![f64::INFINITY; n]);
             lists.push(vec![f64::NEG_INFINITY; n]);
             lists.push(vec![f64::NAN; n]);
@@ -278,10 +228,7 @@ fn order_of_floats() {
                 }
             }
         }
-        lists
-            .iter()
-            .map(|v| v.iter().map(|&x| from(x)).collect())
-            .collect()
+        lists.iter().map(|v| v.iter().map(|&x| from(x)).collect()).collect()
     }
     check_ordered(DType::F32, &lists(|x| x as f32));
     check_ordered(DType::F64, &lists(|x| x));
@@ -297,14 +244,8 @@ fn any_and_all() {
                     v[at] = rare;
                 }
                 for isa in isas() {
-                    assert_eq!(
-                        whole::<_, u8>(&ANY, DType::Bool, isa, &v),
-                        u8::from(v.contains(&1))
-                    );
-                    assert_eq!(
-                        whole::<_, u8>(&ALL, DType::Bool, isa, &v),
-                        u8::from(!v.contains(&0))
-                    );
+                    assert_eq!(whole::<_, u8>(&ANY, DType::Bool, isa, &v), u8::from(v.contains(&1)));
+                    assert_eq!(whole::<_, u8>(&ALL, DType::Bool, isa, &v), u8::from(!v.contains(&0)));
                 }
             }
         }
@@ -319,16 +260,8 @@ fn integer_sums_wrap() {
         let product = v.iter().fold(1u64, |a, &b| a.wrapping_mul(b));
         for dtype in [DType::I64, DType::U64] {
             for isa in isas() {
-                assert!(
-                    every_way::<_, u64>(&SUM, dtype, isa, &v)
-                        .iter()
-                        .all(|&x| x == sum)
-                );
-                assert!(
-                    every_way::<_, u64>(&PROD, dtype, isa, &v)
-                        .iter()
-                        .all(|&x| x == product)
-                );
+                assert!(every_way::<_, u64>(&SUM, dtype, isa, &v).iter().all(|&x| x == sum));
+                assert!(every_way::<_, u64>(&PROD, dtype, isa, &v).iter().all(|&x| x == product));
             }
         }
     }
@@ -358,27 +291,18 @@ fn float_sums_keep_their_order() {
     for n in LENGTHS {
         let v: Vec<f64> = (0..n).map(wild).collect();
         let w: Vec<f32> = v.iter().map(|&x| x as f32).collect();
-        let near: Vec<f32> = (0..n)
-            .map(|i| 1.0 + (noise(i) >> 40) as f32 * 1e-9)
-            .collect();
+        let near: Vec<f32> = (0..n).map(|i| 1.0 + (noise(i) >> 40) as f32 * 1e-9).collect();
         for isa in isas() {
             let sum: f64 = whole(&SUM, DType::F64, isa, &v);
             assert_eq!(sum.to_bits(), in_order(&v, 0.0, |a, b| a + b).to_bits());
             let sum: f32 = whole(&SUM, DType::F32, isa, &w);
             assert_eq!(sum.to_bits(), in_order(&w, 0.0, |a, b| a + b).to_bits());
             let product: f32 = whole(&PROD, DType::F32, isa, &near);
-            assert_eq!(
-                product.to_bits(),
-                in_order(&near, 1.0, |a, b| a * b).to_bits()
-            );
+            assert_eq!(product.to_bits(), in_order(&near, 1.0, |a, b| a * b).to_bits());
             // Tiles are added in turn.
             let mut tiled = States::new(&SUM, DType::F32, isa, 1);
             w.chunks(100).for_each(|t| tiled.rows(t));
-            let expect = w
-                .chunks(100)
-                .map(|t| in_order(t, 0.0, |a, b| a + b))
-                .reduce(|a, b| a + b)
-                .unwrap_or(0.0);
+            let expect = w.chunks(100).map(|t| in_order(t, 0.0, |a, b| a + b)).reduce(|a, b| a + b).unwrap_or(0.0);
             assert_eq!(tiled.finish::<f32>()[0].to_bits(), expect.to_bits());
         }
     }
@@ -409,11 +333,7 @@ fn signs_of_zero_and_nan() {
 fn bits(dtype: DType, k: usize, n: usize) -> Vec<u64> {
     let value = |l: usize| {
         let x = noise(k * 5000 + l);
-        let real = if x.is_multiple_of(211) {
-            f64::NAN
-        } else {
-            x as i64 as f64 * 1e-19
-        };
+        let real = if x.is_multiple_of(211) { f64::NAN } else { x as i64 as f64 * 1e-19 };
         match dtype {
             DType::Bool => x & 1,
             DType::F32 => u64::from((real as f32).to_bits()),
@@ -426,14 +346,8 @@ fn bits(dtype: DType, k: usize, n: usize) -> Vec<u64> {
 
 /// The low bytes of `bits`, packed as values of the dtype, in memory aligned for it.
 fn packed(bits: &[u64], dtype: DType) -> Vec<u64> {
-    let bytes: Vec<u8> = bits
-        .iter()
-        .flat_map(|b| b.to_le_bytes()[..dtype.size()].to_vec())
-        .collect();
-    bytes
-        .chunks(8)
-        .map(|c| c.iter().rev().fold(0, |a, &b| a << 8 | u64::from(b)))
-        .collect()
+    let bytes: Vec<u8> = bits.iter().flat_map(|b| b.to_le_bytes()[..dtype.size()].to_vec()).collect();
+    bytes.chunks(8).map(|c| c.iter().rev().fold(0, |a, &b| a << 8 | u64::from(b))).collect()
 }
 
 /// `cols_block` against `cols`, and each ISA against the first: states and results, to the bit.
@@ -466,9 +380,7 @@ fn blocks_are_columns_and_isas_agree() {
                             let (s0, s1) = (s.s0.as_mut_ptr().cast(), s.s1.as_mut_ptr().cast());
                             let (p, seen) = (tile.as_ptr(), s.seen);
                             // SAFETY: `count` rows from `start`, n lanes.
-                            unsafe {
-                                (s.loops.cols_block[isa])(p, count, n, pitch, seen, seen, s0, s1)
-                            };
+                            unsafe { (s.loops.cols_block[isa])(p, count, n, pitch, seen, seen, s0, s1) };
                             s.seen += count as i64;
                         }
                     }
@@ -519,9 +431,7 @@ fn moments_are_accurate() {
     for n in LENGTHS.into_iter().filter(|&n| n > 0) {
         // A large offset: what the textbook formula fails at.
         for offset in [0.0, 1000.0] {
-            let w: Vec<f32> = (0..n)
-                .map(|i| offset + (noise(i) >> 44) as f32 / 1048576.0)
-                .collect();
+            let w: Vec<f32> = (0..n).map(|i| offset + (noise(i) >> 44) as f32 / 1048576.0).collect();
             let v: Vec<f64> = w.iter().map(|&x| f64::from(x)).collect();
             let mean = v.iter().sum::<f64>() / n as f64;
             let m2: f64 = v.iter().map(|x| (x - mean) * (x - mean)).sum();
@@ -530,30 +440,16 @@ fn moments_are_accurate() {
                     assert!((got - m2).abs() <= 1e-9 * m2, "n {n}: {got} for {m2}");
                 }
                 for got in every_way::<_, f32>(&MOMENTS, DType::F32, isa, &w) {
-                    assert!(
-                        (f64::from(got) - m2).abs() <= 3e-3 * m2,
-                        "n {n}: {got} for {m2}"
-                    );
+                    assert!((f64::from(got) - m2).abs() <= 3e-3 * m2, "n {n}: {got} for {m2}");
                 }
                 let got: f32 = whole(&MOMENTS, DType::F32, isa, &w);
-                assert!(
-                    (f64::from(got) - m2).abs() <= 1e-5 * m2,
-                    "n {n}: {got} for {m2}"
-                );
+                assert!((f64::from(got) - m2).abs() <= 1e-5 * m2, "n {n}: {got} for {m2}");
             }
         }
         for isa in isas() {
-            assert!(
-                every_way::<_, f64>(&MOMENTS, DType::F64, isa, &vec![3.0f64; n])
-                    .iter()
-                    .all(|&x| x == 0.0)
-            );
+            assert!(every_way::<_, f64>(&MOMENTS, DType::F64, isa, &vec![3.0f64; n]).iter().all(|&x| x == 0.0));
             let inf = vec![f64::INFINITY; n];
-            assert!(
-                every_way::<_, f64>(&MOMENTS, DType::F64, isa, &inf)
-                    .iter()
-                    .all(|x| x.is_nan())
-            );
+            assert!(every_way::<_, f64>(&MOMENTS, DType::F64, isa, &inf).iter().all(|x| x.is_nan()));
         }
     }
 }
@@ -562,11 +458,7 @@ fn moments_are_accurate() {
 fn the_table_is_whole() {
     for row in ROWS {
         for dtype in DType::ALL {
-            assert_eq!(
-                row.takes(dtype),
-                (row.loops)(dtype).is_some(),
-                "{row:?} {dtype}"
-            );
+            assert_eq!(row.takes(dtype), (row.loops)(dtype).is_some(), "{row:?} {dtype}");
         }
         assert_eq!(row.states == 2, row.state1(DType::F32).is_some());
         assert_eq!(ROWS.iter().filter(|r| **r == row).count(), 1, "{row:?}");

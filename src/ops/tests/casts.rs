@@ -10,14 +10,7 @@ use half::{bf16, f16};
 fn reference(from: &Values, i: usize, to: DType) -> Values {
     let mut one = Values::filled(to, 1);
     if to == DType::Bool {
-        one.set_int(
-            0,
-            i128::from(if from.dtype.is_float() {
-                from.float(i) != 0.0
-            } else {
-                from.int(i) != 0
-            }),
-        );
+        one.set_int(0, i128::from(if from.dtype.is_float() { from.float(i) != 0.0 } else { from.int(i) != 0 }));
     } else if to.is_float() && from.dtype.is_float() {
         one = Values::of_floats(to, [from.float(i)]);
     } else if to == DType::F32 {
@@ -49,15 +42,8 @@ fn every_cast_is_as() {
     let mut random = Random(1);
     for from in DType::ALL {
         let edges = edges(from);
-        let drawn: Vec<u64> = (0..500)
-            .map(|_| {
-                if from == DType::Bool {
-                    random.bits() & 1
-                } else {
-                    random.bits()
-                }
-            })
-            .collect();
+        let drawn: Vec<u64> =
+            (0..500).map(|_| if from == DType::Bool { random.bits() & 1 } else { random.bits() }).collect();
         let values = Values::of_bits(from, (0..edges.len()).map(|i| edges.bits(i)).chain(drawn));
         for to in DType::ALL {
             for isa in isas() {
@@ -65,15 +51,9 @@ fn every_cast_is_as() {
                 assert!(got.guard_is_intact());
                 for i in 0..got.len() {
                     let want = reference(&values, i, to);
-                    let same = got.bits(i) == want.bits(0)
-                        || to.is_float() && got.float(i).is_nan() && want.float(0).is_nan();
-                    assert!(
-                        same,
-                        "{from} {} to {to}: {} not {} ({isa:?})",
-                        values.show(i),
-                        got.show(i),
-                        want.show(0)
-                    );
+                    let same =
+                        got.bits(i) == want.bits(0) || to.is_float() && got.float(i).is_nan() && want.float(0).is_nan();
+                    assert!(same, "{from} {} to {to}: {} not {} ({isa:?})", values.show(i), got.show(i), want.show(0));
                 }
             }
         }
@@ -99,17 +79,10 @@ fn halves_round_once_to_even() {
     // Around every tie between neighbours: the tie, a hair below, a hair above, in f32 and in f64.
     for to in [DType::F16, DType::BF16] {
         let value = |bits: u16| {
-            if to == DType::F16 {
-                f16::from_bits(bits).to_f64_const()
-            } else {
-                bf16::from_bits(bits).to_f64_const()
-            }
+            if to == DType::F16 { f16::from_bits(bits).to_f64_const() } else { bf16::from_bits(bits).to_f64_const() }
         };
         let max = if to == DType::F16 { 0x7bff } else { 0x7f7f };
-        let ties: Vec<f64> = (0..max)
-            .step_by(7)
-            .map(|b| (value(b) + value(b + 1)) / 2.0)
-            .collect();
+        let ties: Vec<f64> = (0..max).step_by(7).map(|b| (value(b) + value(b + 1)) / 2.0).collect();
         let even: Vec<u16> = (0..max).step_by(7).map(|b| b + (b & 1)).collect();
         let below: Vec<u16> = (0..max).step_by(7).collect();
         let above: Vec<u16> = (0..max).step_by(7).map(|b| b + 1).collect();
@@ -117,37 +90,17 @@ fn halves_round_once_to_even() {
             for isa in isas() {
                 let got = run(cast(values.dtype, to), isa, &[&values], to);
                 for (i, &want) in want.iter().enumerate() {
-                    assert_eq!(
-                        got.bits(i),
-                        u64::from(want),
-                        "{} to {to} ({isa:?})",
-                        values.show(i)
-                    );
+                    assert_eq!(got.bits(i), u64::from(want), "{} to {to} ({isa:?})", values.show(i));
                 }
             }
         };
         check(Values::of_floats(DType::F64, ties.iter().copied()), &even);
-        check(
-            Values::of_floats(DType::F64, ties.iter().map(|x| x.next_down())),
-            &below,
-        );
-        check(
-            Values::of_floats(DType::F64, ties.iter().map(|x| x.next_up())),
-            &above,
-        );
+        check(Values::of_floats(DType::F64, ties.iter().map(|x| x.next_down())), &below);
+        check(Values::of_floats(DType::F64, ties.iter().map(|x| x.next_up())), &above);
         let narrow: Vec<f32> = ties.iter().map(|&x| x as f32).collect();
-        check(
-            Values::of_floats(DType::F32, narrow.iter().map(|&x| x.into())),
-            &even,
-        );
-        check(
-            Values::of_floats(DType::F32, narrow.iter().map(|x| x.next_down().into())),
-            &below,
-        );
-        check(
-            Values::of_floats(DType::F32, narrow.iter().map(|x| x.next_up().into())),
-            &above,
-        );
+        check(Values::of_floats(DType::F32, narrow.iter().map(|&x| x.into())), &even);
+        check(Values::of_floats(DType::F32, narrow.iter().map(|x| x.next_down().into())), &below);
+        check(Values::of_floats(DType::F32, narrow.iter().map(|x| x.next_up().into())), &above);
     }
 }
 
@@ -164,12 +117,7 @@ fn large_integers_round_once_to_bf16() {
         (DType::I32, (1 << 30) + (1 << 22), 1 << 30),
     ] {
         for isa in isas() {
-            let got = run(
-                cast(dtype, DType::BF16),
-                isa,
-                &[&Values::of_ints(dtype, [x])],
-                DType::BF16,
-            );
+            let got = run(cast(dtype, DType::BF16), isa, &[&Values::of_ints(dtype, [x])], DType::BF16);
             assert_eq!(got.float(0), want as f64, "{x}");
         }
     }

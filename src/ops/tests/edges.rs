@@ -7,10 +7,7 @@ use crate::ops::{OpRef, row};
 
 #[track_caller]
 fn ints(op: OpRef, dtype: DType, a: &[i128], b: &[i128], want: &[i128]) {
-    let args = [
-        Values::of_ints(dtype, a.to_vec()),
-        Values::of_ints(dtype, b.to_vec()),
-    ];
+    let args = [Values::of_ints(dtype, a.to_vec()), Values::of_ints(dtype, b.to_vec())];
     for isa in isas() {
         let got = run_row(op, dtype, isa, &args.iter().collect::<Vec<_>>());
         let got: Vec<_> = (0..got.len()).map(|i| got.int(i)).collect();
@@ -22,10 +19,7 @@ fn ints(op: OpRef, dtype: DType, a: &[i128], b: &[i128], want: &[i128]) {
 #[track_caller]
 fn floats(op: OpRef, args: &[&[f64]], want: &[f64]) {
     for dtype in [DType::F32, DType::F64] {
-        let args: Vec<_> = args
-            .iter()
-            .map(|a| Values::of_floats(dtype, a.to_vec()))
-            .collect();
+        let args: Vec<_> = args.iter().map(|a| Values::of_floats(dtype, a.to_vec())).collect();
         for isa in isas() {
             let got = run_row(op, dtype, isa, &args.iter().collect::<Vec<_>>());
             let want = Values::of_floats(dtype, want.to_vec());
@@ -60,80 +54,27 @@ fn integers_wrap() {
         ints(&row::abs, dtype, &[min, -3], &[0, 0], &[min, 3]);
     }
     ints(&row::sub, DType::U8, &[0], &[1], &[255]);
-    ints(
-        &row::mul,
-        DType::U64,
-        &[u64::MAX.into()],
-        &[u64::MAX.into()],
-        &[1],
-    );
+    ints(&row::mul, DType::U64, &[u64::MAX.into()], &[u64::MAX.into()], &[1]);
 }
 
 #[test]
 fn integer_division_never_fails() {
     for dtype in SIGNED {
         let (min, max) = limits(dtype);
-        ints(
-            &row::div,
-            dtype,
-            &[5, min, min, min, -7, max],
-            &[0, 0, -1, 1, 2, -1],
-            &[0, 0, min, min, -3, -max],
-        );
-        ints(
-            &row::rem,
-            dtype,
-            &[5, min, min, -7, 7],
-            &[0, 0, -1, 2, -2],
-            &[0, 0, 0, -1, 1],
-        );
-        ints(
-            &row::floor_divide,
-            dtype,
-            &[5, min, -7, 7, -8],
-            &[0, -1, 2, -2, 2],
-            &[0, min, -4, -4, -4],
-        );
-        ints(
-            &row::remainder,
-            dtype,
-            &[5, min, -7, 7, -8],
-            &[0, -1, 2, -2, 2],
-            &[0, 0, 1, -1, 0],
-        );
+        ints(&row::div, dtype, &[5, min, min, min, -7, max], &[0, 0, -1, 1, 2, -1], &[0, 0, min, min, -3, -max]);
+        ints(&row::rem, dtype, &[5, min, min, -7, 7], &[0, 0, -1, 2, -2], &[0, 0, 0, -1, 1]);
+        ints(&row::floor_divide, dtype, &[5, min, -7, 7, -8], &[0, -1, 2, -2, 2], &[0, min, -4, -4, -4]);
+        ints(&row::remainder, dtype, &[5, min, -7, 7, -8], &[0, -1, 2, -2, 2], &[0, 0, 1, -1, 0]);
     }
-    ints(
-        &row::div,
-        DType::U32,
-        &[u32::MAX.into(), 7],
-        &[1, 0],
-        &[u32::MAX.into(), 0],
-    );
+    ints(&row::div, DType::U32, &[u32::MAX.into(), 7], &[1, 0], &[u32::MAX.into(), 0]);
 }
 
 #[test]
 fn division_by_way_of_floats_is_exact() {
     let near = |dtype: DType| {
         let (_, max) = limits(dtype);
-        let unsigned = if dtype.is_unsigned() {
-            2 * max + 1
-        } else {
-            max
-        };
-        let divisors = [
-            1,
-            2,
-            3,
-            7,
-            11,
-            127,
-            181,
-            255,
-            46341,
-            65535,
-            unsigned - 1,
-            unsigned,
-        ];
+        let unsigned = if dtype.is_unsigned() { 2 * max + 1 } else { max };
+        let divisors = [1, 2, 3, 7, 11, 127, 181, 255, 46341, 65535, unsigned - 1, unsigned];
         let pairs: Vec<_> = divisors
             .into_iter()
             .filter(|&d| d <= unsigned)
@@ -150,11 +91,7 @@ fn division_by_way_of_floats_is_exact() {
     [I8, I16, I32, U8, U16, U32].into_iter().for_each(near);
     // All of the 8-bit ones.
     let (a, b): (Vec<_>, Vec<_>) = (0..256).flat_map(|a| (0..256).map(move |b| (a, b))).unzip();
-    let want: Vec<i128> = a
-        .iter()
-        .zip(&b)
-        .map(|(a, b): (&i128, _)| a.checked_div(*b).unwrap_or(0))
-        .collect();
+    let want: Vec<i128> = a.iter().zip(&b).map(|(a, b): (&i128, _)| a.checked_div(*b).unwrap_or(0)).collect();
     ints(&row::div, U8, &a, &b, &want);
 }
 
@@ -162,20 +99,8 @@ fn division_by_way_of_floats_is_exact() {
 fn wide_shifts_leave_zero_or_the_sign() {
     for dtype in SIGNED {
         let bits = dtype.size() as i128 * 8;
-        ints(
-            &row::shl,
-            dtype,
-            &[1, 1, 1, 1, 3],
-            &[0, bits, bits + 1, -1, 1],
-            &[1, 0, 0, 0, 6],
-        );
-        ints(
-            &row::shr,
-            dtype,
-            &[8, -8, 8, -8, -8],
-            &[1, 1, bits, bits, -1],
-            &[4, -4, 0, -1, -1],
-        );
+        ints(&row::shl, dtype, &[1, 1, 1, 1, 3], &[0, bits, bits + 1, -1, 1], &[1, 0, 0, 0, 6]);
+        ints(&row::shr, dtype, &[8, -8, 8, -8, -8], &[1, 1, bits, bits, -1], &[4, -4, 0, -1, -1]);
     }
     ints(&row::shl, DType::U64, &[1, 1], &[63, 64], &[1 << 63, 0]);
     ints(&row::shr, DType::U8, &[255, 255], &[7, 200], &[1, 0]);
@@ -186,34 +111,12 @@ const INF: f64 = f64::INFINITY;
 
 #[test]
 fn float_remainders_are_rusts_and_numpys() {
-    let a = [
-        7.0, -7.0, 7.0, -7.0, 5.0, -5.0, 5.0, 0.0, -0.0, 6.0, -6.0, INF, 1.0,
-    ];
-    let b = [
-        3.0, 3.0, -3.0, -3.0, INF, INF, -INF, 3.0, 3.0, -3.0, 3.0, 2.0, 0.0,
-    ];
-    floats(
-        &row::rem,
-        &[&a, &b],
-        &[
-            1.0, -1.0, 1.0, -1.0, 5.0, -5.0, 5.0, 0.0, -0.0, 0.0, -0.0, NAN, NAN,
-        ],
-    );
+    let a = [7.0, -7.0, 7.0, -7.0, 5.0, -5.0, 5.0, 0.0, -0.0, 6.0, -6.0, INF, 1.0];
+    let b = [3.0, 3.0, -3.0, -3.0, INF, INF, -INF, 3.0, 3.0, -3.0, 3.0, 2.0, 0.0];
+    floats(&row::rem, &[&a, &b], &[1.0, -1.0, 1.0, -1.0, 5.0, -5.0, 5.0, 0.0, -0.0, 0.0, -0.0, NAN, NAN]);
     // What NumPy 2 prints for np.remainder(a, b) and np.floor_divide(a, b).
-    floats(
-        &row::remainder,
-        &[&a, &b],
-        &[
-            1.0, 2.0, -2.0, -1.0, 5.0, INF, -INF, 0.0, 0.0, -0.0, 0.0, NAN, NAN,
-        ],
-    );
-    floats(
-        &row::floor_divide,
-        &[&a, &b],
-        &[
-            2.0, -3.0, -3.0, 2.0, 0.0, -1.0, -1.0, 0.0, -0.0, -2.0, -2.0, NAN, INF,
-        ],
-    );
+    floats(&row::remainder, &[&a, &b], &[1.0, 2.0, -2.0, -1.0, 5.0, INF, -INF, 0.0, 0.0, -0.0, 0.0, NAN, NAN]);
+    floats(&row::floor_divide, &[&a, &b], &[2.0, -3.0, -3.0, 2.0, 0.0, -1.0, -1.0, 0.0, -0.0, -2.0, -2.0, NAN, INF]);
 }
 
 #[test]
@@ -222,33 +125,17 @@ fn signs_and_roundings() {
     floats(&row::sign, &[&a], &[0.0, 0.0, 1.0, -1.0, NAN, 1.0, -1.0]);
     floats(&row::signum, &[&a], &[1.0, -1.0, 1.0, -1.0, NAN, 1.0, -1.0]);
     floats(&row::round, &[&a], &[0.0, -0.0, 3.0, -3.0, NAN, INF, -INF]);
-    floats(
-        &row::round_ties_even,
-        &[&a],
-        &[0.0, -0.0, 2.0, -2.0, NAN, INF, -INF],
-    );
+    floats(&row::round_ties_even, &[&a], &[0.0, -0.0, 2.0, -2.0, NAN, INF, -INF]);
     floats(&row::trunc, &[&[-0.5, 0.5, -1.9]], &[-0.0, 0.0, -1.0]);
     floats(&row::neg, &[&a], &[-0.0, 0.0, -2.5, 2.5, NAN, -INF, INF]);
 }
 
 #[test]
 fn nan_goes_through_extremes_and_clamp() {
-    floats(
-        &row::maximum,
-        &[&[1.0, NAN, 1.0, NAN], &[2.0, 1.0, NAN, NAN]],
-        &[2.0, NAN, NAN, NAN],
-    );
-    floats(
-        &row::minimum,
-        &[&[1.0, NAN, 1.0, NAN], &[2.0, 1.0, NAN, NAN]],
-        &[1.0, NAN, NAN, NAN],
-    );
+    floats(&row::maximum, &[&[1.0, NAN, 1.0, NAN], &[2.0, 1.0, NAN, NAN]], &[2.0, NAN, NAN, NAN]);
+    floats(&row::minimum, &[&[1.0, NAN, 1.0, NAN], &[2.0, 1.0, NAN, NAN]], &[1.0, NAN, NAN, NAN]);
     let a = [NAN, -1.0, 5.0, 0.5, 0.5, 0.5];
     let lo = [0.0, 0.0, 0.0, NAN, 2.0, 0.0];
     let hi = [1.0, 1.0, 1.0, NAN, 1.0, NAN];
-    floats(
-        &row::clamp,
-        &[&a, &lo, &hi],
-        &[NAN, 0.0, 1.0, 0.5, 1.0, 0.5],
-    );
+    floats(&row::clamp, &[&a, &lo, &hi], &[NAN, 0.0, 1.0, 0.5, 1.0, 0.5]);
 }

@@ -30,23 +30,12 @@ impl Values {
     pub fn of_bits(dtype: DType, bits: impl IntoIterator<Item = u64>) -> Values {
         let bits: Vec<u64> = bits.into_iter().collect();
         let mut values = Values::filled(dtype, bits.len());
-        bits.iter()
-            .enumerate()
-            .for_each(|(i, &b)| values.set_bits(i, b));
+        bits.iter().enumerate().for_each(|(i, &b)| values.set_bits(i, b));
         values
     }
 
     pub fn of_ints(dtype: DType, ints: impl IntoIterator<Item = i128>) -> Values {
-        Values::of_bits(
-            dtype,
-            ints.into_iter().map(|x| {
-                if dtype == DType::Bool {
-                    (x & 1) as u64
-                } else {
-                    x as u64
-                }
-            }),
-        )
+        Values::of_bits(dtype, ints.into_iter().map(|x| if dtype == DType::Bool { (x & 1) as u64 } else { x as u64 }))
     }
 
     pub fn of_floats(dtype: DType, floats: impl IntoIterator<Item = f64>) -> Values {
@@ -73,9 +62,7 @@ impl Values {
 
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and any eight bytes are a u64.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.words.as_mut_ptr().cast(), self.words.len() * 8)
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.words.as_mut_ptr().cast(), self.words.len() * 8) }
     }
 
     fn set_bits(&mut self, i: usize, bits: u64) {
@@ -84,11 +71,7 @@ impl Values {
     }
 
     pub fn set_int(&mut self, i: usize, x: i128) {
-        let bits = if self.dtype == DType::Bool {
-            (x & 1) as u64
-        } else {
-            x as u64
-        };
+        let bits = if self.dtype == DType::Bool { (x & 1) as u64 } else { x as u64 };
         self.set_bits(i, bits);
     }
 
@@ -123,11 +106,7 @@ impl Values {
     }
 
     pub fn show(&self, i: usize) -> String {
-        if self.dtype.is_float() {
-            format!("{:e}", self.float(i))
-        } else {
-            self.int(i).to_string()
-        }
+        if self.dtype.is_float() { format!("{:e}", self.float(i)) } else { self.int(i).to_string() }
     }
 
     pub fn head(&self, n: usize) -> Values {
@@ -144,9 +123,7 @@ impl Values {
     }
 
     pub fn guard_is_intact(&self) -> bool {
-        self.bytes()[self.n * self.dtype.size()..]
-            .iter()
-            .all(|&b| b == GUARD)
+        self.bytes()[self.n * self.dtype.size()..].iter().all(|&b| b == GUARD)
     }
 }
 
@@ -180,26 +157,9 @@ pub fn edges(dtype: DType) -> Values {
                 F32 => (f32::MIN_POSITIVE.into(), f32::MAX.into()),
                 _ => (f64::MIN_POSITIVE, f64::MAX),
             };
-            let positive = [
-                0.0,
-                1.0,
-                0.5,
-                1.5,
-                2.5,
-                3.0,
-                7.0,
-                255.0,
-                4095.5,
-                1e5,
-                tiny,
-                tiny / 8.0,
-                max,
-                f64::INFINITY,
-            ];
-            let all = positive
-                .into_iter()
-                .chain(positive.map(|x| -x))
-                .chain([f64::NAN]);
+            let positive =
+                [0.0, 1.0, 0.5, 1.5, 2.5, 3.0, 7.0, 255.0, 4095.5, 1e5, tiny, tiny / 8.0, max, f64::INFINITY];
+            let all = positive.into_iter().chain(positive.map(|x| -x)).chain([f64::NAN]);
             Values::of_floats(dtype, all)
         }
         _ => {
@@ -222,16 +182,10 @@ pub fn operands(row: OpRef, dtype: DType) -> Vec<Values> {
     (0..arity)
         .map(|i| {
             let before: usize = edge[..i].iter().map(Values::len).product();
-            let bits = (0..combinations)
-                .step_by(stride)
-                .map(|c| edge[i].bits(c / before % edge[i].len()));
+            let bits = (0..combinations).step_by(stride).map(|c| edge[i].bits(c / before % edge[i].len()));
             let bits: Vec<u64> = bits.collect();
             let drawn = draw(row, i, dtype, &mut random, 3000);
-            Values::of_bits(
-                row.operand(i, dtype),
-                bits.into_iter()
-                    .chain((0..drawn.len()).map(|i| drawn.bits(i))),
-            )
+            Values::of_bits(row.operand(i, dtype), bits.into_iter().chain((0..drawn.len()).map(|i| drawn.bits(i))))
         })
         .collect()
 }
@@ -239,15 +193,8 @@ pub fn operands(row: OpRef, dtype: DType) -> Vec<Values> {
 fn draw(row: OpRef, i: usize, dtype: DType, random: &mut Random, n: usize) -> Values {
     let dtype = row.operand(i, dtype);
     if dtype.is_float() {
-        let range = row
-            .range
-            .get(i)
-            .or(row.range.last())
-            .expect("a row has a range");
-        return Values::of_floats(
-            dtype,
-            (0..n).map(|_| range.start + random.unit() * (range.end - range.start)),
-        );
+        let range = row.range.get(i).or(row.range.last()).expect("a row has a range");
+        return Values::of_floats(dtype, (0..n).map(|_| range.start + random.unit() * (range.end - range.start)));
     }
     Values::of_ints(
         dtype,
@@ -272,16 +219,10 @@ pub fn close(dtype: DType, got: f64, want: f64, bound: f64) -> Result<(), String
         return Ok(());
     }
     // The f64 references err, too.
-    let slack = if dtype == DType::F64 && bound > 0.0 {
-        1.0
-    } else {
-        0.0
-    };
+    let slack = if dtype == DType::F64 && bound > 0.0 { 1.0 } else { 0.0 };
     let error = (got - want).abs() / ulp;
     if bound > 0.0 && error <= bound + slack {
         return Ok(());
     }
-    Err(format!(
-        "{got:e} not {rounded:e}: {error:.2} ulp of {bound}"
-    ))
+    Err(format!("{got:e} not {rounded:e}: {error:.2} ulp of {bound}"))
 }

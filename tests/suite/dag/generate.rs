@@ -248,8 +248,22 @@ impl Gen {
             4..=29 => {
                 let b = self.partner(a)?;
                 let op = self.rng.pick(&[
-                    "add", "add", "sub", "sub", "mul", "mul", "maximum", "minimum", "equal", "not_equal", "less",
-                    "greater_equal", "div", "rem", "logical_and", "bit_xor",
+                    "add",
+                    "add",
+                    "sub",
+                    "sub",
+                    "mul",
+                    "mul",
+                    "maximum",
+                    "minimum",
+                    "equal",
+                    "not_equal",
+                    "less",
+                    "greater_equal",
+                    "div",
+                    "rem",
+                    "logical_and",
+                    "bit_xor",
                 ]);
                 let (a, b) = if self.rng.percent(50) { (a, b) } else { (b, a) };
                 self.push(Op::Zip(op), &[a, b])
@@ -276,8 +290,18 @@ impl Gen {
             }
             48..=60 => {
                 let r = self.rng.pick(&[
-                    Red::Sum, Red::Sum, Red::Sum, Red::Max, Red::Max, Red::Min, Red::ArgMin, Red::ArgMax, Red::Any,
-                    Red::All, Red::Count, Red::Product,
+                    Red::Sum,
+                    Red::Sum,
+                    Red::Sum,
+                    Red::Max,
+                    Red::Max,
+                    Red::Min,
+                    Red::ArgMin,
+                    Red::ArgMax,
+                    Red::Any,
+                    Red::All,
+                    Red::Count,
+                    Red::Product,
                 ]);
                 let over = self.over(rank);
                 self.push(Op::Reduce(r, over), &[a])
@@ -313,9 +337,8 @@ impl Gen {
             79..=81 => self.reshape(a),
             82..=84 => {
                 let k = shape.last().copied().unwrap_or(0);
-                let fits = move |v: &Arr| {
-                    v.dtype == d && !v.shape.is_empty() && v.shape[v.shape.len().saturating_sub(2)] == k
-                };
+                let fits =
+                    move |v: &Arr| v.dtype == d && !v.shape.is_empty() && v.shape[v.shape.len().saturating_sub(2)] == k;
                 let b = self.that(fits)?;
                 self.push(Op::Dot, &[a, b])
             }
@@ -447,7 +470,11 @@ impl Gen {
         let flip = !shape.is_empty() && self.rng.percent(40);
         let update = self.rng.percent(50);
         for _ in 0..self.rng.pick(&[5, 12, 40]) {
-            x = if update && x != b { self.push(Op::Update("add"), &[x, b])? } else { self.push(Op::Zip("sub"), &[x, b])? };
+            x = if update && x != b {
+                self.push(Op::Update("add"), &[x, b])?
+            } else {
+                self.push(Op::Zip("sub"), &[x, b])?
+            };
             if flip {
                 x = self.push(Op::Flip(0), &[x])?;
             }

@@ -188,11 +188,26 @@ macro_rules! both {
 macro_rules! typed {
     ($d:expr, $T:ident => $e:expr) => {
         match $d {
-            DType::Bool => { type $T = bool; Dev::from($e) }
-            DType::I32 => { type $T = i32; Dev::from($e) }
-            DType::I64 => { type $T = i64; Dev::from($e) }
-            DType::F32 => { type $T = f32; Dev::from($e) }
-            DType::F64 => { type $T = f64; Dev::from($e) }
+            DType::Bool => {
+                type $T = bool;
+                Dev::from($e)
+            }
+            DType::I32 => {
+                type $T = i32;
+                Dev::from($e)
+            }
+            DType::I64 => {
+                type $T = i64;
+                Dev::from($e)
+            }
+            DType::F32 => {
+                type $T = f32;
+                Dev::from($e)
+            }
+            DType::F64 => {
+                type $T = f64;
+                Dev::from($e)
+            }
             d => unreachable!("{d}"),
         }
     };

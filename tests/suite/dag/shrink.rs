@@ -77,7 +77,11 @@ fn candidates(p: &Program) -> Vec<Program> {
             let on = if held { p.steps[i].held } else { p.steps[i].eager };
             if on {
                 let mut q = p.clone();
-                if held { q.steps[i].held = false } else { q.steps[i].eager = false }
+                if held {
+                    q.steps[i].held = false
+                } else {
+                    q.steps[i].eager = false
+                }
                 out.push(q);
             }
         }
@@ -96,7 +100,8 @@ fn candidates(p: &Program) -> Vec<Program> {
             }
         }
     }
-    for (on, f) in [(p.together, (|q| q.together = false) as fn(&mut Program)), (p.backwards, |q| q.backwards = false)] {
+    for (on, f) in [(p.together, (|q| q.together = false) as fn(&mut Program)), (p.backwards, |q| q.backwards = false)]
+    {
         if on {
             let mut q = p.clone();
             f(&mut q);

@@ -77,7 +77,7 @@ fn find(ir: &KernelIr) -> Option<Found> {
     let KOp::Reduce { reducer, .. } = ir.code[fold].op else { return None };
     let one = |s: AxisSet| (s.iter().count() == 1).then(|| s.0.trailing_zeros() as usize);
     let (i, j, k) = (one(i)?, one(j)?, one(k)?);
-    let last = (0..ir.axes as usize).filter(|&a| !ir.folded.has(a)).next_back()?;
+    let last = (0..ir.axes as usize).rfind(|&a| !ir.folded.has(a))?;
     let (i, j) = if j == last { (i, j) } else { (j, i) };
     if j != last {
         return None;
@@ -220,7 +220,8 @@ impl Pairwise {
         let own = (8 * self.kernel.rows * COLUMNS + self.kernel.rows * self.kernel.columns) * self.size;
         scratch(self.homes.bytes + own, |base| {
             let regs = base.wrapping_add(own);
-            let mut f = Frame::new(&self.regs, &self.homes, regs, &self.x.operands, args, self.launch.extents.len(), bad);
+            let mut f =
+                Frame::new(&self.regs, &self.homes, regs, &self.x.operands, args, self.launch.extents.len(), bad);
             // SAFETY: the homes were laid out for tiles of this size.
             unsafe { f.setup(&self.params, args.params, &self.setup, self.tile) };
             f.own = base;
@@ -265,7 +266,15 @@ impl Pairwise {
         }
     }
 
-    unsafe fn block<'a>(&'a self, f: &mut Frame<'a>, rows: std::ops::Range<usize>, chunk: usize, x: usize, y: usize, args: &Args<'_>) {
+    unsafe fn block<'a>(
+        &'a self,
+        f: &mut Frame<'a>,
+        rows: std::ops::Range<usize>,
+        chunk: usize,
+        x: usize,
+        y: usize,
+        args: &Args<'_>,
+    ) {
         let ext = &self.launch.extents;
         let (k, size) = (ext[self.k], self.size);
         let (mr, nr) = (self.kernel.rows, self.kernel.columns);
@@ -276,9 +285,7 @@ impl Pairwise {
         f.seek_with(&self.launch, args.bases, &self.end_operands);
         let edge = f.own.wrapping_add(8 * mr * COLUMNS * size);
         let (out, pitch) = match self.direct {
-            Some(o) if !args.in_place => {
-                (f.ptrs[o as usize], self.launch.operands[o as usize].strides[self.x.axis])
-            }
+            Some(o) if !args.in_place => (f.ptrs[o as usize], self.launch.operands[o as usize].strides[self.x.axis]),
             _ => (f.own, COLUMNS as isize),
         };
         let direct = out != f.own;

@@ -209,16 +209,10 @@ mod tests {
 
     #[test]
     fn division_by_multiplication_is_exact() {
-        let by = |t: u32, (mul, shift): (u32, u32)| {
-            ((((t as u64 * mul as u64) >> 32) as u32 + t) as u64 >> shift) as u32
-        };
-        let edges = |n: u32| {
-            [0, 1, n - 1, n, n.saturating_add(1), 2 * (n / 2), (1 << 31) - 1, ((1 << 31) - 1) / n * n]
-        };
-        for n in (1..2000)
-            .chain((1..31).flat_map(|s| [(1 << s) - 1, 1 << s, (1 << s) + 1]))
-            .chain([i32::MAX as u32])
-        {
+        let by =
+            |t: u32, (mul, shift): (u32, u32)| ((((t as u64 * mul as u64) >> 32) as u32 + t) as u64 >> shift) as u32;
+        let edges = |n: u32| [0, 1, n - 1, n, n.saturating_add(1), 2 * (n / 2), (1 << 31) - 1, ((1 << 31) - 1) / n * n];
+        for n in (1..2000).chain((1..31).flat_map(|s| [(1 << s) - 1, 1 << s, (1 << s) + 1])).chain([i32::MAX as u32]) {
             for t in edges(n).into_iter().chain((0..50).map(|i| i * 42_949_673 % (1 << 31))) {
                 if t < 1 << 31 {
                     assert_eq!(by(t, divider(n)), t / n, "{t} / {n}");

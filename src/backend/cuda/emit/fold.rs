@@ -163,11 +163,8 @@ impl Folds<'_, '_> {
         };
         if together && self.split {
             // Whole lines of memory for each block.
-            self.w
-                .line(format_args!("const Count part = (({n} + gridDim.y - 1) / gridDim.y + 31) / 32 * 32;"));
-            self.w.line(format_args!(
-                "const Count begin = min({n}, blockIdx.y * part), end = min({n}, begin + part);"
-            ));
+            self.w.line(format_args!("const Count part = (({n} + gridDim.y - 1) / gridDim.y + 31) / 32 * 32;"));
+            self.w.line(format_args!("const Count begin = min({n}, blockIdx.y * part), end = min({n}, begin + part);"));
             (from, to) = ("begin + lane".into(), "end".into());
         }
         self.w.open(format_args!("for (Count {t} = {from}; {t} < {to}; {t} += {step})"));

@@ -124,8 +124,7 @@ pub(super) fn plan(ir: &KernelIr, [i, j, k, batch]: [AxisSet; 4]) -> Option<Plan
     } else {
         1
     };
-    let row =
-        |n: usize, extra: usize, side: usize| plan.staged[side].iter().map(size).sum::<usize>() * (n + extra);
+    let row = |n: usize, extra: usize, side: usize| plan.staged[side].iter().map(size).sum::<usize>() * (n + extra);
     let bytes = row(TILE_I, 4, 0) + row(plan.tile_j(), 1, 1) + row(1, 0, 2);
     while plan.slice * bytes > SHARED {
         plan.slice /= 2;
@@ -331,9 +330,7 @@ impl Pairwise<'_, '_, '_> {
                 let c = register(ir.code[id as usize].dtype);
                 self.w.line(format_args!("{c} w{id}[{n}];"));
                 self.w.line(format_args!("#pragma unroll"));
-                self.w.line(format_args!(
-                    "for (u32 {dim} = 0; {dim} < {n}; ++{dim}) w{id}[{dim}] = m{id}[kk][{at}];"
-                ));
+                self.w.line(format_args!("for (u32 {dim} = 0; {dim} < {n}; ++{dim}) w{id}[{dim}] = m{id}[kk][{at}];"));
             }
         }
         for &id in &plan.staged[2] {

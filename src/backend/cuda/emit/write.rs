@@ -156,11 +156,7 @@ impl<'a> Writer<'a> {
         let inst = &self.ir.code[id as usize];
         match (inst.op, inst.args.last()) {
             (KOp::Map(row), Some(&last)) => {
-                format!(
-                    "op_{}_{}",
-                    row.name.trim_end_matches('_'),
-                    register(self.ir.code[last as usize].dtype)
-                )
+                format!("op_{}_{}", row.name.trim_end_matches('_'), register(self.ir.code[last as usize].dtype))
             }
             _ => String::new(),
         }
@@ -216,14 +212,9 @@ impl<'a> Writer<'a> {
         self.line(format_args!("struct State {{ {} }};", reducer.cuda_state));
         self.line(format_args!("static ND void init(State& acc) {{ {} }}", reducer.cuda_init));
         self.line(format_args!("static ND void step(State& acc, T v, i64 k) {{ {} }}", reducer.cuda_step));
-        self.line(format_args!(
-            "static ND void merge(State& acc, const State& from) {{ {} }}",
-            reducer.cuda_merge
-        ));
+        self.line(format_args!("static ND void merge(State& acc, const State& from) {{ {} }}", reducer.cuda_merge));
         let finish = reducer.cuda_finish;
-        self.line(format_args!(
-            "static ND Out finish(const State& acc, i64 seen) {{ Out out; {finish} return out; }}"
-        ));
+        self.line(format_args!("static ND Out finish(const State& acc, i64 seen) {{ Out out; {finish} return out; }}"));
         self.close_with(";");
     }
 }
