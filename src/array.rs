@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Node, Stored, Value, build};
 use crate::layout::{Dims, Layout, Strides, size};
 use crate::ops::OpRef;
-use crate::{debug, eval};
+use crate::{debug, eval, eval::Why};
 use ndarray::{Array, ArrayView, ArrayViewMut, Axis, DimMax, Dimension, IxDyn, ShapeBuilder};
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -128,8 +128,8 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
             node = next;
         }
         drop(node);
-        let sole = sole && Arc::ptr_eq(&best, &self.value.node);
-        if let Err(e) = eval::nodes(&self.device, std::slice::from_ref(&best), sole) {
+        let why = if sole && Arc::ptr_eq(&best, &self.value.node) { Why::CutSole } else { Why::Cut };
+        if let Err(e) = eval::nodes(&self.device, std::slice::from_ref(&best), why) {
             best.set(Err(e));
         }
     }
@@ -272,7 +272,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     /// # Errors
     /// Whatever its operations or the device fail with.
     pub fn eval(&self) -> Result<()> {
-        eval::nodes(&self.device, std::slice::from_ref(&self.value.node), false)
+        eval::nodes(&self.device, std::slice::from_ref(&self.value.node), Why::Asked)
     }
 
     pub(crate) fn stored(&self) -> Result<Stored> {
@@ -441,6 +441,11 @@ fn dimension<D: Dimension>(shape: &[usize]) -> D {
 /// All elements of the layout are initialised, aligned values of `T` that stay as they are for `'a`.
 unsafe fn view_at<'a, T, D: Dimension>(address: usize, layout: &Layout) -> ArrayView<'a, T, D> {
     let shape = dimension::<D>(&layout.shape);
+    if size(&layout.shape) == 0 {
+        // Strides of nothing may be anything; ndarray's checks take only its own.
+        // SAFETY: an empty view reads nothing; the address is aligned.
+        return unsafe { ArrayView::from_shape_ptr(shape, std::ptr::dangling()) };
+    }
     let mut strides = D::zeros(layout.shape.len());
     for (s, l) in strides.slice_mut().iter_mut().zip(&layout.strides) {
         *s = l.unsigned_abs();
@@ -476,7 +481,7 @@ fn take_vec<T: Element>(value: Value, stored: Stored) -> std::result::Result<(Ve
         Ok(vec) => return Ok((*vec, layout)),
         Err(owner) => owner,
     };
-    match owner.downcast::<crate::backend::cpu::Block>() {
+    match owner.downcast::<crate::buffer::Block>() {
         // SAFETY: the value is set, so all `n` elements at the block's start are initialised.
         Ok(block) => match unsafe { block.into_vec::<T>(n) } {
             Ok(vec) => Ok((vec, layout)),

@@ -12,16 +12,26 @@ use crate::schedule::{Graph, Plan, plan};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// Evaluates nodes of one device. `sole`: the caller has the only handle on each root, so that buffers no one else
-/// can reach may be written over.
-pub(crate) fn nodes(device: &Device, roots: &[Arc<Node>], sole: bool) -> Result<()> {
+/// Why an evaluation runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Why {
+    /// Values were asked for.
+    Asked,
+    /// Too much was pending.
+    Cut,
+    /// Too much was pending below a handle that is being rebound: buffers that only it reaches may be written over.
+    CutSole,
+}
+
+/// Evaluates nodes of one device.
+pub(crate) fn nodes(device: &Device, roots: &[Arc<Node>], why: Why) -> Result<()> {
     if roots.iter().all(|r| r.value().is_some()) {
         return first_error(roots);
     }
-    let graph = Graph::collect(roots)?;
+    let graph = Graph::collect(roots, why != Why::Asked)?;
     let (ready, made) = device.plan(&graph.key, || prepare(device, &graph))?;
     debug::note(|t| t.plans += made as usize);
-    match run(device, &graph, &ready, sole) {
+    match run(device, &graph, &ready, why == Why::CutSole) {
         Ok(()) => first_error(roots),
         Err((step, e)) => {
             let node = ready.steps.get(step).and_then(|s| s.1.first()).map(|&s| ready.slots[s as usize].node);
@@ -52,7 +62,7 @@ fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
         let exe = device.backend().prepare(&step)?;
         steps.push(((step, exe), writes));
     }
-    Ok(Plan { steps, slots: p.slots, leaves: p.leaves, donors: p.donors, unstored_folds: p.unstored_folds })
+    Ok(Plan { steps, slots: p.slots, leaves: p.leaves, donors: p.donors, unstored: p.unstored })
 }
 
 /// A plan's buffers while it runs, and the address each slot's bindings count from.
@@ -96,11 +106,8 @@ fn run(device: &Device, graph: &Graph, ready: &Ready, sole: bool) -> Result<(), 
             launch(backend, graph, step, exe, &slots, in_place).map_err(|e| (n, e))?;
         }
         for (s, slot) in ready.slots.iter().enumerate().skip(ready.leaves) {
-            if slot.last_use == n
-                && !slot.kept
-                && let Some(b) = slots.buffers[s].take()
-            {
-                debug::count_free(b.bytes());
+            if slot.last_use == n && !slot.kept {
+                slots.buffers[s] = None;
             }
         }
     }
@@ -109,7 +116,7 @@ fn run(device: &Device, graph: &Graph, ready: &Ready, sole: bool) -> Result<(), 
             graph.nodes[slot.node].node.set(Ok(Stored { buffer, layout: slot.layout.clone() }));
         }
     }
-    for &n in &ready.unstored_folds {
+    for &n in &ready.unstored {
         graph.nodes[n].node.note_computed();
     }
     Ok(())
@@ -217,7 +224,7 @@ pub(crate) fn show(node: &Arc<Node>) -> Result<String> {
     if node.value().is_some() {
         return Ok("stored: nothing would run\n".into());
     }
-    let graph = Graph::collect(std::slice::from_ref(node))?;
+    let graph = Graph::collect(std::slice::from_ref(node), false)?;
     Ok(text(&graph, &plan(&graph)?))
 }
 
@@ -261,7 +268,7 @@ pub(crate) fn cuda_source(node: &Arc<Node>) -> Result<Vec<String>> {
     if node.value().is_some() {
         return Ok(vec![]);
     }
-    let graph = Graph::collect(std::slice::from_ref(node))?;
+    let graph = Graph::collect(std::slice::from_ref(node), false)?;
     let kernel = |step: &Step| match step {
         Step::Kernel(ir, _) => Some(crate::device::cuda_source(ir)),
         Step::Gemm(_) => None,

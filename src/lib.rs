@@ -35,6 +35,8 @@ mod layout;
 pub mod linalg;
 mod ops;
 mod schedule;
+#[cfg(test)]
+mod testing;
 
 pub use api::eval::eval;
 pub use array::{

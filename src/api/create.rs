@@ -13,7 +13,7 @@ impl Device {
     fn constant<T: Element, D: Dimension>(&self, shape: D, v: T, at: &'static Location<'static>) -> DeviceArray<T, D> {
         let scalar = build::scalar(self.id(), T::DTYPE, v.to_bits64(), at);
         // A scalar broadcasts to every shape.
-        let value = build::broadcast(&scalar, shape.slice()).unwrap_or(scalar);
+        let value = build::broadcast("full", &scalar, shape.slice()).unwrap_or(scalar);
         DeviceArray::wrap(value, self)
     }
 

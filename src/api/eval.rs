@@ -80,7 +80,7 @@ pub fn eval(arrays: impl Roots) -> Result<()> {
     let mut list = RootList::default();
     arrays.roots(&mut list)?;
     match list.device {
-        Some(device) => crate::eval::nodes(&device, &list.nodes, false),
+        Some(device) => crate::eval::nodes(&device, &list.nodes, crate::eval::Why::Asked),
         None => Ok(()),
     }
 }

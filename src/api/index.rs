@@ -56,7 +56,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
         let at = Location::caller();
         let (v, device) = value.operand(&self.device, at);
         expect(self.same_device("assign", &device));
-        let v = expect(build::broadcast(&v, self.shape()));
+        let v = expect(build::broadcast("assign", &v, self.shape()));
         self.rebind(v);
     }
 

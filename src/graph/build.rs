@@ -58,10 +58,10 @@ fn stretch(v: &Value, shape: &[usize]) -> Value {
 }
 
 /// A view stretched to `shape` by NumPy's rule.
-pub fn broadcast(v: &Value, shape: &[usize]) -> Result<Value> {
+pub fn broadcast(op: &'static str, v: &Value, shape: &[usize]) -> Result<Value> {
     match v.view().broadcast(shape) {
         Some(view) => Ok(v.with(view)),
-        None => Err(Error::Broadcast { op: "broadcast", lhs: v.shape().into(), rhs: shape.into() }),
+        None => Err(Error::Broadcast { op, lhs: v.shape().into(), rhs: shape.into() }),
     }
 }
 

@@ -18,17 +18,22 @@ pub fn kernel(ir: &KernelIr) -> Result<()> {
     }
     let mut seen = vec![false; ir.code.len()];
     let mut order = vec![];
-    walk(&ir.nest, AxisSet::EMPTY, &mut order);
+    walk(&ir.nest, AxisSet::EMPTY, &mut vec![], &mut 0, &mut order);
     if order.len() != ir.code.len() {
         return fail(0, format!("the nest holds {} of {} instructions", order.len(), ir.code.len()));
     }
-    for (id, inside) in order {
+    // The loops in which a fold's value is not there yet.
+    let mut unfinished: Vec<Vec<usize>> = vec![vec![]; ir.code.len()];
+    for (id, inside, around) in order {
         let at = id as usize;
         let inst = &ir.code[at];
         let mut over = AxisSet::EMPTY;
         for &a in &inst.args {
             if a >= id || !seen[a as usize] {
                 return fail(at, format!("uses %{a} before it is there"));
+            }
+            if around.iter().any(|(n, _)| unfinished[a as usize].contains(n)) {
+                return fail(at, format!("uses the fold %{a} inside its own loop"));
             }
             over = over.union(ir.code[a as usize].over);
         }
@@ -65,6 +70,8 @@ pub fn kernel(ir: &KernelIr) -> Result<()> {
             }
             KOp::Cast => {}
             KOp::Reduce { reducer, axes } => {
+                let own = around.iter().filter(|(_, a)| !a.and(axes).is_empty());
+                unfinished[at] = own.map(|l| l.0).collect();
                 over = over.minus(axes);
                 if arg(0).map(reducer.out) != Some(inst.dtype) {
                     return fail(at, format!("{} of {:?} is {}", reducer.name, arg(0), inst.dtype));
@@ -87,13 +94,26 @@ pub fn kernel(ir: &KernelIr) -> Result<()> {
     Ok(())
 }
 
-fn walk(nest: &Nest, inside: AxisSet, order: &mut Vec<(Id, AxisSet)>) {
+/// A loop of the nest: its number and its axes.
+type Around = (usize, AxisSet);
+
+/// Every instruction in order, with the axes and the loops around it.
+fn walk(
+    nest: &Nest,
+    inside: AxisSet,
+    around: &mut Vec<Around>,
+    next: &mut usize,
+    order: &mut Vec<(Id, AxisSet, Vec<Around>)>,
+) {
     match nest {
-        Nest::Insts(range) => order.extend(range.clone().map(|id| (id, inside))),
+        Nest::Insts(range) => order.extend(range.clone().map(|id| (id, inside, around.clone()))),
         Nest::Loop { axes, body } => {
+            *next += 1;
+            around.push((*next, *axes));
             for b in body {
-                walk(b, inside.union(*axes), order);
+                walk(b, inside.union(*axes), around, next, order);
             }
+            around.pop();
         }
     }
 }

@@ -68,46 +68,65 @@ from_int!(from_i64, i64: |a| f32_to_f16(a as f32), {
     f32_to_bf16(odd_f32(if a < 0 { -magnitude } else { magnitude }))
 });
 
-/// A function from `to` to the loops that convert the float type stored as `$A`, of which `$number` makes an f32 or f64; the casts
+/// `x as $t` of an `$F`, for which LLVM finds no SIMD code.
+macro_rules! to_int {
+    ($x:expr, $F:ident, $t:ident) => {{
+        let x: $F = $x;
+        // Where MIN - 1 rounds to MIN, MIN itself counts as outside, which gives MIN.
+        let inside = x > $t::MIN as $F - 1.0 && x < $t::MAX as $F + 1.0;
+        // SAFETY: 0 or truncated to within the type's range: the bounds are as above, or where MAX rounds up to the power of two, that.
+        let whole = unsafe { (if inside { x } else { 0.0 }).to_int_unchecked::<$t>() };
+        let outside = if x > 0.0 {
+            $t::MAX
+        } else if x < 0.0 {
+            $t::MIN
+        } else {
+            0
+        };
+        if inside { whole } else { outside }
+    }};
+}
+
+/// A function from `to` to the loops that convert the float type stored as `$A`, of which `$number` makes an `$F`; the casts
 /// to floats are listed.
 macro_rules! from_float {
-    ($name:ident, $A:ident: |$a:ident| $number:expr, { $($to:pat => $loops:expr,)+ }) => {
+    ($name:ident, $A:ident: |$a:ident| $number:expr, $F:ident, { $($to:pat => $loops:expr,)+ }) => {
         fn $name(to: DType) -> Loops {
             match to {
                 $($to => $loops,)+
                 DType::Bool => lift!(($a: $A) -> bool, $number != 0.0),
-                DType::I8 => lift!(($a: $A) -> i8, $number as i8),
-                DType::I16 => lift!(($a: $A) -> i16, $number as i16),
-                DType::I32 => lift!(($a: $A) -> i32, $number as i32),
-                DType::I64 => lift!(($a: $A) -> i64, $number as i64),
-                DType::U8 => lift!(($a: $A) -> u8, $number as u8),
-                DType::U16 => lift!(($a: $A) -> u16, $number as u16),
-                DType::U32 => lift!(($a: $A) -> u32, $number as u32),
-                DType::U64 => lift!(($a: $A) -> u64, $number as u64),
+                DType::I8 => lift!(($a: $A) -> i8, to_int!($number, $F, i8)),
+                DType::I16 => lift!(($a: $A) -> i16, to_int!($number, $F, i16)),
+                DType::I32 => lift!(($a: $A) -> i32, to_int!($number, $F, i32)),
+                DType::I64 => lift!(($a: $A) -> i64, to_int!($number, $F, i64)),
+                DType::U8 => lift!(($a: $A) -> u8, to_int!($number, $F, u8)),
+                DType::U16 => lift!(($a: $A) -> u16, to_int!($number, $F, u16)),
+                DType::U32 => lift!(($a: $A) -> u32, to_int!($number, $F, u32)),
+                DType::U64 => lift!(($a: $A) -> u64, to_int!($number, $F, u64)),
             }
         }
     };
 }
 
-from_float!(from_f16, u16: |a| f16_to_f32(a), {
+from_float!(from_f16, u16: |a| f16_to_f32(a), f32, {
     DType::F16 => copy(2),
     DType::BF16 => lift!((a: u16) -> u16, f32_to_bf16(f16_to_f32(a))),
     DType::F32 => widen_f16(),
     DType::F64 => lift!((a: u16) -> f64, f16_to_f32(a) as f64),
 });
-from_float!(from_bf16, u16: |a| bf16_to_f32(a), {
+from_float!(from_bf16, u16: |a| bf16_to_f32(a), f32, {
     DType::BF16 => copy(2),
     DType::F16 => lift!((a: u16) -> u16, f32_to_f16(bf16_to_f32(a))),
     DType::F32 => lift!((a: u16) -> f32, bf16_to_f32(a)),
     DType::F64 => lift!((a: u16) -> f64, bf16_to_f32(a) as f64),
 });
-from_float!(from_f32, f32: |a| a, {
+from_float!(from_f32, f32: |a| a, f32, {
     DType::F32 => copy(4),
     DType::F16 => narrow_f32(),
     DType::BF16 => lift!((a: f32) -> u16, f32_to_bf16(a)),
     DType::F64 => lift!((a: f32) -> f64, a as f64),
 });
-from_float!(from_f64, f64: |a| a, {
+from_float!(from_f64, f64: |a| a, f64, {
     DType::F64 => copy(8),
     DType::F32 => lift!((a: f64) -> f32, a as f32),
     DType::F16 => lift!((a: f64) -> u16, f32_to_f16(odd_f32(a))),

@@ -31,9 +31,9 @@ impl Isa {
                 "avx2" => Isa::Avx2,
                 "avx512" => Isa::Avx512,
                 _ => {
-                    let reason = "expected portable, avx2 or avx512".into();
-                    let name = "NDCUDA_CPU";
-                    panic!("{}", Error::Config { name, value, reason });
+                    let (name, reason) = ("NDCUDA_CPU", "portable, avx2 or avx512 is needed".into());
+                    let error = Error::Config { name, value, reason };
+                    panic!("{error}");
                 }
             };
             wanted.min(Isa::of_machine())
@@ -76,27 +76,30 @@ impl Loops {
     }
 }
 
-/// Compiles a call (of something `#[inline(always)]`) for each ISA: [`Loops`] of `(args, out, n) => call`. `M` is how it multiplies and adds.
+/// [`Loops`] of a body over `(args, out, n)`, compiled for each ISA. `M` in it is the ISA's `Madd`.
 macro_rules! per_isa {
-    (|$args:ident, $out:ident, $n:ident| $call:expr) => {{
+    (|$args:ident, $out:ident, $n:ident| $body:block) => {{
         unsafe fn portable($args: &[*const u8; 3], $out: *mut u8, $n: usize) {
+            #[allow(dead_code)]
             type M = $crate::ops::math::Split;
-            // SAFETY: by the contract of `Loop`, the call's as well.
-            unsafe { $call }
+            // SAFETY: by the contract of `Loop`.
+            unsafe { $body }
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma,f16c,bmi2")]
         unsafe fn avx2($args: &[*const u8; 3], $out: *mut u8, $n: usize) {
+            #[allow(dead_code)]
             type M = $crate::ops::math::Fused;
-            // SAFETY: by the contract of `Loop`, the call's as well.
-            unsafe { $call }
+            // SAFETY: by the contract of `Loop`.
+            unsafe { $body }
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx2,fma,f16c,bmi2")]
         unsafe fn avx512($args: &[*const u8; 3], $out: *mut u8, $n: usize) {
+            #[allow(dead_code)]
             type M = $crate::ops::math::Fused;
-            // SAFETY: by the contract of `Loop`, the call's as well.
-            unsafe { $call }
+            // SAFETY: by the contract of `Loop`.
+            unsafe { $body }
         }
         #[cfg(not(target_arch = "x86_64"))]
         use {portable as avx2, portable as avx512};
@@ -109,6 +112,8 @@ pub(crate) use per_isa;
 ///
 /// With `, when RARE => SLOW` the expression may be wrong where RARE holds; there SLOW is computed in a second pass, so that the first stays
 /// free of branches. `@row` takes a row's operands, of types `T`, and gives an `R`.
+///
+/// The loops call `scalar` by its name: given to a function as an `impl Fn`, a large one would not be inlined, and so not be SIMD code.
 macro_rules! lift {
     (@row ($($a:ident),+) ($($scalar:tt)+)) => { $crate::ops::lift::lift!(($($a: T),+) -> R, $($scalar)+) };
     (@row ($a:ident: bool, $b:ident, $c:ident) ($scalar:expr)) => {
@@ -120,8 +125,34 @@ macro_rules! lift {
         fn scalar<M: $crate::ops::math::Madd>($($a: $A),+) -> $R {
             $scalar
         }
-        $crate::ops::lift::lift!(@each $($a)+)
+        $crate::ops::lift::lift!(@loop $R; $($A),+)
     }};
+    (@loop $R:ty; $A:ty) => {
+        $crate::ops::lift::per_isa!(|args, out, n| {
+            let (a, out) = ($crate::ops::lift::operand::<$A>(args[0], n), $crate::ops::lift::result::<$R>(out, n));
+            for (out, &a) in out.iter_mut().zip(a) {
+                out.write(scalar::<M>(a));
+            }
+        })
+    };
+    (@loop $R:ty; $A:ty, $B:ty) => {
+        $crate::ops::lift::per_isa!(|args, out, n| {
+            let (a, b) = ($crate::ops::lift::operand::<$A>(args[0], n), $crate::ops::lift::operand::<$B>(args[1], n));
+            let out = $crate::ops::lift::result::<$R>(out, n);
+            for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
+                out.write(scalar::<M>(a, b));
+            }
+        })
+    };
+    (@loop $R:ty; $A:ty, $B:ty, $C:ty) => {
+        $crate::ops::lift::per_isa!(|args, out, n| {
+            let (a, b) = ($crate::ops::lift::operand::<$A>(args[0], n), $crate::ops::lift::operand::<$B>(args[1], n));
+            let (c, out) = ($crate::ops::lift::operand::<$C>(args[2], n), $crate::ops::lift::result::<$R>(out, n));
+            for (((out, &a), &b), &c) in out.iter_mut().zip(a).zip(b).zip(c) {
+                out.write(scalar::<M>(a, b, c));
+            }
+        })
+    };
     (($a:ident: $A:ty) -> $R:ty, $scalar:expr, when $rare:expr => $slow:expr) => {{
         #[inline(always)]
         fn scalar<M: $crate::ops::math::Madd>($a: $A) -> $R {
@@ -134,22 +165,36 @@ macro_rules! lift {
         fn slow($a: $A) -> $R {
             $slow
         }
-        $crate::ops::lift::per_isa!(|args, out, n| $crate::ops::lift::each1_or(args, out, n, scalar::<M>, rare, slow))
+        $crate::ops::lift::per_isa!(|args, out, n| {
+            let (a, out) = ($crate::ops::lift::operand::<$A>(args[0], n), $crate::ops::lift::result::<$R>(out, n));
+            for (a, out) in a.chunks($crate::ops::lift::BLOCK).zip(out.chunks_mut($crate::ops::lift::BLOCK)) {
+                let mut any = false;
+                for (out, &a) in out.iter_mut().zip(a) {
+                    any |= rare(a);
+                    out.write(scalar::<M>(a));
+                }
+                if any {
+                    for (out, &a) in out.iter_mut().zip(a) {
+                        if rare(a) {
+                            out.write(slow(a));
+                        }
+                    }
+                }
+            }
+        })
     }};
-    (@each $a:ident) => { $crate::ops::lift::per_isa!(|args, out, n| $crate::ops::lift::each1(args, out, n, scalar::<M>)) };
-    (@each $a:ident $b:ident) => { $crate::ops::lift::per_isa!(|args, out, n| $crate::ops::lift::each2(args, out, n, scalar::<M>)) };
-    (@each $a:ident $b:ident $c:ident) => {
-        $crate::ops::lift::per_isa!(|args, out, n| $crate::ops::lift::each3(args, out, n, scalar::<M>))
-    };
 }
 pub(crate) use lift;
+
+/// Elements between two looks at whether one was rare.
+pub(super) const BLOCK: usize = 64;
 
 /// The operand at `p` as a slice.
 ///
 /// # Safety
 /// As of [`Loop`].
 #[inline(always)]
-unsafe fn operand<'a, T>(p: *const u8, n: usize) -> &'a [T] {
+pub(super) unsafe fn operand<'a, T>(p: *const u8, n: usize) -> &'a [T] {
     // SAFETY: the caller's promise: aligned, valid for n elements.
     unsafe { std::slice::from_raw_parts(p.cast(), n) }
 }
@@ -159,86 +204,7 @@ unsafe fn operand<'a, T>(p: *const u8, n: usize) -> &'a [T] {
 /// # Safety
 /// As of [`Loop`].
 #[inline(always)]
-unsafe fn result<'a, T>(p: *mut u8, n: usize) -> &'a mut [MaybeUninit<T>] {
+pub(super) unsafe fn result<'a, T>(p: *mut u8, n: usize) -> &'a mut [MaybeUninit<T>] {
     // SAFETY: the caller's promise: aligned, valid for n elements, overlaps no operand.
     unsafe { std::slice::from_raw_parts_mut(p.cast(), n) }
-}
-
-/// `out = f(a)` for each element.
-///
-/// # Safety
-/// As of [`Loop`].
-#[inline(always)]
-pub(super) unsafe fn each1<A: Copy, R>(args: &[*const u8; 3], out: *mut u8, n: usize, f: impl Fn(A) -> R) {
-    // SAFETY: the caller's promise.
-    let (a, out) = unsafe { (operand(args[0], n), result(out, n)) };
-    for (out, &a) in out.iter_mut().zip(a) {
-        out.write(f(a));
-    }
-}
-
-/// `out = f(a)` for each element, but `slow(a)` where `rare(a)`.
-///
-/// # Safety
-/// As of [`Loop`].
-#[inline(always)]
-pub(super) unsafe fn each1_or<A: Copy, R>(
-    args: &[*const u8; 3],
-    out: *mut u8,
-    n: usize,
-    f: impl Fn(A) -> R,
-    rare: impl Fn(A) -> bool,
-    slow: impl Fn(A) -> R,
-) {
-    /// Elements between two looks at whether one was rare.
-    const BLOCK: usize = 64;
-    // SAFETY: the caller's promise.
-    let (a, out) = unsafe { (operand(args[0], n), result(out, n)) };
-    for (a, out) in a.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
-        let mut any = false;
-        for (out, &a) in out.iter_mut().zip(a) {
-            any |= rare(a);
-            out.write(f(a));
-        }
-        if any {
-            for (out, &a) in out.iter_mut().zip(a) {
-                if rare(a) {
-                    out.write(slow(a));
-                }
-            }
-        }
-    }
-}
-
-/// `out = f(a, b)` for each element.
-///
-/// # Safety
-/// As of [`Loop`].
-#[inline(always)]
-pub(super) unsafe fn each2<A: Copy, B: Copy, R>(args: &[*const u8; 3], out: *mut u8, n: usize, f: impl Fn(A, B) -> R) {
-    // SAFETY: the caller's promise.
-    let (a, b, out) = unsafe { (operand(args[0], n), operand(args[1], n), result(out, n)) };
-    for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
-        out.write(f(a, b));
-    }
-}
-
-/// `out = f(a, b, c)` for each element.
-///
-/// # Safety
-/// As of [`Loop`].
-#[inline(always)]
-pub(super) unsafe fn each3<A: Copy, B: Copy, C: Copy, R>(
-    args: &[*const u8; 3],
-    out: *mut u8,
-    n: usize,
-    f: impl Fn(A, B, C) -> R,
-) {
-    // SAFETY: the caller's promise.
-    let (a, b) = unsafe { (operand(args[0], n), operand(args[1], n)) };
-    // SAFETY: as above.
-    let (c, out) = unsafe { (operand(args[2], n), result(out, n)) };
-    for (((out, &a), &b), &c) in out.iter_mut().zip(a).zip(b).zip(c) {
-        out.write(f(a, b, c));
-    }
 }

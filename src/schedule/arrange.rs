@@ -4,7 +4,6 @@ use super::collect::Graph;
 use super::lower::{Draft, Job, Place, region_place};
 use super::{Plan, Slot};
 use crate::error::{Error, Result};
-use crate::graph::Op;
 use crate::kernel::{
     AxisSet, Bind, Class, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Step, Width,
 };
@@ -25,13 +24,8 @@ pub fn plan(g: &Graph, stored: &[bool], jobs: Vec<Job>) -> Result<Plan> {
         };
         steps.push((step, writes));
     }
-    let mut folds: Vec<usize> = vec![];
-    for (i, n) in g.nodes.iter().enumerate() {
-        if !stored[i] && n.held && matches!(g.op(i), Some(Op::Reduce { .. })) {
-            folds.push(i);
-        }
-    }
-    Ok(Plan { steps, slots: p.slots, leaves: g.leaves.len(), donors: vec![], unstored_folds: folds })
+    let unstored = (0..g.nodes.len()).filter(|&i| !stored[i] && g.nodes[i].held).collect();
+    Ok(Plan { steps, slots: p.slots, leaves: g.leaves.len(), donors: vec![], unstored })
 }
 
 struct Builder<'a> {
@@ -402,6 +396,10 @@ pub fn lifetimes(g: &Graph, stored: &[bool], plan: &mut Plan) {
     }
     for (n, (step, writes)) in plan.steps.iter().enumerate() {
         let Step::Kernel(ir, launch) = step else { continue };
+        // A second result would be computed from what the first wrote over.
+        if writes.len() != 1 {
+            continue;
+        }
         let own = |slot: u16| launch.operands.iter().zip(&ir.operands).filter(move |(b, _)| b.slot == slot);
         for &out in writes {
             let Some((o, _)) = own(out).next() else { continue };

@@ -54,6 +54,8 @@ pub struct Graph {
     pub scalars: Vec<u64>,
     /// For a scalar node, its place among the scalars.
     pub scalar_of: HashMap<usize, u16, Fast>,
+    /// Recording asked for this, in the middle of a loop perhaps: what is held is its state.
+    pub cut: bool,
     /// Names the plan: equal keys have equal plans.
     pub key: Vec<u64>,
 }
@@ -91,8 +93,8 @@ impl Index {
 
 impl Graph {
     /// Collects what is pending below `roots`; an argument that ended in an error ends this in the same one.
-    pub fn collect(roots: &[Arc<Node>]) -> crate::error::Result<Graph> {
-        let mut g = Graph { nodes: Vec::with_capacity(8), ..Graph::default() };
+    pub fn collect(roots: &[Arc<Node>], cut: bool) -> crate::error::Result<Graph> {
+        let mut g = Graph { nodes: Vec::with_capacity(8), cut, ..Graph::default() };
         let mut index = Index::default();
         for root in roots {
             if root.value().is_none() {
@@ -174,6 +176,7 @@ impl Graph {
     fn make_key(&mut self) {
         let mut key = std::mem::take(&mut self.key);
         key.reserve(16 * self.nodes.len());
+        key.push(self.cut as u64);
         for i in 0..self.nodes.len() {
             let n = &self.nodes[i];
             let flags = n.root as u64 | (n.held as u64) << 1 | (n.node.was_computed() as u64) << 2;

@@ -127,21 +127,26 @@ impl Job {
     }
 }
 
-/// Lowers every stored value, storing more until each kernel is legal and no fold is computed in two kernels.
-pub fn all(g: &Graph, stored: &mut [bool]) -> Result<Vec<Job>> {
+/// Decides what is stored and lowers it, storing more until each kernel is legal and no fold is computed in two kernels.
+pub fn all(g: &Graph) -> Result<(Vec<bool>, Vec<Job>)> {
+    let mut forced = vec![false; g.nodes.len()];
     // Each round stores at least one more node.
     for _ in 0..=g.nodes.len() {
-        match attempt(g, stored) {
+        let stored = super::store::decide(g, &forced);
+        let more = match attempt(g, &stored) {
             Ok(jobs) => match shared_fold(g, &jobs) {
-                Some(node) => stored[node] = true,
-                None => return Ok(jobs),
+                Some(node) => node,
+                None => return Ok((stored, jobs)),
             },
-            Err(Stop::Store(node)) if !stored[node] => stored[node] = true,
+            Err(Stop::Store(node)) => node,
             Err(Stop::Fail(e)) => return Err(e),
-            Err(_) => return Err(Error::Internal { stage: "lower", detail: "no progress".into() }),
+            Err(Stop::Limit) => break,
+        };
+        if std::mem::replace(&mut forced[more], true) {
+            break;
         }
     }
-    Err(Error::Internal { stage: "lower", detail: "no end".into() })
+    Err(Error::Internal { stage: "lower", detail: "no progress".into() })
 }
 
 fn shared_fold(g: &Graph, jobs: &[Job]) -> Option<usize> {
@@ -308,6 +313,10 @@ impl Lower<'_> {
             }
             Op::Reduce { axes, .. } => self.fold(i, axes, map)?,
             Op::Gather { axis } => {
+                if self.also.contains(&(self.g.nodes[i].args[0] as usize)) {
+                    // It reads other elements than the one in the register.
+                    return Err(Stop::Store(i));
+                }
                 let index = self.edge(i, 1, map)?;
                 let g = self.g;
                 let Some(expr) = &g.nodes[i].expr else { return Err(bug("gather of a leaf")) };

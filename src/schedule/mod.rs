@@ -39,14 +39,13 @@ pub struct Plan<S = Step> {
     pub leaves: usize,
     /// Slots that may take over a leaf's buffer: `(step, written slot, leaf slot)`.
     pub donors: Vec<(usize, u16, u16)>,
-    /// Graph nodes computed inside kernels without being stored, folds alone.
-    pub unstored_folds: Vec<usize>,
+    /// Graph nodes that someone holds and that kernels compute without storing.
+    pub unstored: Vec<usize>,
 }
 
 /// Plans the evaluation of a graph's roots.
 pub fn plan(graph: &Graph) -> Result<Plan> {
-    let mut stored = store::decide(graph);
-    let mut kernels = lower::all(graph, &mut stored)?;
+    let (stored, mut kernels) = lower::all(graph)?;
     merge::kernels(graph, &stored, &mut kernels);
     let mut plan = arrange::plan(graph, &stored, kernels)?;
     arrange::lifetimes(graph, &stored, &mut plan);

@@ -1,4 +1,4 @@
-//! Second pass: which values are stored. The rules (a) to (e) are ARCHITECTURE.md's; folds that cannot join their
+//! Second pass: which values are stored. The rules (a) to (d) are ARCHITECTURE.md's; folds that cannot join their
 //! consumers' kernel are found when kernels are lowered, and stored then.
 
 use super::collect::Graph;
@@ -14,10 +14,12 @@ pub struct Facts {
     pub ops: usize,
     /// Whether each of those is a handful of machine instructions.
     pub cheap: bool,
+    /// Whether a fold is among them.
+    pub fold: bool,
 }
 
-/// For each node of the graph, whether a buffer will hold it.
-pub fn decide(g: &Graph) -> Vec<bool> {
+/// For each node of the graph, whether a buffer will hold it; `forced` ones will in any case.
+pub fn decide(g: &Graph, forced: &[bool]) -> Vec<bool> {
     let n = g.nodes.len();
     let mut stored = vec![false; n];
     let mut facts = vec![Facts::default(); n];
@@ -31,16 +33,17 @@ pub fn decide(g: &Graph) -> Vec<bool> {
         let p = &g.nodes[i];
         let Some(op) = g.op(i) else {
             stored[i] = true;
-            facts[i] = Facts { reads: g.size(i), ops: 0, cheap: true };
+            facts[i] = Facts { reads: g.size(i), ops: 0, cheap: true, fold: false };
             continue;
         };
-        let mut f = Facts { reads: 0, ops: 0, cheap: true };
+        let mut f = Facts { reads: 0, ops: 0, cheap: true, fold: false };
         for &a in &p.args {
             let arg = &facts[a as usize];
             f.reads = f.reads.max(if stored[a as usize] { g.size(a as usize) } else { arg.reads });
             if !stored[a as usize] {
                 f.ops += arg.ops;
                 f.cheap &= arg.cheap;
+                f.fold |= arg.fold;
             }
         }
         match op {
@@ -59,16 +62,19 @@ pub fn decide(g: &Graph) -> Vec<bool> {
             edges[i].iter().filter_map(|&(c, k)| Some(g.nodes[c].expr.as_ref()?.args[k].part())).collect();
         let fold = matches!(op, Op::Reduce { .. });
         let small = g.size(i) <= f.reads;
+        // Needed a second time, or the state of a loop that recording cuts.
+        let again = p.node.was_computed() || (g.cut && p.held);
+        let little = f.ops <= 1 || (f.cheap && f.ops <= 4);
+        // What stands above a fold is decided when the fold is lowered: a row's kernel makes it once a row.
+        let spread = !f.fold && !(f.cheap && f.ops <= 4) && (many_maps(&views) || repeated(g.size(i), &views));
         stored[i] = match op {
-            _ if p.root => true, // (a)
+            _ if p.root || forced[i] => true, // (a), (d)
             Op::Scalar(_) => false,
             Op::Dot | Op::Reshape | Op::Update => true,
-            _ if p.held && small => true,               // (b)
-            _ if fold && p.node.was_computed() => true, // (e)
-            _ if fold => false,                         // (d), when lowered
-            _ if f.cheap && f.ops <= 4 => false,
-            _ => small && (many_maps(&views) || repeated(g.size(i), &views)), // (c)
+            _ if fold => again,                           // (b)
+            _ => small && ((again && !little) || spread), // (b), (c)
         };
+        f.fold |= fold;
         // A library or a gather reads memory.
         stored[i] |=
             edges[i].iter().any(|&(c, k)| matches!((g.op(c), k), (Some(Op::Dot), _) | (Some(Op::Gather { .. }), 0)));

@@ -10,19 +10,58 @@ use std::panic::Location;
 macro_rules! with_type {
     ($d:expr, $T:ident => $e:expr) => {
         match $d {
-            DType::Bool => { type $T = bool; $e }
-            DType::I8 => { type $T = i8; $e }
-            DType::I16 => { type $T = i16; $e }
-            DType::I32 => { type $T = i32; $e }
-            DType::I64 => { type $T = i64; $e }
-            DType::U8 => { type $T = u8; $e }
-            DType::U16 => { type $T = u16; $e }
-            DType::U32 => { type $T = u32; $e }
-            DType::U64 => { type $T = u64; $e }
-            DType::F16 => { type $T = f16; $e }
-            DType::BF16 => { type $T = bf16; $e }
-            DType::F32 => { type $T = f32; $e }
-            DType::F64 => { type $T = f64; $e }
+            DType::Bool => {
+                type $T = bool;
+                $e
+            }
+            DType::I8 => {
+                type $T = i8;
+                $e
+            }
+            DType::I16 => {
+                type $T = i16;
+                $e
+            }
+            DType::I32 => {
+                type $T = i32;
+                $e
+            }
+            DType::I64 => {
+                type $T = i64;
+                $e
+            }
+            DType::U8 => {
+                type $T = u8;
+                $e
+            }
+            DType::U16 => {
+                type $T = u16;
+                $e
+            }
+            DType::U32 => {
+                type $T = u32;
+                $e
+            }
+            DType::U64 => {
+                type $T = u64;
+                $e
+            }
+            DType::F16 => {
+                type $T = f16;
+                $e
+            }
+            DType::BF16 => {
+                type $T = bf16;
+                $e
+            }
+            DType::F32 => {
+                type $T = f32;
+                $e
+            }
+            DType::F64 => {
+                type $T = f64;
+                $e
+            }
         }
     };
 }
@@ -74,7 +113,8 @@ impl Host {
     /// The bits at an index of a shape this array broadcasts to.
     pub fn spread(&self, index: &[usize]) -> u64 {
         let skip = index.len() - self.shape.len();
-        let flat = index[skip..].iter().zip(&self.shape).fold(0, |n, (&i, &len)| n * len + if len == 1 { 0 } else { i });
+        let flat =
+            index[skip..].iter().zip(&self.shape).fold(0, |n, (&i, &len)| n * len + if len == 1 { 0 } else { i });
         self.bits[flat]
     }
 

@@ -158,7 +158,8 @@ fn operands(row: OpRef, d: DType, pool: &[[u64; 3]], shape: &[usize], ones: &[&[
             let n: usize = shape.iter().product();
             // A stride prime to the pool's length walks all of it.
             let step = (1..).find(|s| s * 7 > pool.len() && gcd(*s, pool.len()) == 1).unwrap_or(1);
-            let bits = (0..n).map(|k| if n >= pool.len() { pool[k % pool.len()][i] } else { pool[k * step % pool.len()][i] });
+            let bits =
+                (0..n).map(|k| if n >= pool.len() { pool[k % pool.len()][i] } else { pool[k * step % pool.len()][i] });
             Host { dtype: row.operand(i, d), shape, bits: bits.collect() }
         })
         .collect()
@@ -266,7 +267,9 @@ fn fused_rows_have_the_bits_of_single_ones() {
             let nan = |x: u64| d.is_float() && float(single.dtype, x).is_nan();
             match fused.bits.iter().zip(&single.bits).position(|(&a, &b)| a != b && !(nan(a) && nan(b))) {
                 None => Ok(()),
-                Some(i) => Err(format!("fused with itself, element {i}: {:#x} not {:#x}", fused.bits[i], single.bits[i])),
+                Some(i) => {
+                    Err(format!("fused with itself, element {i}: {:#x} not {:#x}", fused.bits[i], single.bits[i]))
+                }
             }
         });
     }

@@ -3,10 +3,9 @@
 /// Makes a `#[test]` of each function `fn(&Device)` on each device. A device that is not there is named and passed over.
 macro_rules! tests_on_devices {
     ($($test:ident)*) => {
-        crate::on_device! { cpu: Some(ndcuda::Device::cpu()); $($test)* }
+        on_device! { cpu: Some(ndcuda::Device::cpu()); $($test)* }
     };
 }
-pub(crate) use tests_on_devices;
 
 macro_rules! on_device {
     ($device:ident: $made:expr; $($test:ident)*) => {
@@ -21,7 +20,6 @@ macro_rules! on_device {
         )*}
     };
 }
-pub(crate) use on_device;
 
 mod dag;
 mod exchange;

@@ -243,7 +243,7 @@ fn types_axes_and_layouts(dev: &Device) {
                 several(&x, &host);
             }
         }
-        let empty = ArrayD::from_shape_vec(IxDyn(&[3, 0, 2]), vec![]).unwrap();
+        let empty = ArrayD::<T>::from_shape_vec(IxDyn(&[3, 0, 2]), vec![]).unwrap();
         let x = dev.array(&empty).unwrap();
         assert_eq!(x.sum_axis(Axis(1)), ArrayD::from_elem(IxDyn(&[3, 2]), <T::Sum as Element>::ZERO));
         assert_eq!(x.product_axis(Axis(1)), ArrayD::from_elem(IxDyn(&[3, 2]), <T::Sum as Element>::ONE));

@@ -116,8 +116,53 @@ fn memory_comes_back(_: &Device) {
     assert_eq!(dev.memory(), (0, 0));
 }
 
+/// 10,000 updates and 400 sweeps hold a few arrays at a time: what the pool keeps afterwards is the most there was.
+#[test]
+fn loops_run_in_constant_memory() {
+    let n = 1 << 16;
+    let most = |f: &dyn Fn(&Device)| {
+        let dev = Device::cpu_with_threads(1);
+        f(&dev);
+        let (used, kept) = dev.memory();
+        assert!(used + kept <= 12 * n * 4, "{} arrays at once", (used + kept) / (n * 4));
+    };
+    most(&|dev| {
+        let x = dev.from_fn(n, |i| (i % 3) as f32).unwrap();
+        let mut y = dev.zeros::<f32, _>(n);
+        (0..10_000).for_each(|_| y += &x);
+        assert_eq!(y.slice(ndarray::s![2]).item().unwrap(), 20_000.0);
+    });
+    most(&|dev| {
+        let x = dev.from_fn(n, |i| (i % 3) as f32).unwrap();
+        let mut y = dev.zeros::<f32, _>(n);
+        for _ in 0..500 {
+            y += &x;
+            y.eval().unwrap();
+        }
+        assert_eq!(y.slice(ndarray::s![2]).item().unwrap(), 1000.0);
+    });
+    most(&|dev| {
+        let mut u = dev.from_fn(n, |i| (i % 17) as f32).unwrap();
+        for _ in 0..400 {
+            let inner = (u.slice(ndarray::s![..-2]) + u.slice(ndarray::s![2..])) * 0.5;
+            u.slice_assign(ndarray::s![1..-1], inner);
+        }
+        u.eval().unwrap();
+    });
+}
+
+/// What a trace calls its peak counts what handles let go of.
+fn a_trace_knows_what_is_freed(dev: &Device) {
+    let ((), t) = ndcuda::debug::trace(|| {
+        for _ in 0..20 {
+            (dev.ones::<f32, _>(1000) + 1.0).eval().unwrap();
+        }
+    });
+    assert!(t.peak <= 2 * 4000, "{t:?}");
+}
+
 tests_on_devices! {
-    deep_chains_go_and_run doubling_graphs_are_walked_once threads_share_one_graph devices_run_side_by_side
+    a_trace_knows_what_is_freed deep_chains_go_and_run doubling_graphs_are_walked_once threads_share_one_graph devices_run_side_by_side
     memory_comes_back
 }
 

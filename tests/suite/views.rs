@@ -19,7 +19,7 @@ fn step(
             let (mut bits, mut elems) = (q, vec![]);
             let mut draw = |n: usize| {
                 let v = bits % n;
-                bits = bits / n * 31 + 17;
+                bits = (bits / n).wrapping_mul(31).wrapping_add(17);
                 v
             };
             for &n in y.shape() {

@@ -5,16 +5,14 @@ mod gemm;
 mod map;
 mod pairwise;
 mod passes;
-mod pool;
 mod program;
 mod threads;
 mod tile;
 
-pub use pool::Block;
 pub use threads::from_environment;
 
 use super::{Args, Backend, Exe};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Pool};
 use crate::error::{Error, Result};
 use crate::kernel::{KOp, KernelIr, Step};
 use std::sync::Arc;
@@ -24,7 +22,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 #[derive(Debug)]
 pub struct Cpu {
     threads: threads::Threads,
-    pool: Arc<pool::Pool>,
+    pool: Arc<Pool>,
 }
 
 enum Kernel {

@@ -1,5 +1,6 @@
 //! Every function, with both ways of multiply-add, against correctly rounded points (`tests/data/make_math_points.py`).
 
+use super::trig::{TRIG_LIMIT_F32, TRIG_LIMIT_F64};
 use super::*;
 
 const POINTS: &str = include_str!("../../../tests/data/math_points.csv");

@@ -6,7 +6,6 @@ mod program;
 mod shrink;
 
 use crate::naive::Arr;
-use generate::Rng;
 use ndcuda::Device;
 use program::{Dev, Program, eval, read};
 use std::cell::Cell;

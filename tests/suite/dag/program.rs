@@ -140,15 +140,6 @@ pub enum Dev {
 }
 
 macro_rules! each {
-    ($d:expr, $a:ident => $e:expr) => {
-        match $d {
-            Dev::Bool($a) => $e,
-            Dev::I32($a) => $e,
-            Dev::I64($a) => $e,
-            Dev::F32($a) => $e,
-            Dev::F64($a) => $e,
-        }
-    };
     (number $d:expr, $a:ident => $e:expr) => {
         match $d {
             Dev::Bool(_) => unreachable!("the naive evaluator takes no bools here"),
@@ -158,16 +149,17 @@ macro_rules! each {
             Dev::F64($a) => $e,
         }
     };
-    (signed $d:expr, $a:ident => $e:expr) => { each!(number $d, $a => $e) };
-    (bits $d:expr, $a:ident => $e:expr) => {
+    ($d:expr, $a:ident => $e:expr) => {
         match $d {
             Dev::Bool($a) => $e,
             Dev::I32($a) => $e,
             Dev::I64($a) => $e,
-            _ => unreachable!("the naive evaluator takes no floats here"),
+            Dev::F32($a) => $e,
+            Dev::F64($a) => $e,
         }
     };
 }
+
 impl Roots for Dev {
     fn roots(&self, out: &mut RootList) -> Result<()> {
         each!(self, a => a.roots(out))
@@ -353,7 +345,7 @@ impl Op {
             }
             Op::Eye(d, n) => typed!(*d, T => dev.eye::<T>(*n).into_dyn()),
             Op::Map(name) => match *name {
-                "neg" => each!(signed &x[0], a => (-a).into()),
+                "neg" => each!(number &x[0], a => (-a).into()),
                 "abs" => each!(number &x[0], a => a.abs().into()),
                 "square" => each!(number &x[0], a => a.square().into()),
                 "sign" => each!(number &x[0], a => a.sign().into()),

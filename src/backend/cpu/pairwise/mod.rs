@@ -7,11 +7,11 @@
 mod micro;
 mod vector;
 
-use super::pool::Pool;
 use super::program::{Compiler, Count, Reg, RegInfo, TOp, TileAxes};
 use super::threads::Threads;
 use super::tile::{Frame, Homes, OperandInfo, operands, scratch};
 use crate::backend::Args;
+use crate::buffer::Pool;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::kernel::{AxisSet, Class, Id, KOp, KernelIr, Launch};

@@ -1,5 +1,9 @@
 //! A reference-counted piece of memory on one device. What it is and who frees it is the owner's business.
 
+mod pool;
+
+pub use pool::{Block, Pool};
+
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;

@@ -27,6 +27,8 @@ pub struct Pool(Mutex<Free>);
 pub struct Block {
     address: usize,
     layout: Layout,
+    /// Bytes of it that traces count.
+    counted: usize,
     pool: Arc<Pool>,
 }
 
@@ -46,7 +48,7 @@ impl Pool {
             self.take(layout)
         });
         let address = address.ok_or_else(fail)?;
-        let block = Block { address, layout, pool: self.clone() };
+        let block = Block { address, layout, counted: bytes, pool: self.clone() };
         // SAFETY: the block is `size >= bytes` bytes and is freed only when it drops.
         Ok(unsafe { Buffer::new(address, bytes, Box::new(block)) })
     }
@@ -56,7 +58,7 @@ impl Pool {
         let fail = || Error::OutOfMemory { device: "cpu".into(), requested: bytes, detail: String::new() };
         let layout = Layout::from_size_align(class(bytes.max(1)), 64).map_err(|_| fail())?;
         let address = self.take(layout).ok_or_else(fail)?;
-        Ok(Block { address, layout, pool: self.clone() })
+        Ok(Block { address, layout, counted: 0, pool: self.clone() })
     }
 
     fn take(&self, layout: Layout) -> Option<usize> {
@@ -140,6 +142,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
+        debug::count_free(self.counted);
         let (size, align) = (self.layout.size(), self.layout.align());
         let mut free = self.pool.lock();
         free.live -= size;
