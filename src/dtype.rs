@@ -202,10 +202,23 @@ element! {
     u16, U16, u64, f64, 0, 1, |x| x as u64, |b| b as u16, |x| x as f64, |v| v as u16;
     u32, U32, u64, f64, 0, 1, |x| x as u64, |b| b as u32, |x| x as f64, |v| v as u32;
     u64, U64, u64, f64, 0, 1, |x| x, |b| b, |x| x as f64, |v| v as u64;
-    f16, F16, f16, f16, f16::ZERO, f16::ONE, |x| x.to_bits() as u64, |b| f16::from_bits(b as u16), |x| x.to_f64(), |v| f16::from_f64(v);
-    bf16, BF16, bf16, bf16, bf16::ZERO, bf16::ONE, |x| x.to_bits() as u64, |b| bf16::from_bits(b as u16), |x| x.to_f64(), |v| bf16::from_f64(v);
+    f16, F16, f16, f16, f16::ZERO, f16::ONE, |x| x.to_bits() as u64, |b| f16::from_bits(b as u16), |x| x.to_f64(), |v| f16::from_f32(to_odd(v));
+    bf16, BF16, bf16, bf16, bf16::ZERO, bf16::ONE, |x| x.to_bits() as u64, |b| bf16::from_bits(b as u16), |x| x.to_f64(), |v| bf16::from_f32(to_odd(v));
     f32, F32, f32, f32, 0.0, 1.0, |x| x.to_bits() as u64, |b| f32::from_bits(b as u32), |x| x as f64, |v| v as f32;
     f64, F64, f64, f64, 0.0, 1.0, |x| x.to_bits(), |b| f64::from_bits(b), |x| x, |v| v;
+}
+
+/// An f64 as f32, inexact values rounded to odd: rounding that once more to 16 bits is then right. (`half` looks at an
+/// f64's upper half alone.)
+fn to_odd(v: f64) -> f32 {
+    let near = v as f32;
+    if near.is_nan() || near as f64 == v {
+        return near;
+    }
+    let bits = near.to_bits();
+    // Towards zero, then odd.
+    let down = if (near as f64).abs() > v.abs() { bits - 1 } else { bits };
+    f32::from_bits(down | 1)
 }
 
 macro_rules! mark {

@@ -75,7 +75,7 @@ fn run(device: &Device, graph: &Graph, ready: &Ready, sole: bool) -> Result<(), 
     let backend = device.backend();
     let mut slots = Slots { buffers: SmallVec::new(), bases: SmallVec::new() };
     for leaf in &graph.leaves {
-        let at = leaf.stored.layout.offset as isize + leaf.start.max(isize::MIN + 1);
+        let at = leaf.stored.layout.offset as isize + leaf.start;
         let size = graph.nodes[leaf.node].node.dtype.size() as isize;
         slots.bases.push(leaf.stored.buffer.address().wrapping_add_signed(at.wrapping_mul(size)));
         slots.buffers.push(Some(leaf.stored.buffer.clone()));
@@ -204,19 +204,19 @@ fn written(ir: &KernelIr, launch: &Launch) -> usize {
 /// A leaf's buffer that the step may write its result over: no one but this evaluation can reach it.
 fn donate(graph: &Graph, ready: &Ready, slots: &Slots, step: usize, slot: u16) -> Option<Buffer> {
     let &(_, _, leaf) = ready.donors.iter().find(|d| d.0 == step && d.1 == slot)?;
-    let closed = graph.nodes.iter().all(|n| match (n.leaf, n.root) {
+    let closed = graph.nodes.iter().all(|n| match (&n.leaf, n.root) {
         (Some(_), _) => true,
         (None, true) => Arc::strong_count(&n.node) <= n.uses as usize + 3,
         (None, false) => !n.held,
     });
     let node = &graph.nodes[graph.leaves[leaf as usize].node];
-    // The graph's own handle and one for each argument; the node's, the leaf's and the slot's on the buffer.
+    // The graph's own handle and one for each argument; the node's, the graph's, the leaf's and the slot's on the buffer.
     let alone = Arc::strong_count(&node.node) == node.uses as usize + 1;
     let buffer = slots.buffers[leaf as usize].as_ref()?;
     let own = graph.leaves[leaf as usize].stored.layout.offset == 0
         && graph.leaves[leaf as usize].start == 0
         && buffer.bytes() == size(&ready.slots[slot as usize].layout.shape) * ready.slots[slot as usize].dtype.size();
-    (closed && alone && own && buffer.references() == 3).then(|| buffer.clone())
+    (closed && alone && own && buffer.references() == 4).then(|| buffer.clone())
 }
 
 /// What evaluating a node would run, as text.

@@ -2,9 +2,7 @@
 //! request (`op rounds file:dtype:shape ...`) and reads a line of JSON with the samples; alone it only says so.
 
 use ndarray::{Array, Axis, IxDyn};
-use ndcuda::{
-    Device, DeviceArray, DeviceArray1, DeviceArray2, DeviceArrayD, Element, Float, Result, distance,
-};
+use ndcuda::{Device, DeviceArray, DeviceArray1, DeviceArray2, DeviceArrayD, Element, Float, Result, distance};
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
@@ -47,10 +45,7 @@ fn evaluated<T: Element, D: ndarray::Dimension>(
         r.eval().map(|()| r)
     })?;
     let host = f().to_ndarray()?;
-    Ok((
-        samples,
-        host.iter().map(|v| v.to_f64().abs()).sum::<f64>() / host.len() as f64,
-    ))
+    Ok((samples, host.iter().map(|v| v.to_f64().abs()).sum::<f64>() / host.len() as f64))
 }
 
 fn distances<T: Float<Sum = T>>(
@@ -67,10 +62,7 @@ fn distances<T: Float<Sum = T>>(
         };
         let samples = sample(least, both)?;
         let index = both()?.to_ndarray()?;
-        Ok((
-            samples,
-            index.iter().map(|&i| i as f64).sum::<f64>() / index.len() as f64,
-        ))
+        Ok((samples, index.iter().map(|&i| i as f64).sum::<f64>() / index.len() as f64))
     };
     match op {
         "expanded" => evaluated(least, || distance::sqeuclidean_expanded(x, y)),
@@ -82,11 +74,7 @@ fn distances<T: Float<Sum = T>>(
 }
 
 /// One workload on its inputs.
-fn run<T: Float<Sum = T, Mean = T>>(
-    op: &str,
-    least: usize,
-    inputs: &[DeviceArrayD<T>],
-) -> Result<(Vec<f64>, f64)> {
+fn run<T: Float<Sum = T, Mean = T>>(op: &str, least: usize, inputs: &[DeviceArrayD<T>]) -> Result<(Vec<f64>, f64)> {
     let one = |i: usize| -> Result<DeviceArray1<T>> { inputs[i].clone().into_dimensionality() };
     let two = |i: usize| -> Result<DeviceArray2<T>> { inputs[i].clone().into_dimensionality() };
     match op {
@@ -97,9 +85,7 @@ fn run<T: Float<Sum = T, Mean = T>>(
         "chain" => {
             let (x, y) = (one(0)?, one(1)?);
             let half = T::from_f64(-0.5);
-            evaluated(least, || {
-                (&x * &x * half).exp() * y.sin() + (&x + &y).sqrt()
-            })
+            evaluated(least, || (&x * &x * half).exp() * y.sin() + (&x + &y).sqrt())
         }
         "sum_axis0" | "sum_tall" => {
             let x = two(0)?;
@@ -140,12 +126,7 @@ fn run<T: Float<Sum = T, Mean = T>>(
 /// `file:dtype:4000x128` as an array on the device.
 fn load<T: Element>(device: &Device, input: &str) -> Result<DeviceArrayD<T>> {
     let mut parts = input.rsplitn(3, ':');
-    let shape: Vec<usize> = parts
-        .next()
-        .unwrap_or("")
-        .split('x')
-        .map(|n| n.parse().expect("a shape"))
-        .collect();
+    let shape: Vec<usize> = parts.next().unwrap_or("").split('x').map(|n| n.parse().expect("a shape")).collect();
     let file = parts.nth(1).expect("file:dtype:shape");
     let bytes = std::fs::read(file).expect("the file of an input");
     let of = |chunk: &[u8]| {
@@ -154,9 +135,9 @@ fn load<T: Element>(device: &Device, input: &str) -> Result<DeviceArrayD<T>> {
         T::from_bits64(u64::from_le_bytes(bits))
     };
     let values: Vec<T> = bytes.chunks_exact(size_of::<T>()).map(of).collect();
-    device.array(
-        Array::from_shape_vec(IxDyn(&shape), values).expect("as many values as the shape has"),
-    )
+    // Copied, so that it lies in memory of the device as results do.
+    let host = Array::from_shape_vec(IxDyn(&shape), values).expect("as many values as the shape has");
+    device.array(&host)
 }
 
 fn answer(device: &Device, line: &str) -> Result<(Vec<f64>, f64)> {
@@ -180,21 +161,11 @@ fn main() {
     }
     let device = Device::default();
     let mut out = std::io::stdout();
-    println!(
-        "{{\"version\": \"{}\", \"device\": \"{}\"}}",
-        env!("CARGO_PKG_VERSION"),
-        Device::probe()
-    );
-    for line in std::io::stdin()
-        .lock()
-        .lines()
-        .map_while(std::io::Result::ok)
-    {
+    println!("{{\"version\": \"{}\", \"device\": \"{}\"}}", env!("CARGO_PKG_VERSION"), Device::probe());
+    for line in std::io::stdin().lock().lines().map_while(std::io::Result::ok) {
         match answer(&device, line.trim()) {
             Ok((samples, check)) => {
-                println!(
-                    "{{\"samples\": {{\"ndcuda\": {samples:?}}}, \"check\": {{\"ndcuda\": {check:e}}}}}"
-                )
+                println!("{{\"samples\": {{\"ndcuda\": {samples:?}}}, \"check\": {{\"ndcuda\": {check:e}}}}}")
             }
             Err(e) => println!("{{\"error\": {:?}}}", e.to_string()),
         }

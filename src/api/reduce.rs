@@ -29,8 +29,8 @@ enum Kind {
 fn scalar_like(v: &Value, x: f64, at: At) -> Value {
     // The divisors of means: exact in every float type up to its precision, as NumPy's are.
     let bits = match v.dtype() {
-        DType::F16 => half::f16::from_f64(x).to_bits64(),
-        DType::BF16 => half::bf16::from_f64(x).to_bits64(),
+        DType::F16 => <half::f16 as Element>::from_f64(x).to_bits64(),
+        DType::BF16 => <half::bf16 as Element>::from_f64(x).to_bits64(),
         DType::F32 => (x as f32).to_bits64(),
         _ => x.to_bits64(),
     };

@@ -64,7 +64,10 @@ impl Builder<'_> {
         let rank = d.extents.len();
         let mut wide = vec![];
         for key in &d.loads {
-            let slot = self.slot(key.node)?;
+            let slot = match key.leaf {
+                Some(entry) => entry as u16,
+                None => self.slot(key.node)?,
+            };
             let own = self.slots[slot as usize].layout.strides.clone();
             let (offset, strides) = key.place(self.g, &own, rank);
             let gather = key.gather.map(|w| (w.axis.map_or(0, |a| own[a as usize]) * w.step, w.len));
@@ -186,9 +189,10 @@ impl Builder<'_> {
         };
         let bind = |b: &Self, k: usize| -> Result<Bind> {
             let node = p.args[k] as usize;
-            let slot = b.slot(node)?;
+            let entry = g.nodes[node].leaf.is_some().then(|| p.entries[k]);
+            let slot = entry.map_or_else(|| b.slot(node), |e| Ok(e as u16))?;
             let (at, strides) = edge_place(&b.slots[slot as usize].layout, &expr.args[k].view());
-            let start = g.nodes[node].leaf.map_or(0, |l| g.leaves[l as usize].start);
+            let start = entry.map_or(0, |e| g.leaves[e as usize].start);
             Ok(Bind { slot, offset: at - start, strides, gather: None })
         };
         let (a, b) = (bind(self, 0)?, bind(self, 1)?);

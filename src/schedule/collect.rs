@@ -22,8 +22,10 @@ pub struct PNode {
     pub root: bool,
     /// Whether something outside this evaluation refers to it.
     pub held: bool,
-    /// For a leaf, its place among the leaves.
-    pub leaf: Option<u32>,
+    /// For each argument that is a leaf, the entry of the leaves that its view starts at.
+    pub entries: SmallVec<[u32; 3]>,
+    /// For a leaf, its value.
+    pub leaf: Option<Stored>,
 }
 
 impl std::fmt::Debug for Expr {
@@ -32,14 +34,15 @@ impl std::fmt::Debug for Expr {
     }
 }
 
-/// A value that is there already.
+/// A value that is there already, and a place in it where views start. Plans count from there, so that a loop over rows
+/// or blocks of one array has one plan.
 #[derive(Debug)]
 pub struct Leaf {
     /// Its place in the graph.
     pub node: usize,
     /// Where it lies.
     pub stored: Stored,
-    /// Elements from the layout's offset to the first element the first view of it reads: plans count from there.
+    /// Elements from the layout's offset to that place.
     pub start: isize,
 }
 
@@ -48,7 +51,7 @@ pub struct Leaf {
 pub struct Graph {
     /// Nodes, producers first.
     pub nodes: Vec<PNode>,
-    /// Values that are there already, in order of first use.
+    /// Values that are there already and where views of them start, in order of first use.
     pub leaves: Vec<Leaf>,
     /// Bits of the scalars, in order of first use.
     pub scalars: Vec<u64>,
@@ -150,11 +153,8 @@ impl Graph {
             });
             let mut leaf = None;
             if expr.is_none() {
-                leaf = Some(self.leaves.len() as u32);
-                match node.value() {
-                    Some(Ok(s)) => {
-                        self.leaves.push(Leaf { node: self.nodes.len(), stored: s.clone(), start: isize::MIN });
-                    }
+                leaf = match node.value() {
+                    Some(Ok(s)) => Some(s.clone()),
                     Some(Err(e)) => return Err(e.clone()),
                     None => {
                         return Err(crate::error::Error::Internal {
@@ -162,13 +162,13 @@ impl Graph {
                             detail: "a node has neither value nor expression".into(),
                         });
                     }
-                }
+                };
             } else if let Some(Op::Scalar(bits)) = expr.as_ref().map(|e| e.op) {
                 self.scalar_of.insert(self.nodes.len(), self.scalars.len() as u16);
                 self.scalars.push(bits);
             }
             index.insert(key);
-            self.nodes.push(PNode { node, expr, args, uses, root: false, held: false, leaf });
+            self.nodes.push(PNode { node, expr, args, entries: SmallVec::new(), uses, root: false, held: false, leaf });
         }
         Ok(())
     }
@@ -183,9 +183,10 @@ impl Graph {
             let head = |tag: u64| tag | flags << 8 | (n.node.dtype as u64) << 16 | (n.node.shape.len() as u64) << 24;
             let Some(expr) = &n.expr else {
                 key.push(head(1));
-                let layout = &self.leaves[n.leaf.unwrap_or(0) as usize].stored.layout;
-                key.extend(layout.shape.iter().map(|&x| x as u64));
-                key.extend(layout.strides.iter().map(|&x| x as u64));
+                for l in n.leaf.iter().map(|s| &s.layout) {
+                    key.extend(l.shape.iter().map(|&x| x as u64));
+                    key.extend(l.strides.iter().map(|&x| x as u64));
+                }
                 continue;
             };
             match expr.op {
@@ -212,6 +213,7 @@ impl Graph {
                 view_key(&mut key, region);
                 key.extend(region.at.iter().map(|&x| x as u64));
             }
+            let mut entries: SmallVec<[u32; 3]> = SmallVec::new();
             for (arg, &a) in expr.args.iter().zip(&n.args) {
                 key.push(a as u64);
                 let part = arg.part();
@@ -219,23 +221,27 @@ impl Graph {
                     Some(view) => view_key(&mut key, view),
                     None => key.push(u64::MAX),
                 }
-                match self.nodes[a as usize].leaf {
-                    // Where a leaf's first view starts is no part of the plan: a loop over rows has one.
-                    Some(leaf) => {
-                        let leaf = &mut self.leaves[leaf as usize];
-                        let start = part.map_or(0, |view| leaf_start(&leaf.stored, view));
-                        if leaf.start == isize::MIN {
-                            leaf.start = start;
-                        }
-                        key.push((start - leaf.start) as u64);
+                match &self.nodes[a as usize].leaf {
+                    Some(stored) => {
+                        let start = part.map_or(0, |view| leaf_start(stored, view));
+                        let leaves = &mut self.leaves;
+                        let entry =
+                            leaves.iter().position(|l| l.node == a as usize && l.start == start).unwrap_or_else(|| {
+                                leaves.push(Leaf { node: a as usize, stored: stored.clone(), start });
+                                leaves.len() - 1
+                            });
+                        entries.push(entry as u32);
+                        key.push(entry as u64);
                     }
                     None => {
+                        entries.push(0);
                         for &at in part.iter().flat_map(|v| &v.at) {
                             key.push(at as u64);
                         }
                     }
                 }
             }
+            self.nodes[i].entries = entries;
         }
         self.key = key;
     }

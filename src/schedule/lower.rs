@@ -32,6 +32,8 @@ pub type AMap = SmallVec<[Along; 4]>;
 pub struct LoadKey {
     /// The graph node.
     pub node: usize,
+    /// For a leaf, its entry.
+    pub leaf: Option<u32>,
     /// Its axes.
     pub map: AMap,
     /// The axis a gather indexes.
@@ -259,16 +261,23 @@ impl Lower<'_> {
         let g = self.g;
         let Some(expr) = &g.nodes[i].expr else { return Err(bug("edge of a leaf")) };
         let arg = &expr.args[k];
-        self.value(g.nodes[i].args[k] as usize, along(arg, map))
+        let (node, leaf) = self.source(i, k);
+        self.value(node, leaf, along(arg, map))
     }
 
-    fn value(&mut self, i: usize, map: AMap) -> Result<Id, Stop> {
+    /// Argument `k` of node `i`, and its entry if it is a leaf.
+    fn source(&self, i: usize, k: usize) -> (usize, Option<u32>) {
+        let node = self.g.nodes[i].args[k] as usize;
+        (node, self.g.nodes[node].leaf.is_some().then(|| self.g.nodes[i].entries[k]))
+    }
+
+    fn value(&mut self, i: usize, leaf: Option<u32>, map: AMap) -> Result<Id, Stop> {
         let inline = self.also.contains(&i) && self.is_whole(&map);
         if self.stored[i] && !inline {
             if self.also.contains(&i) {
                 return Err(Stop::Store(i));
             }
-            return self.load(LoadKey { node: i, map, gather: None }, smallvec![]);
+            return self.load(LoadKey { node: i, leaf, map, gather: None }, smallvec![]);
         }
         self.compute(i, &map)
     }
@@ -290,9 +299,7 @@ impl Lower<'_> {
         if let Some(&id) = self.d.memo.get(&key) {
             return Ok(id);
         }
-        let Some(op) = self.g.op(i) else {
-            return self.load(LoadKey { node: i, map: map.clone(), gather: None }, smallvec![]);
-        };
+        let Some(op) = self.g.op(i) else { return Err(bug("a leaf is no operation")) };
         let dtype = self.g.nodes[i].node.dtype;
         let id = match op {
             Op::Scalar(_) => {
@@ -330,7 +337,8 @@ impl Lower<'_> {
                     Src::Axis { axis, step } => Walk { axis: Some(axis), step, len },
                     Src::Broadcast => Walk { axis: None, step: 0, len },
                 };
-                let key = LoadKey { node: g.nodes[i].args[0] as usize, map: source, gather: Some(walk) };
+                let (node, leaf) = self.source(i, 0);
+                let key = LoadKey { node, leaf, map: source, gather: Some(walk) };
                 self.load(key, smallvec![index])?
             }
             Op::Dot | Op::Reshape | Op::Update => return Err(Stop::Store(i)),
@@ -425,8 +433,8 @@ impl Lower<'_> {
             return false;
         }
         let Some(key) = d.loads.iter().max_by_key(|k| self.g.size(k.node)) else { return false };
-        let strides = match self.g.nodes[key.node].leaf {
-            Some(l) => self.g.leaves[l as usize].stored.layout.strides.clone(),
+        let strides = match &self.g.nodes[key.node].leaf {
+            Some(stored) => stored.layout.strides.clone(),
             None => crate::layout::c_strides(&self.g.nodes[key.node].node.shape),
         };
         let (_, strides) = key.place(self.g, &strides, d.extents.len());
@@ -573,7 +581,7 @@ impl LoadKey {
     /// Elements from the buffer's planned start to the first element read, and the stride of each kernel axis.
     pub fn place(&self, g: &Graph, strides: &[isize], axes: usize) -> (isize, SmallVec<[isize; 4]>) {
         let mut out: SmallVec<[isize; 4]> = SmallVec::from_elem(0, axes);
-        let mut offset = match g.nodes[self.node].leaf {
+        let mut offset = match self.leaf {
             Some(l) => -g.leaves[l as usize].start,
             None => 0,
         };

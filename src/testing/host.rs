@@ -164,7 +164,7 @@ impl Host {
 
     /// The value of an expression.
     pub fn read(dev: &Device, v: &Value) -> Result<Host> {
-        eval::nodes(dev, std::slice::from_ref(&v.node), false)?;
+        eval::nodes(dev, std::slice::from_ref(&v.node), eval::Why::Asked)?;
         let stored = v.stored().expect("evaluated")?;
         let width = v.dtype().size();
         let mut bytes = vec![0u8; stored.buffer.bytes()];

@@ -1,7 +1,7 @@
 //! Elementary functions without branches: inlined into a loop, they become SIMD code.
 //!
 //! Every function is generic over [`Madd`], which says how `a * b + c` is computed. Call it with [`Fused`] from a loop
-//! compiled for AVX2 + FMA or better, and with [`Split`] from a portable one; the bounds in [`ULP`] hold for both.
+//! compiled for AVX2 + FMA or better, and with [`Split`] from a portable one; the bounds in `ULP` hold for both.
 //! The `_f32` forms are native f32 lanes where speed matters most (exp, exp2, ln, sin, cos, tanh, erf); the others
 //! compute in f64 lanes with short polynomials and round once.
 //!
