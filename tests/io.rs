@@ -46,7 +46,7 @@ fn npy(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
 fn version(major: u8, dict: &str, data: &[u8]) -> Vec<u8> {
     let mut text = dict.as_bytes().to_vec();
     let prelude = if major == 1 { 10 } else { 12 };
-    while (prelude + text.len() + 1) % 64 != 0 {
+    while !(prelude + text.len() + 1).is_multiple_of(64) {
         text.push(b' ');
     }
     text.push(b'\n');
@@ -93,7 +93,7 @@ fn one_dtype<T: Element>(code: &str, values: [T; 6]) {
     let header = std::str::from_utf8(&written[10..written.len() - little.len()]).unwrap();
     let mark = marks[0].0;
     assert!(header.contains(&format!("'descr': '{mark}{code}'")), "{header}");
-    assert!(header.ends_with('\n') && (written.len() - little.len()) % 64 == 0, "{header}");
+    assert!(header.ends_with('\n') && (written.len() - little.len()).is_multiple_of(64), "{header}");
     assert_eq!(written[written.len() - little.len()..], little);
     assert_eq!(read_npy_as::<T, IxDyn>(&path, &dev).unwrap(), expected);
     assert_eq!(folder.names(), ["x.npy"], "nothing temporary stays");

@@ -193,10 +193,10 @@ fn expand(text: &str, prefix: &str, found: &mut impl FnMut(String)) -> usize {
     }
     let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
     let here = if prefix.is_empty() { text[..end].to_string() } else { format!("{prefix}::{}", &text[..end]) };
-    if let Some(rest) = text[end..].strip_prefix("::") {
-        if rest.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '{') {
-            return end + 2 + expand(rest, &here, found);
-        }
+    if let Some(rest) = text[end..].strip_prefix("::")
+        && rest.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '{')
+    {
+        return end + 2 + expand(rest, &here, found);
     }
     found(here);
     end

@@ -66,7 +66,7 @@ pub fn decide(g: &Graph, forced: &[bool]) -> Vec<bool> {
         let again = p.node.was_computed() || (g.cut && p.held);
         let little = f.ops <= 1 || (f.cheap && f.ops <= 4);
         // What stands above a fold is decided when the fold is lowered: a row's kernel makes it once a row.
-        let spread = !f.fold && !(f.cheap && f.ops <= 4) && (many_maps(&views) || repeated(g.size(i), &views));
+        let spread = !(f.fold || f.cheap && f.ops <= 4) && (many_maps(&views) || repeated(g.size(i), &views));
         stored[i] = match op {
             _ if p.root || forced[i] => true, // (a), (d)
             Op::Scalar(_) => false,

@@ -195,7 +195,8 @@ fn rows_do_what_their_oracles_say() {
 #[test]
 fn rows_take_operands_that_lie_in_any_way() {
     use Lay::{C, Fortran, Reversed, Stepped};
-    let cases: [(&[usize], [Lay; 3], &[&[usize]]); 11] = [
+    type Case<'a> = (&'a [usize], [Lay; 3], &'a [&'a [usize]]);
+    let cases: [Case<'_>; 11] = [
         (&[12, 11], [Fortran, Fortran, Fortran], &[]),
         (&[12, 11], [C, Fortran, Reversed], &[]),
         (&[130], [Stepped, Stepped, Stepped], &[]),

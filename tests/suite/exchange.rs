@@ -96,7 +96,12 @@ fn casts(dev: &Device) {
 fn equality(dev: &Device) {
     let host = arr2(&[[1.0f32, 2.0], [3.0, 4.0]]);
     let x = dev.array(&host).unwrap();
-    assert!(x == host && host == x && x == &host && x == x.clone() && x == host.view());
+    let (same, reference, view) = (x.clone(), &host, host.view());
+    assert!(x == host);
+    assert!(host == x);
+    assert!(x == reference);
+    assert!(x == same);
+    assert!(x == view);
     assert!(x != &host + 1.0 && x != dev.zeros::<f32, _>((2, 2)) && x.slice(s![.., ..1]) != host);
     assert_eq!(x.t(), host.t());
     // Shapes must be the same, not broadcast.

@@ -1,4 +1,6 @@
 //! The suite: everything a user is promised, on every device, through public items alone.
+// `s![1..-1]` counts its end from the back.
+#![allow(clippy::reversed_empty_ranges)]
 
 /// Makes a `#[test]` of each function `fn(&Device)` on each device. A device that is not there is named and passed over.
 macro_rules! tests_on_devices {

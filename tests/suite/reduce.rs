@@ -191,8 +191,8 @@ fn sample<T: Number>(n: usize) -> Vec<T> {
         .map(|i| {
             let r = noise(n, i);
             if T::DTYPE.is_float() {
-                if n > 8 && r % 61 == 0 { T::ZERO } else { T::from_f64(0.5 + (r % 1024) as f64 / 1024.0) }
-            } else if r % 5 == 0 {
+                if n > 8 && r.is_multiple_of(61) { T::ZERO } else { T::from_f64(0.5 + (r % 1024) as f64 / 1024.0) }
+            } else if r.is_multiple_of(5) {
                 T::from_bits64(r % 2)
             } else {
                 T::from_bits64(r >> 7)
@@ -281,7 +281,7 @@ fn types_axes_and_layouts(dev: &Device) {
 }
 
 fn truth_values(dev: &Device) {
-    let host = Array2::from_shape_fn((37, 130), |(i, j)| noise(i, j) % 3 == 0 || i == 5);
+    let host = Array2::from_shape_fn((37, 130), |(i, j)| noise(i, j).is_multiple_of(3) || i == 5);
     let x = dev.array(&host).unwrap();
     for a in [0, 1] {
         let lane = |l: ArrayView1<bool>, f: fn(ArrayView1<bool>) -> i64| f(l);
@@ -297,9 +297,9 @@ fn truth_values(dev: &Device) {
         assert_eq!(x.argmax_axis(Axis(a)), by(|l| l.iter().position(|&b| b).unwrap_or(0) as i64));
         assert_eq!(x.argmin_axis(Axis(a)), by(|l| l.iter().position(|&b| !b).unwrap_or(0) as i64));
     }
-    assert_eq!(dev.array(arr1(&[f32::NAN, 0.0])).unwrap().any().item().unwrap(), true);
-    assert_eq!(dev.array(arr1(&[f32::NAN, 1.0])).unwrap().all().item().unwrap(), true);
-    assert_eq!(dev.array(arr1(&[-0.0f32])).unwrap().any().item().unwrap(), false);
+    assert!(dev.array(arr1(&[f32::NAN, 0.0])).unwrap().any().item().unwrap());
+    assert!(dev.array(arr1(&[f32::NAN, 1.0])).unwrap().all().item().unwrap());
+    assert!(!dev.array(arr1(&[-0.0f32])).unwrap().any().item().unwrap());
 }
 
 fn nan_and_ties(dev: &Device) {

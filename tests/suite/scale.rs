@@ -70,7 +70,7 @@ fn threads_share_one_graph(dev: &Device) {
                     start.wait();
                     let mine = (low + t as f32).sum().item().unwrap() - 300.0 * t as f32;
                     let total = total.item().unwrap();
-                    if t % 3 == 0 {
+                    if t.is_multiple_of(3) {
                         ndcuda::eval((d, low)).unwrap();
                     }
                     (mine, total, d.index_axis(Axis(0), t).max().item().unwrap())

@@ -62,7 +62,7 @@ fn step(
         }
         6 => {
             let mut shape: Vec<usize> = y.shape().iter().map(|&n| if n == 1 { 1 + p % 3 } else { n }).collect();
-            if rank < 5 && q % 2 == 0 {
+            if rank < 5 && q.is_multiple_of(2) {
                 shape.insert(0, 1 + q % 3);
             }
             (x.broadcast(IxDyn(&shape))?, y.broadcast(IxDyn(&shape))?.to_owned())

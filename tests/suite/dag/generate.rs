@@ -65,6 +65,9 @@ pub fn program(seed: u64) -> (Program, Vec<Arr>) {
     for _ in 0..1 + g.rng.below(4) {
         g.leaf();
     }
+    while g.values.is_empty() {
+        g.leaf();
+    }
     let steps = match g.rng.below(10) {
         0 => 40 + g.rng.below(60),
         1..=4 => 2 + g.rng.below(6),
@@ -87,10 +90,8 @@ impl Gen {
                 return None;
             }
         }
-        if let Op::Dot = op {
-            if x[0].len() * x[1].shape.last().copied().unwrap_or(1) > 8 * self.cap {
-                return None;
-            }
+        if matches!(op, Op::Dot) && x[0].len() * x[1].shape.last().copied().unwrap_or(1) > 8 * self.cap {
+            return None;
         }
         let v = op.naive(&x)?;
         if v.len() > self.cap || v.shape.len() > 6 || !v.fits() {
@@ -456,7 +457,7 @@ impl Gen {
     }
 
     fn rng_red(&self) -> Red {
-        if self.values.len() % 3 == 0 { Red::Min } else { Red::Max }
+        if self.values.len().is_multiple_of(3) { Red::Min } else { Red::Max }
     }
 
     /// A loop: the same few operations again and again on what they gave.

@@ -60,6 +60,7 @@ fn candidates(p: &Program) -> Vec<Program> {
         }
     }
     if let Some(values) = naive(p) {
+        #[allow(clippy::needless_range_loop)]
         for i in 0..n {
             if !p.steps[i].args.is_empty() {
                 let mut q = p.clone();
