@@ -52,3 +52,70 @@ fn cityblock_is_one_kernel() {
     r.unwrap();
     assert_eq!((t.kernels, t.allocated), (1, 50 * 50 * 4));
 }
+
+/// Distances of all pairs by plain loops in f64.
+fn naive(x: &Array2<f64>, y: &Array2<f64>, f: impl Fn(f64, f64) -> f64, max: bool) -> Array2<f64> {
+    Array2::from_shape_fn((x.nrows(), y.nrows()), |(i, j)| {
+        let terms = x.row(i).iter().zip(y.row(j)).map(|(&a, &b)| f(a, b)).collect::<Vec<_>>();
+        if max { terms.iter().fold(0.0, |m: f64, &t| m.max(t)) } else { terms.iter().sum() }
+    })
+}
+
+#[test]
+fn pairwise_blocks_at_every_edge() {
+    // Small whole numbers: every order of the sums is exact.
+    let host = |n: usize, d: usize, s: usize| Array2::from_shape_fn((n, d), |(i, k)| ((i * 7 + k * 3 + s) % 11) as f64);
+    for dev in [Device::cpu_with_threads(1), Device::cpu_with_threads(3)] {
+        for (n, m, d) in [
+            (1, 1, 1),
+            (2, 3, 4),
+            (12, 32, 5),
+            (13, 33, 64),
+            (25, 65, 65),
+            (96, 16, 255),
+            (7, 1025, 3),
+            (97, 31, 257),
+            (5, 6, 600),
+        ] {
+            let (x, y) = (host(n, d, 1), host(m, d, 5));
+            let (a, b) = (dev.array(&x).unwrap(), dev.array(&y.t().as_standard_layout()).unwrap().t());
+            let (f, g) = (a.cast::<f32>(), b.cast::<f32>());
+            let rows = |t: &ndcuda::DeviceArray2<f64>, at| t.insert_axis(Axis(at));
+            let want = naive(&x, &y, |a, b| (a - b) * (a - b), false);
+            assert_eq!(distance::sqeuclidean_broadcast(&a, &b), want, "{n} {m} {d}");
+            assert_eq!(distance::sqeuclidean_broadcast(&f, &g), want.mapv(|v| v as f32), "{n} {m} {d}");
+            let want = naive(&x, &y, |a, b| (a - b).abs(), false);
+            assert_eq!(distance::cityblock(&a, &b), want, "{n} {m} {d}");
+            assert_eq!(distance::cityblock(&f, &g), want.mapv(|v| v as f32), "{n} {m} {d}");
+            let want = naive(&x, &y, |a, b| (a - b).abs(), true);
+            assert_eq!((rows(&a, 1) - rows(&b, 0)).abs().max_axis(Axis(2)), want, "{n} {m} {d}");
+            let want = naive(&x, &y, |a, b| a * b, false);
+            assert_eq!(a.dot(&b.t()), want, "{n} {m} {d}");
+            assert_eq!((rows(&a, 1) * rows(&b, 0)).sum_axis(Axis(2)), want, "{n} {m} {d}");
+            // Prologues on both sides, an epilogue, and results that lie transposed.
+            let made = ((rows(&(&a + 1.0), 1) - rows(&(&b * 2.0), 0)).abs().sum_axis(Axis(2)) * 0.5).t() + 1.0;
+            let want = naive(&x, &y, |a, b| (a + 1.0 - 2.0 * b).abs(), false).mapv(|v| v * 0.5 + 1.0);
+            assert_eq!(made, want.t(), "{n} {m} {d}");
+        }
+    }
+}
+
+#[test]
+fn pairwise_bits_depend_on_their_rows_alone() {
+    let (one, many) = (Device::cpu_with_threads(1), Device::cpu_with_threads(5));
+    let x = Array2::from_shape_fn((150, 300), |(i, k)| ((i * 31 + k * 17) as f32).sin());
+    let (a, b) = (one.array(&x).unwrap(), many.array(&x).unwrap());
+    let whole = distance::sqeuclidean_broadcast(&a, &a).to_ndarray().unwrap();
+    assert_eq!(distance::sqeuclidean_broadcast(&b, &b), whole);
+    let part = distance::sqeuclidean_broadcast(&b.slice(s![40..70, ..]), &b.slice(s![..90, ..]));
+    assert_eq!(part, whole.slice(s![40..70, ..90]));
+    assert!(whole.diag().iter().all(|&v| v == 0.0));
+    let mut bad = x.clone();
+    bad[[3, 7]] = f32::NAN;
+    let bad = one.array(&bad).unwrap();
+    for metric in [distance::Metric::SqEuclidean, distance::Metric::CityBlock, distance::Metric::Chebyshev] {
+        let d = distance::cdist(&bad, &bad, metric).to_ndarray().unwrap();
+        assert!(d.row(3).iter().chain(d.column(3)).all(|v| v.is_nan()), "{metric}");
+        assert!(!d[[2, 4]].is_nan(), "{metric}");
+    }
+}
