@@ -71,9 +71,14 @@ pub fn float(d: DType, bits: u64) -> f64 {
     with_type!(d, T => T::from_bits64(bits).to_f64())
 }
 
-/// The bits of the nearest float of this type.
+/// The bits of the nearest float of this type; of a 16-bit one, of the nearest f32's.
 pub fn of_float(d: DType, x: f64) -> u64 {
-    with_type!(d, T => T::from_f64(x).to_bits64())
+    match d {
+        // The half crate's way from f64 looks at the upper bits alone.
+        DType::F16 => f16::from_f32(x as f32).to_bits64(),
+        DType::BF16 => bf16::from_f32(x as f32).to_bits64(),
+        _ => with_type!(d, T => T::from_f64(x).to_bits64()),
+    }
 }
 
 /// The value of an integer or bool.

@@ -86,6 +86,35 @@ fn every_type_goes_in_and_out(dev: &Device) {
     all!(bool i8 i16 i32 i64 u8 u16 u32 u64 f16 bf16 f32 f64);
 }
 
+fn empty_arrays(dev: &Device) {
+    for shape in [[0, 7], [7, 0], [0, 0]] {
+        let host = Array2::<f64>::zeros(shape);
+        for x in [dev.array(&host).unwrap(), dev.array(host.clone()).unwrap(), dev.zeros(shape)] {
+            let y = (&x + 1.0).maximum(&x);
+            assert_eq!(y.to_ndarray().unwrap(), host);
+            assert_eq!(y.t().to_ndarray().unwrap(), host.t());
+            assert_eq!(y.flip(Axis(0)).slice(s![..;-2, ..]).to_ndarray().unwrap().len(), 0);
+            assert_eq!(y.insert_axis(Axis(1)).host_view().map_or(0, |v| v.len()), 0);
+            assert_eq!(y.clone().into_ndarray().unwrap(), host);
+            assert_eq!(y.sum_keep(Axis(0)).into_ndarray().unwrap(), Array2::<f64>::zeros((1, shape[1])));
+            assert_eq!(y.flatten().reshape((3, 0, 5)).to_ndarray().unwrap().shape(), [3, 0, 5]);
+            assert_eq!(format!("{y}"), format!("{host}"));
+            let mut z = y.clone();
+            z += 1.0;
+            z.slice_assign(s![.., ..], 3.0);
+            assert_eq!(z, host);
+            assert_eq!(z.dot(&z.t()).shape(), [shape[0], shape[0]]);
+        }
+    }
+    let full = Array2::<i32>::ones((4, 5));
+    let x = dev.array(&full).unwrap();
+    for part in [s![2..2, ..], s![4.., ..], s![..0, ..;-1]] {
+        assert_eq!(x.slice(part).to_ndarray().unwrap(), full.slice(part));
+        assert_eq!((x.slice(part) + 1).sum_axis(Axis(0)).to_ndarray().unwrap(), Array1::<i64>::zeros(5));
+    }
+    assert_eq!(x.select(Axis(1), &[]).to_ndarray().unwrap().shape(), [4, 0]);
+}
+
 fn casts(dev: &Device) {
     let x = dev.array(arr1(&[1.9f64, -1.9, f64::NAN, 300.0, f64::INFINITY, -0.0])).unwrap();
     assert_eq!(x.cast::<u8>(), arr1(&[1, 0, 0, 255, 255, 0]));
@@ -187,5 +216,5 @@ fn powers(dev: &Device) {
 }
 
 tests_on_devices! {
-    owned_arrays_move every_type_goes_in_and_out casts equality closeness printing creation powers
+    owned_arrays_move every_type_goes_in_and_out empty_arrays casts equality closeness printing creation powers
 }

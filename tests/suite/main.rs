@@ -23,7 +23,9 @@ macro_rules! on_device {
     };
 }
 
+mod cases;
 mod dag;
+mod distances;
 mod exchange;
 mod mistakes;
 mod naive;

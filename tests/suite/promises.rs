@@ -238,8 +238,7 @@ fn loops_reuse_their_plans(dev: &Device) {
         })
     };
     let (warm, more) = (julia(200), julia(600));
-    assert!(warm.plans <= 12, "{warm:?}");
-    assert!(more.plans <= 12, "{more:?}");
+    assert!(warm.plans <= 30 && more.plans <= 2, "{warm:?} {more:?}");
     assert!(more.bytes_read < 4 * warm.bytes_read, "{warm:?} {more:?}");
 
     let kmeans = |rounds: usize| {
@@ -259,8 +258,7 @@ fn loops_reuse_their_plans(dev: &Device) {
         })
     };
     let (warm, more) = (kmeans(20), kmeans(100));
-    assert!(warm.plans <= 20, "{warm:?}");
-    assert!(more.plans <= 20, "{more:?}");
+    assert!(warm.plans <= 30 && more.plans <= 2, "{warm:?} {more:?}");
     let per_round = more.kernels as f64 / 100.0;
     assert!(per_round <= 6.0, "{per_round} kernels a round");
 }

@@ -46,19 +46,30 @@ struct Gen {
 /// The program of a seed, and the value of each step.
 pub fn program(seed: u64) -> (Program, Vec<Arr>) {
     let mut rng = Rng(seed);
-    let large = rng.percent(6);
-    let base = (0..3)
+    // Most arrays are small; some end beyond a tile, a few are worth several threads.
+    let (large, huge) = (rng.percent(8), rng.percent(1));
+    let mut base: Vec<usize> = (0..3)
         .map(|_| match rng.below(20) {
             0 => 0,
             1 => 1,
             2 => rng.pick(&[15, 16, 17, 33, 40]),
-            3 if large => rng.pick(&[255, 257, 1023, 1024, 1025, 2050]),
             _ => rng.pick(&[2, 3, 3, 4, 5, 6, 7, 8]),
         })
         .collect();
+    if huge {
+        base = vec![rng.pick(&[1, 2]), 150 + rng.below(250), 150 + rng.below(250)];
+    } else if large {
+        base[rng.below(3)] = rng.pick(&[63, 65, 130, 255, 257, 1023, 1024, 1025, 2050]);
+    }
     let main = rng.pick(&TYPES[..4]);
     let odd_floats = rng.percent(8);
-    let cap = if large { 12_000 } else { 1500 };
+    let cap = if huge {
+        200_000
+    } else if large {
+        30_000
+    } else {
+        1500
+    };
     let mut g = Gen { rng, steps: vec![], values: vec![], base, main, cap, odd_floats };
     let together = g.rng.percent(40);
     let backwards = g.rng.percent(50);
@@ -69,6 +80,7 @@ pub fn program(seed: u64) -> (Program, Vec<Arr>) {
         g.leaf();
     }
     let steps = match g.rng.below(10) {
+        _ if huge => 2 + g.rng.below(6),
         0 => 40 + g.rng.below(60),
         1..=4 => 2 + g.rng.below(6),
         _ => 6 + g.rng.below(20),
@@ -78,7 +90,19 @@ pub fn program(seed: u64) -> (Program, Vec<Arr>) {
         tries += 1;
         g.grow();
     }
-    (Program { steps: g.steps, together, backwards }, g.values)
+    let p = Program { steps: g.steps, together, backwards };
+    if g.rng.percent(50) {
+        return (p, g.values);
+    }
+    // A few results and what they need: deeper expressions, of which nothing else is asked for.
+    let mut keep: Vec<usize> =
+        (0..1 + g.rng.below(3)).map(|_| p.steps.len() - 1 - g.rng.below(p.steps.len().min(6))).collect();
+    keep.push(p.steps.len() - 1);
+    let (mut p, kept) = p.only(&keep);
+    if g.rng.percent(50) {
+        p.steps.iter_mut().for_each(|s| s.held = false);
+    }
+    (p, kept.into_iter().map(|i| g.values[i].clone()).collect())
 }
 
 impl Gen {

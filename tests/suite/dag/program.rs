@@ -77,6 +77,24 @@ pub struct Program {
     pub backwards: bool,
 }
 
+impl Program {
+    /// The program with the steps that `keep` needs alone, and which these were.
+    pub fn only(&self, keep: &[usize]) -> (Program, Vec<usize>) {
+        let mut needed = vec![false; self.steps.len()];
+        keep.iter().for_each(|&i| needed[i] = true);
+        for i in (0..self.steps.len()).rev() {
+            if needed[i] {
+                self.steps[i].args.iter().for_each(|&a| needed[a] = true);
+            }
+        }
+        let kept: Vec<usize> = (0..self.steps.len()).filter(|&i| needed[i]).collect();
+        let place = |a: usize| kept.partition_point(|&k| k < a);
+        let mut steps: Vec<Step> = kept.iter().map(|&i| self.steps[i].clone()).collect();
+        steps.iter_mut().flat_map(|s| &mut s.args).for_each(|a| *a = place(*a));
+        (Program { steps, ..*self }, kept)
+    }
+}
+
 impl Op {
     /// The naive result; `None` where the operation does not take these operands (or is not exact on them).
     pub fn naive(&self, x: &[&Arr]) -> Option<Arr> {

@@ -46,7 +46,7 @@ fn candidates(p: &Program) -> Vec<Program> {
     for i in (0..n).rev() {
         let mut q = p.clone();
         q.steps.truncate(i + 1);
-        let q = without_unused(&q, &[i]);
+        let q = q.only(&[i]).0;
         if q.steps.len() < n {
             out.push(q);
         }
@@ -56,7 +56,7 @@ fn candidates(p: &Program) -> Vec<Program> {
     for i in (0..n).filter(|&i| !used[i]) {
         let keep: Vec<usize> = (0..n).filter(|&j| j != i && (!used[j] || p.steps[j].held)).collect();
         if !keep.is_empty() {
-            out.push(without_unused(p, &keep));
+            out.push(p.only(&keep).0);
         }
     }
     if let Some(values) = naive(p) {
@@ -67,7 +67,7 @@ fn candidates(p: &Program) -> Vec<Program> {
                 q.steps[i].op = Op::Leaf(values[i].clone(), Lay::Copied);
                 q.steps[i].args.clear();
                 let keep: Vec<usize> = (0..n).filter(|&j| !used[j] || p.steps[j].held).collect();
-                out.push(without_unused(&q, &keep));
+                out.push(q.only(&keep).0);
             }
         }
         // A step replaced by an operand of the same shape and type.
@@ -78,7 +78,7 @@ fn candidates(p: &Program) -> Vec<Program> {
                     q.steps.iter_mut().for_each(|s| s.args.iter_mut().filter(|x| **x == i).for_each(|x| *x = a));
                     let keep: Vec<usize> = (0..n).filter(|&j| j != i && (!used[j] || p.steps[j].held)).collect();
                     let keep = if keep.is_empty() { vec![a] } else { keep };
-                    out.push(without_unused(&q, &keep));
+                    out.push(q.only(&keep).0);
                 }
             }
         }
@@ -120,26 +120,4 @@ fn candidates(p: &Program) -> Vec<Program> {
         }
     }
     out
-}
-
-/// The program with the steps that `keep` needs alone.
-fn without_unused(p: &Program, keep: &[usize]) -> Program {
-    let mut needed = vec![false; p.steps.len()];
-    keep.iter().for_each(|&i| needed[i] = true);
-    for i in (0..p.steps.len()).rev() {
-        if needed[i] {
-            p.steps[i].args.iter().for_each(|&a| needed[a] = true);
-        }
-    }
-    let mut place = vec![0; p.steps.len()];
-    let mut steps = vec![];
-    for (i, s) in p.steps.iter().enumerate() {
-        if needed[i] {
-            place[i] = steps.len();
-            let mut s = s.clone();
-            s.args.iter_mut().for_each(|a| *a = place[*a]);
-            steps.push(s);
-        }
-    }
-    Program { steps, ..*p }
 }

@@ -1,0 +1,48 @@
+//! Programs that random ones found wrong, made small: they stay right.
+
+use ndarray::{Array1, Axis, arr1, arr2, s};
+use ndcuda::{Device, debug::trace};
+
+/// A gather reads memory: what it takes from cannot stay in its own kernel, whatever the shapes.
+fn a_pending_value_is_taken_from(dev: &Device) {
+    let host = arr2(&[[1.0f64, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]);
+    let x = dev.array(&host).unwrap();
+    let twice = &x + &x;
+    assert_eq!(twice.select(Axis(0), &[2, 1, 0, 0]), (&host + &host).select(Axis(0), &[2, 1, 0, 0]));
+    let at = dev.array(arr1(&[1i64, 0])).unwrap();
+    let both = (&x * 3.0, (&x * 3.0).take(Axis(1), &at));
+    ndcuda::eval((&both.0, &both.1)).unwrap();
+    assert_eq!(both.1, (&host * 3.0).select(Axis(1), &[1, 0]));
+    assert_eq!(
+        (&x - 1.0).t().take(Axis(0), &at).t().take(Axis(0), &at),
+        (&host - 1.0).select(Axis(1), &[1, 0]).select(Axis(0), &[1, 0])
+    );
+}
+
+/// Loops over nothing take nothing: an index that is not there is not out of range.
+fn nothing_is_taken_from_nothing(dev: &Device) {
+    let x = dev.array(arr1(&[-1i32])).unwrap().slice(s![1..]);
+    let t = x.take(Axis(0), &x);
+    let e = t.equal(&x);
+    let any = e.any();
+    drop(t);
+    assert_eq!(e.equal(&any).to_ndarray().unwrap(), Array1::from_vec(Vec::<bool>::new()));
+
+    let none = dev.zeros::<i64, _>(0);
+    let y = dev.array(arr1(&[5.0f32])).unwrap().take(Axis(0), &none);
+    let centred = &y - y.sum();
+    assert_eq!(centred.len(), 0);
+    centred.eval().unwrap();
+    assert_eq!((&y * 2.0).sum().item().unwrap(), 0.0);
+    let one_by_none = dev.ones::<f32, _>((3, 1)) + dev.zeros::<f32, _>((1, 0));
+    assert_eq!((&one_by_none - one_by_none.sum_keep(Axis(1))).to_ndarray().unwrap().shape(), [3, 0]);
+}
+
+/// The temporaries of a statement live to its end; that they do makes no kernel.
+fn temporaries_are_not_held(dev: &Device) {
+    let x = dev.array(Array1::from_elem(100, 2.0f32)).unwrap();
+    let (_, t) = trace(|| (&x * 3.0).sqrt().abs().sum().item().unwrap());
+    assert_eq!(t.kernels, 1, "{t:?}");
+}
+
+tests_on_devices!(a_pending_value_is_taken_from nothing_is_taken_from_nothing temporaries_are_not_held);
