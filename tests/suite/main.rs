@@ -2,24 +2,19 @@
 // `s![1..-1]` counts its end from the back.
 #![allow(clippy::reversed_empty_ranges)]
 
-/// Makes a `#[test]` of each function `fn(&Device)` on each device. A device that is not there is named and passed over.
-macro_rules! tests_on_devices {
-    ($($test:ident)*) => {
-        on_device! { cpu: Some(ndcuda::Device::cpu()); $($test)* }
-    };
-}
+mod harness;
 
-macro_rules! on_device {
-    ($device:ident: $made:expr; $($test:ident)*) => {
-        mod $device {$(
-            #[test]
-            fn $test() {
-                match $made {
-                    Some(dev) => super::$test(&dev),
-                    None => println!("{} is not here: not tested", stringify!($device)),
-                }
-            }
-        )*}
+/// Makes a test of each function `fn(&Device)` on each device: `tests_on_devices!(a b c; once: d e)`. What follows `once` is a
+/// `fn()` that takes care of devices itself.
+macro_rules! tests_on_devices {
+    ($($test:ident)* $(; once: $($alone:ident)*)?) => {
+        pub fn tests() -> Vec<crate::harness::Test> {
+            use crate::harness::Test;
+            vec![
+                $(Test::each(concat!(module_path!(), "::", stringify!($test)), $test),)*
+                $($(Test::once(concat!(module_path!(), "::", stringify!($alone)), $alone),)*)?
+            ]
+        }
     };
 }
 
@@ -33,3 +28,20 @@ mod promises;
 mod reduce;
 mod scale;
 mod views;
+
+fn main() -> std::process::ExitCode {
+    harness::run(
+        [
+            cases::tests(),
+            dag::tests(),
+            distances::tests(),
+            exchange::tests(),
+            mistakes::tests(),
+            promises::tests(),
+            reduce::tests(),
+            scale::tests(),
+            views::tests(),
+        ]
+        .concat(),
+    )
+}

@@ -1,16 +1,15 @@
 //! What a user gets wrong: each error comes at its time and names the operation and the shapes.
 
+use crate::harness::quietly;
 use ndarray::{Array2, Axis, IxDyn, arr1, s};
 use ndcuda::{Device, DeviceArrayD, Error};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The message `f` panics with.
 #[track_caller]
 fn panics<R>(f: impl FnOnce() -> R) -> String {
-    let Err(e) = catch_unwind(AssertUnwindSafe(f)) else { panic!("it did not panic") };
-    match e.downcast::<String>() {
-        Ok(s) => *s,
-        Err(e) => e.downcast_ref::<&str>().map(|s| s.to_string()).unwrap_or_default(),
+    match quietly(f) {
+        Ok(_) => panic!("it did not panic"),
+        Err(message) => message,
     }
 }
 
@@ -192,10 +191,10 @@ fn devices_do_not_mix(dev: &Device) {
 
 tests_on_devices! {
     shapes_that_do_not_fit the_twins_give_errors ranks_known_at_run_time empty_reductions
-    indices_out_of_range_are_late_errors devices_do_not_mix
+    indices_out_of_range_are_late_errors devices_do_not_mix;
+    once: devices_by_name
 }
 
-#[test]
 fn devices_by_name() {
     assert!(matches!(Device::named("gpu"), Err(Error::Config { .. })));
     assert!(matches!(Device::named("cuda:x"), Err(Error::Config { .. })));

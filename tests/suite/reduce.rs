@@ -404,7 +404,6 @@ fn bits_on<D: Dimension, E: Dimension>(
     })
 }
 
-#[test]
 fn bits_do_not_depend_on_threads() {
     let noisy = |i: usize| (noise(7, i) % 100_003) as f32 / 331.0 - 150.0;
     let v = Array1::from_shape_fn(1_000_001, noisy);
@@ -433,5 +432,6 @@ fn bits_do_not_depend_on_threads() {
 }
 
 tests_on_devices! {
-    types_axes_and_layouts truth_values nan_and_ties sizes_where_loops_end prologues_and_epilogues
+    types_axes_and_layouts truth_values nan_and_ties sizes_where_loops_end prologues_and_epilogues;
+    once: bits_do_not_depend_on_threads
 }

@@ -117,7 +117,6 @@ fn memory_comes_back(_: &Device) {
 }
 
 /// 10,000 updates and 400 sweeps hold a few arrays at a time: what the pool keeps afterwards is the most there was.
-#[test]
 fn loops_run_in_constant_memory() {
     let n = 1 << 16;
     let most = |f: &dyn Fn(&Device)| {
@@ -163,7 +162,8 @@ fn a_trace_knows_what_is_freed(dev: &Device) {
 
 tests_on_devices! {
     a_trace_knows_what_is_freed deep_chains_go_and_run doubling_graphs_are_walked_once threads_share_one_graph devices_run_side_by_side
-    memory_comes_back
+    memory_comes_back;
+    once: loops_run_in_constant_memory main_job_fits_2_gib smaller_main_job_fits_its_share
 }
 
 /// Peak resident bytes of this process.
@@ -207,17 +207,11 @@ fn main_job(n: usize, test: &str, most: usize) {
 
 /// 20,000 x 20,000 distances take 1.5 GiB; the (n, m, d) temporary would take 48.
 #[cfg(target_os = "linux")]
-#[test]
 fn main_job_fits_2_gib() {
-    if std::env::var("NDCUDA_SLOW").is_ok() {
-        main_job(20_000, "scale::main_job_fits_2_gib", 2 << 30);
-    } else {
-        println!("not run: it takes 1.5 GiB and, without optimisation, a minute; NDCUDA_SLOW=1 runs it");
-    }
+    main_job(20_000, "scale::main_job_fits_2_gib", 2 << 30);
 }
 
 #[cfg(target_os = "linux")]
-#[test]
 fn smaller_main_job_fits_its_share() {
     main_job(5000, "scale::smaller_main_job_fits_its_share", (2 << 30) / 16);
 }

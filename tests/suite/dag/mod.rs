@@ -5,38 +5,12 @@ mod generate;
 mod program;
 mod shrink;
 
+use crate::harness::quietly;
 use crate::naive::Arr;
 use ndcuda::Device;
 use program::{Dev, Program, eval, read};
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 
 const CASES: u64 = 3000;
-
-thread_local! {
-    static QUIET: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs `f`; a panic comes back as its message, and is not printed.
-fn quietly<R>(f: impl FnOnce() -> R) -> Result<R, String> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if !QUIET.get() {
-                before(info);
-            }
-        }));
-    });
-    QUIET.set(true);
-    let out = catch_unwind(AssertUnwindSafe(f));
-    QUIET.set(false);
-    out.map_err(|e| {
-        let text = e.downcast_ref::<String>().cloned();
-        format!("panicked: {}", text.or(e.downcast_ref::<&str>().map(|s| s.to_string())).unwrap_or_default())
-    })
-}
 
 /// The naive value of each step; `None` where a step is not valid.
 fn naive(p: &Program) -> Option<Vec<Arr>> {

@@ -1,0 +1,95 @@
+//! Runs the suite's tests on every device there is; what cannot run here is counted as ignored, and why is said.
+
+use libtest_mimic::{Arguments, Trial};
+use ndcuda::Device;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Once;
+
+/// A test by name.
+#[derive(Clone, Copy)]
+pub struct Test {
+    name: &'static str,
+    body: Body,
+}
+
+#[derive(Clone, Copy)]
+enum Body {
+    Each(fn(&Device)),
+    Once(fn()),
+}
+
+impl Test {
+    /// A test that runs on each device.
+    pub fn each(name: &'static str, body: fn(&Device)) -> Test {
+        Test { name, body: Body::Each(body) }
+    }
+
+    /// A test that runs once.
+    pub fn once(name: &'static str, body: fn()) -> Test {
+        Test { name, body: Body::Once(body) }
+    }
+
+    /// Its name without the crate's.
+    fn name(&self) -> &'static str {
+        self.name.split_once("::").map_or(self.name, |n| n.1)
+    }
+}
+
+/// Runs what the command line asks for.
+pub fn run(tests: Vec<Test>) -> ExitCode {
+    let arguments = Arguments::from_args();
+    let devices = [("cpu", Ok(Device::cpu())), ("cuda", Device::cuda(0))];
+    if !arguments.list {
+        for (name, device) in &devices {
+            match device {
+                Ok(d) => println!("{name}: {d}"),
+                Err(e) => println!("{name}: its tests are ignored: {e}"),
+            }
+        }
+    }
+    let mut trials = vec![];
+    for test in tests {
+        match test.body {
+            Body::Once(body) => trials.push(Trial::test(test.name(), move || {
+                body();
+                Ok(())
+            })),
+            Body::Each(body) => trials.extend(devices.iter().map(|(name, device)| {
+                let device = device.clone();
+                let there = device.is_ok();
+                let run = move || {
+                    body(&device.map_err(|e| e.to_string())?);
+                    Ok(())
+                };
+                Trial::test(format!("{}::{name}", test.name()), run).with_ignored_flag(!there)
+            })),
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f`; a panic comes back as its message, and is not printed.
+pub fn quietly<R>(f: impl FnOnce() -> R) -> Result<R, String> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                before(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let out = catch_unwind(AssertUnwindSafe(f));
+    QUIET.set(false);
+    out.map_err(|e| {
+        let text = e.downcast_ref::<String>().cloned();
+        text.or(e.downcast_ref::<&str>().map(|s| s.to_string())).unwrap_or_default()
+    })
+}
