@@ -42,7 +42,8 @@ fn evaluated<T: Element, D: ndarray::Dimension>(
 ) -> Result<(Vec<f64>, f64)> {
     let samples = sample(least, || {
         let r = f();
-        r.eval().map(|()| r)
+        r.eval()?;
+        r.device().synchronize().map(|()| r)
     })?;
     let host = f().to_ndarray()?;
     Ok((samples, host.iter().map(|v| v.to_f64().abs()).sum::<f64>() / host.len() as f64))
@@ -58,7 +59,8 @@ fn distances<T: Float<Sum = T>>(
         let both = || {
             let d = d();
             let (index, least) = (d.argmin_axis(Axis(1)), d.min_axis(Axis(1)));
-            ndcuda::eval((&index, &least)).map(|()| index)
+            ndcuda::eval((&index, &least))?;
+            index.device().synchronize().map(|()| index)
         };
         let samples = sample(least, both)?;
         let index = both()?.to_ndarray()?;

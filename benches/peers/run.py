@@ -15,7 +15,8 @@ import sys
 
 import workloads
 
-PEERS = ["numpy", "scipy", "sklearn", "torch", "jax", "numba", "faiss"]
+ALL = "numpy scipy sklearn torch jax numba faiss"
+PEERS = os.environ.get("PEERS", ALL).split()
 ROUNDS, LEAST = 3, 3  # at least 9 samples each, from three moments of the run
 HERE = pathlib.Path(__file__).parent
 
@@ -157,7 +158,7 @@ def main():
         w.process.wait()
     if only:
         return
-    isa = next((i for i in ["avx512", "avx2", "portable"] if i in about["ndcuda"].lower().replace("-", "")), "cpu")
+    isa = next((i for i in ["cuda", "avx512", "avx2", "portable"] if i in about["ndcuda"].lower().replace("-", "")), "cpu")
     cpu = re.sub(r"[^a-z0-9.]+", "-", re.sub(r"\(.*?\)|cpu|processor|@", "", about["cpu"].lower())).strip("-")
     record.mkdir(parents=True, exist_ok=True)
     file = record / f"{about['date']}-{cpu}-{isa}.md"
