@@ -88,7 +88,7 @@ pub(crate) fn count_free(bytes: usize) {
 }
 
 /// `NDCUDA_DEBUG`: 1 devices as they are opened, 2 time and bandwidth of each kernel, 3 new plans with their kernels, 4 the
-/// kernels' CUDA source.
+/// kernels' CUDA source, 5 the graph of each new plan as DOT.
 pub fn level() -> u8 {
     static LEVEL: OnceLock<u8> = OnceLock::new();
     *LEVEL.get_or_init(|| std::env::var("NDCUDA_DEBUG").ok().and_then(|s| s.trim().parse().ok()).unwrap_or(0))

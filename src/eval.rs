@@ -51,6 +51,11 @@ fn first_error(roots: &[Arc<Node>]) -> Result<()> {
 
 fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
     let p = plan(graph)?;
+    if debug::level() >= 5 {
+        for n in graph.nodes.iter().filter(|n| n.root) {
+            eprint!("{}", crate::graph::show::dot(&n.node));
+        }
+    }
     if debug::level() >= 3 {
         eprint!("{}", text(graph, &p));
     }
