@@ -194,3 +194,74 @@ impl Drop for Guard<'_> {
         unsafe { (self.nvrtc.destroy)(&mut self.program) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// NVRTC as the README's full test fetches it into target/, all majors; it needs no GPU.
+    fn fetched() -> Vec<Nvrtc> {
+        let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/nvrtc-venv/lib");
+        let below = |dirs: Vec<PathBuf>| -> Vec<PathBuf> {
+            dirs.iter().filter_map(|d| std::fs::read_dir(d).ok()).flatten().flatten().map(|e| e.path()).collect()
+        };
+        let sites = below(vec![venv]).iter().map(|p| p.join("site-packages/nvidia")).collect();
+        let folders = below(sites).iter().map(|p| p.join("lib")).collect();
+        let is_nvrtc = |p: &PathBuf| p.ends_with("libnvrtc.so.12") || p.ends_with("libnvrtc.so.13");
+        let found: Vec<PathBuf> = below(folders).into_iter().filter(is_nvrtc).collect();
+        if found.is_empty() {
+            println!("no NVRTC in target/nvrtc-venv: not tested");
+        }
+        let open = |path: PathBuf| {
+            let library = libs::load(libs::NVRTC, &path).unwrap();
+            Nvrtc::new(Box::leak(Box::new(library)), &path).unwrap()
+        };
+        found.into_iter().map(open).collect()
+    }
+
+    #[test]
+    fn nvrtc_makes_both_forms() {
+        let source = "extern \"C\" __global__ void k(float* p) { p[threadIdx.x] += 1.0f; }";
+        for nvrtc in fetched() {
+            let ptx = nvrtc.compile(source, (7, 5), Form::Ptx, "k", source).unwrap();
+            let ptx = String::from_utf8(ptx).unwrap();
+            assert!(ptx.contains(".entry k(") && ptx.contains("sm_75"), "{}", nvrtc.file);
+            let cubin = nvrtc.compile(source, (8, 0), Form::Cubin, "k", source).unwrap();
+            assert_eq!(&cubin[..4], b"\x7fELF");
+            assert_eq!(nvrtc.target((8, 0), Form::Cubin), ((8, 0), Form::Cubin));
+            let (newest, form) = nvrtc.target((99, 0), Form::Cubin);
+            assert!(form == Form::Ptx && newest >= (12, 0), "{newest:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_kernel_is_an_error_with_log_and_numbered_lines() {
+        let own = "void f() {\n  nothing_like_it();\n}\n";
+        let source = format!("// headers\n\n#line 1 \"kernel.cu\"\n{own}");
+        for nvrtc in fetched() {
+            let Err(Error::Compile { kernel, log, text }) = nvrtc.compile(&source, (8, 0), Form::Ptx, "f", own) else {
+                panic!("it compiled");
+            };
+            assert_eq!(kernel, "f");
+            assert!(log.contains("kernel.cu(2)") && log.contains("nothing_like_it"), "{log}");
+            assert!(text.contains("   2   nothing_like_it();"), "{text}");
+        }
+    }
+
+    #[test]
+    fn threads_compile_side_by_side() {
+        for nvrtc in fetched() {
+            std::thread::scope(|s| {
+                for n in 0..4 {
+                    let nvrtc = &nvrtc;
+                    s.spawn(move || {
+                        let source = format!("extern \"C\" __global__ void k{n}(int* p) {{ *p = {n}; }}");
+                        let ptx = nvrtc.compile(&source, (7, 5), Form::Ptx, "k", &source).unwrap();
+                        assert!(String::from_utf8_lossy(&ptx).contains(&format!(".entry k{n}(")));
+                    });
+                }
+            });
+        }
+    }
+}

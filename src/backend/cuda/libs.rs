@@ -209,13 +209,23 @@ fn python_sites(lib: &Path) -> Vec<PathBuf> {
     pythons.iter().flat_map(|p| [p.join("site-packages"), p.join("dist-packages")]).collect()
 }
 
+/// Whether a file is a library of this stem, and of this major where one is given.
+fn stands_beside(stem: &str, major: Option<c_int>, file: &str) -> bool {
+    let prefix = if cfg!(windows) { format!("{stem}64_") } else { format!("lib{stem}.so.") };
+    let Some(version) = file.strip_prefix(&prefix) else { return false };
+    let digits = major.map_or(String::new(), |m| m.to_string());
+    version
+        .strip_prefix(&digits)
+        .is_some_and(|rest| cfg!(windows) || major.is_none() || !rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
 /// Opens a file, and first the libraries that it opens by name, which the loader would not find.
-fn load(wanted: Wanted, path: &Path) -> Result<libloading::Library, String> {
+pub fn load(wanted: Wanted, path: &Path) -> Result<libloading::Library, String> {
     if let Some(folder) = path.parent().filter(|_| path.is_absolute()) {
+        let major = path.file_name().and_then(|n| major_of(wanted.stem, n.to_str()?));
         for stem in wanted.beside {
-            let prefix = if cfg!(windows) { format!("{stem}64_") } else { format!("lib{stem}.so.") };
             let mut files: Vec<PathBuf> = read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
-            files.retain(|f| f.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&prefix)));
+            files.retain(|f| f.file_name().is_some_and(|n| stands_beside(stem, major, &n.to_string_lossy())));
             files.sort();
             for file in files {
                 if let Ok(library) = dlopen(&file) {
@@ -254,6 +264,22 @@ mod tests {
         {
             assert_eq!(major_of("nvrtc", other), None, "{other}");
         }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn companions_are_of_the_same_major() {
+        for (file, fits) in [
+            ("libnvrtc-builtins.so.13.5", true),
+            ("libnvrtc-builtins.so.13", true),
+            ("libnvrtc-builtins.so.12.9", false),
+            ("libnvrtc-builtins.so.130.1", false),
+            ("libnvrtc-builtins.alt.so.13.5", false),
+            ("libnvrtc.so.13", false),
+        ] {
+            assert_eq!(stands_beside("nvrtc-builtins", Some(13), file), fits, "{file}");
+        }
+        assert!(stands_beside("cublasLt", None, "libcublasLt.so.12"));
     }
 
     #[test]
