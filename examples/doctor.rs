@@ -1,42 +1,50 @@
-//! What there is on this machine, for a report of a problem: devices, drivers, libraries, CPU features, variables.
+//! What there is on this machine, for a report of a problem: devices, driver, libraries, CPU features, variables. docs/troubleshooting.md says what to do about each line.
 
 use ndcuda::prelude::*;
 use std::error::Error;
-use std::path::PathBuf;
 
 /// Variables that change what runs or what is found.
-const VARIABLES: [&str; 7] = [
+const VARIABLES: [&str; 14] = [
     "NDCUDA_DEVICE",
     "NDCUDA_NUM_THREADS",
+    "NDCUDA_CPU",
     "NDCUDA_DEBUG",
+    "NDCUDA_NVRTC",
+    "NDCUDA_CUBLAS",
+    "NDCUDA_CODE",
+    "NDCUDA_CACHE_DIR",
     "CUDA_VISIBLE_DEVICES",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
     "CUDA_PATH",
     "CUDA_HOME",
     "LD_LIBRARY_PATH",
 ];
-
-/// Libraries a GPU needs, by the beginning of their file names.
-const LIBRARIES: [&str; 3] = ["libcuda.so", "libnvrtc.so", "libcublas.so"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("ndcuda {} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
     println!("\ndevices");
     println!("  default: {}", Device::probe());
     println!("  cpu: {} threads reported by the system", std::thread::available_parallelism()?);
-    match Device::cuda(0) {
-        Ok(d) => println!("  cuda: {d}, memory in use and kept: {:?}", d.memory()),
-        Err(e) => println!("  cuda: {e}"),
+    for n in 0.. {
+        match Device::cuda(n) {
+            Ok(d) => println!("  {d}: usable; bytes in use and kept: {:?}", d.memory()),
+            Err(e) => {
+                if n == 0 {
+                    println!("  {e}");
+                }
+                break;
+            }
+        }
     }
 
-    println!("\nNVIDIA driver");
-    match std::fs::read_to_string("/proc/driver/nvidia/version") {
-        Ok(text) => println!("  {}", text.lines().next().unwrap_or_default()),
-        Err(e) => println!("  none seen (/proc/driver/nvidia/version: {e})"),
+    println!("\nCUDA");
+    for (what, line) in Device::cuda_report() {
+        println!("  {what}: {line}");
     }
-    println!("\nlibraries");
-    for name in LIBRARIES {
-        let found: Vec<String> = find(name).iter().map(|p| p.display().to_string()).collect();
-        println!("  {name}: {}", if found.is_empty() { "not found".into() } else { found.join(", ") });
+    match std::fs::read_to_string("/proc/driver/nvidia/version") {
+        Ok(text) => println!("  kernel module: {}", text.lines().next().unwrap_or_default()),
+        Err(e) => println!("  kernel module: none seen (/proc/driver/nvidia/version: {e})"),
     }
 
     println!("\nCPU features");
@@ -56,17 +64,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(sum, 999_000.0);
     println!("  2 * (0 + 1 + ... + 999) = {sum} on {dev}: right");
     Ok(())
-}
-
-/// The files of a library in the folders the loader looks in.
-fn find(name: &str) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> =
-        std::env::var_os("LD_LIBRARY_PATH").map(|v| std::env::split_paths(&v).collect()).unwrap_or_default();
-    for folder in ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib/wsl/lib", "/usr/local/cuda/lib64", "/usr/lib"] {
-        folders.push(folder.into());
-    }
-    let files = folders.iter().filter_map(|f| std::fs::read_dir(f).ok()).flatten().flatten().map(|e| e.path());
-    files.filter(|p| p.file_name().is_some_and(|f| f.to_string_lossy().starts_with(name))).collect()
 }
 
 #[cfg(target_arch = "x86_64")]

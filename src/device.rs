@@ -1,6 +1,7 @@
 //! Devices: which one a program uses, and why.
 
 use crate::backend::cpu::{Cpu, from_environment};
+use crate::backend::cuda::{Cuda, probe};
 use crate::backend::{Backend, Exe};
 use crate::debug;
 use crate::error::{Error, Result};
@@ -11,7 +12,8 @@ use crate::schedule::Plan;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// Plans a device keeps.
 const PLANS: usize = 1024;
@@ -84,14 +86,33 @@ impl Device {
         Device::new(Box::new(Cpu::new(threads)))
     }
 
-    /// The GPU with this index.
+    /// The GPU with this index; always the same device.
     ///
     /// # Errors
-    /// [`Error::DeviceUnavailable`]: this version runs on the CPU alone.
+    /// [`Error::DeviceUnavailable`] with what is missing and what to do.
     pub fn cuda(index: usize) -> Result<Device> {
-        Err(Error::DeviceUnavailable {
-            device: format!("cuda:{index}"),
-            reason: "this version of ndcuda has no CUDA backend yet".into(),
+        static OPEN: Mutex<Vec<(usize, Device)>> = Mutex::new(vec![]);
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, device)) = open.iter().find(|d| d.0 == index) {
+            return Ok(device.clone());
+        }
+        let device = Device::new(Box::new(Cuda::open(index)?));
+        open.push((index, device.clone()));
+        Ok(device)
+    }
+
+    /// What a GPU backend needs and what is here of it, a line each: the driver, NVRTC, cuBLAS, with versions and files, or
+    /// what is wrong and what to do.
+    pub fn cuda_report() -> Vec<(&'static str, String)> {
+        probe::report()
+    }
+
+    /// The first GPU, if `Device::default` may take it.
+    fn best() -> Result<Device, probe::Missing> {
+        probe::usable()?;
+        Device::cuda(0).map_err(|e| match e {
+            Error::DeviceUnavailable { reason, .. } => probe::Missing { reason, installed: true },
+            e => probe::Missing { reason: e.to_string(), installed: true },
         })
     }
 
@@ -102,7 +123,13 @@ impl Device {
     pub fn from_env() -> Result<Device> {
         match std::env::var("NDCUDA_DEVICE") {
             Ok(name) => Device::named(name.trim()),
-            Err(_) => Ok(Device::cpu()),
+            Err(_) => Ok(Device::best().unwrap_or_else(|missing| {
+                static SAID: Once = Once::new();
+                if missing.installed {
+                    SAID.call_once(|| eprintln!("ndcuda: running on the CPU: {}", missing.reason));
+                }
+                Device::cpu()
+            })),
         }
     }
 
@@ -137,13 +164,26 @@ impl Device {
         let cpu = format!("{} threads, {isa}", from_environment().unwrap_or(1));
         match std::env::var("NDCUDA_DEVICE") {
             Ok(name) => match Device::named(name.trim()) {
-                Ok(d) => Probe { device: d.to_string(), reason: format!("NDCUDA_DEVICE={name}; {cpu}") },
+                Ok(d) => {
+                    let reason = format!("NDCUDA_DEVICE={name}; {}", d.details().unwrap_or(cpu));
+                    Probe { device: d.to_string(), reason }
+                }
                 Err(e) => Probe { device: "none".into(), reason: e.to_string() },
             },
-            Err(_) => {
-                Probe { device: "cpu".into(), reason: format!("{cpu}; this version of ndcuda has no CUDA backend yet") }
-            }
+            Err(_) => match Device::best() {
+                Ok(d) => Probe { device: d.to_string(), reason: d.details().unwrap_or_default() },
+                Err(missing) => Probe { device: "cpu".into(), reason: format!("{cpu}; {}", missing.reason) },
+            },
         }
+    }
+
+    /// A GPU's name, architecture and driver.
+    fn details(&self) -> Option<String> {
+        Some(probe::describe(self.as_cuda()?.gpu()))
+    }
+
+    pub(crate) fn as_cuda(&self) -> Option<&Cuda> {
+        self.backend().as_any().downcast_ref()
     }
 
     /// Waits until everything started on this device has run.
@@ -162,6 +202,55 @@ impl Device {
     /// Gives memory kept for reuse back to the system.
     pub fn trim(&self) {
         self.backend().trim();
+    }
+
+    /// Arrays on a GPU may take this many bytes at most (`None`: all there is); beyond it evaluations fail with
+    /// [`Error::OutOfMemory`]. What is in use already stays.
+    ///
+    /// # Errors
+    /// [`Error::DeviceUnavailable`] on the CPU, which has no such limit.
+    pub fn memory_limit(&self, bytes: Option<usize>) -> Result<()> {
+        match self.as_cuda() {
+            Some(cuda) => {
+                cuda.memory_limit(bytes.unwrap_or(usize::MAX));
+                Ok(())
+            }
+            None => {
+                let reason = "only GPUs have a memory limit".into();
+                Err(Error::DeviceUnavailable { device: self.to_string(), reason })
+            }
+        }
+    }
+
+    /// Whether products of f32 matrices on a GPU may round their operands to TF32 (10 bits of mantissa): several times as fast on
+    /// tensor cores. Off unless asked for; the CPU has none of it.
+    pub fn allow_tf32(&self, yes: bool) {
+        if let Some(cuda) = self.as_cuda() {
+            cuda.allow_tf32(yes);
+        }
+    }
+
+    /// The median time of `reps` runs of `work` (one at least), after one that is not counted; by the GPU's own clock where it is a GPU.
+    ///
+    /// # Errors
+    /// Whatever `work` or the device fails with.
+    ///
+    /// ```
+    /// use ndcuda::prelude::*;
+    /// let dev = Device::cpu();
+    /// let x = dev.array(&ndarray::Array1::from_elem(1000, 2.0f32))?;
+    /// let time = dev.bench(5, || (&x * 2.0).eval())?;
+    /// assert!(time.as_secs() < 10);
+    /// # Ok::<(), ndcuda::Error>(())
+    /// ```
+    pub fn bench(&self, reps: usize, mut work: impl FnMut() -> Result<()>) -> Result<Duration> {
+        work()?;
+        let mut times = vec![];
+        for _ in 0..reps.max(1) {
+            times.push(self.backend().time(&mut work)?);
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(Duration::try_from_secs_f64(times[times.len() / 2]).unwrap_or_default())
     }
 
     pub(crate) fn id(&self) -> u32 {

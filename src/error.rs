@@ -89,6 +89,26 @@ pub enum Error {
         /// `, N bytes free` where the device tells.
         detail: String,
     },
+    /// A kernel that the CUDA compiler refused.
+    #[error("the CUDA compiler refused {kernel}: {log}\n{text}")]
+    Compile {
+        /// The kernel's name.
+        kernel: String,
+        /// What the compiler says.
+        log: String,
+        /// The kernel's text, its lines numbered as in the log.
+        text: String,
+    },
+    /// A call of the driver or of a library that failed.
+    #[error("{call} failed on {device}: {reason}")]
+    Driver {
+        /// The device.
+        device: String,
+        /// The function called.
+        call: &'static str,
+        /// What it says.
+        reason: String,
+    },
     /// A bad value of an environment variable or option.
     #[error("{name}={value}: {reason}")]
     Config {

@@ -59,14 +59,15 @@ fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
     if debug::level() >= 3 {
         eprint!("{}", text(graph, &p));
     }
-    let mut steps = Vec::with_capacity(p.steps.len());
-    for (step, writes) in p.steps {
-        if let (Step::Kernel(ir, _), true) = (&step, debug::level() >= 4) {
-            eprintln!("{}", crate::device::cuda_source(ir).unwrap_or_else(|e| e.to_string()));
+    if debug::level() >= 4 {
+        for (step, _) in &p.steps {
+            if let Step::Kernel(ir, _) = step {
+                eprintln!("{}", crate::device::cuda_source(ir).unwrap_or_else(|e| e.to_string()));
+            }
         }
-        let exe = device.backend().prepare(&step)?;
-        steps.push(((step, exe), writes));
     }
+    let exes = device.backend().prepare(&p.steps.iter().map(|s| &s.0).collect::<Vec<_>>())?;
+    let steps = p.steps.into_iter().zip(exes).map(|((step, writes), exe)| ((step, exe), writes)).collect();
     Ok(Plan { steps, slots: p.slots, leaves: p.leaves, donors: p.donors, unstored: p.unstored })
 }
 
@@ -161,11 +162,12 @@ fn launch(
         t.bytes_read += read;
         t.bytes_written += written;
     });
-    let start = (debug::level() >= 2).then(std::time::Instant::now);
-    backend.run(exe, &Args { bases: &bases, params: &params, in_place })?;
-    if let Some(start) = start {
+    let args = Args { bases: &bases, params: &params, in_place };
+    if debug::level() < 2 {
+        backend.run(exe, &args)?;
+    } else {
+        let t = backend.time(&mut || backend.run(exe, &args))?;
         let (read, written) = bytes(step);
-        let t = start.elapsed().as_secs_f64();
         let gbs = (read + written) as f64 / t * 1e-9;
         let name = match step {
             Step::Kernel(ir, l) => format!("{:?} {:?}", ir.class, &l.extents[..]),
@@ -222,7 +224,7 @@ fn donate(graph: &Graph, ready: &Ready, slots: &Slots, step: usize, slot: u16) -
     let own = graph.leaves[leaf as usize].stored.layout.offset == 0
         && graph.leaves[leaf as usize].start == 0
         && buffer.bytes() == size(&ready.slots[slot as usize].layout.shape) * ready.slots[slot as usize].dtype.size();
-    (closed && alone && own && buffer.references() == 4).then(|| buffer.clone())
+    (closed && alone && own && !buffer.is_shared() && buffer.references() == 4).then(|| buffer.clone())
 }
 
 /// What evaluating a node would run, as text.

@@ -21,6 +21,7 @@ pub mod api;
 mod array;
 mod backend;
 mod buffer;
+pub mod cuda;
 pub mod debug;
 mod device;
 pub mod distance;

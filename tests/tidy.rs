@@ -49,6 +49,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("array", &["eval", "device", "backend", "graph", "ops", "layout", "buffer", "dtype", "error", "debug", "hash"]),
     ("api", &["array", "eval", "device", "graph", "ops", "layout", "buffer", "dtype", "error", "debug", "hash"]),
+    ("cuda", &["array", "device", "backend::cuda", "graph", "layout", "buffer", "dtype", "error", "debug", "hash"]),
     ("linalg", &["api", "array", "device", "graph", "ops", "layout", "dtype", "error", "debug", "hash"]),
     ("random", &["api", "array", "device", "graph", "ops", "layout", "dtype", "error", "debug", "hash"]),
     ("io", &["api", "array", "device", "graph", "ops", "layout", "dtype", "error", "debug", "hash"]),

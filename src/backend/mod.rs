@@ -34,14 +34,18 @@ pub trait Backend: Send + Sync {
     fn download(&self, buffer: &Buffer, from: usize, to: &mut [u8]) -> Result<()>;
     /// Whether arrays live in host memory: vectors can become arrays, and arrays be read, in place.
     fn is_host(&self) -> bool;
-    /// Makes a step ready to run any number of times.
-    fn prepare(&self, step: &Step) -> Result<Exe>;
+    /// Makes the steps of a plan ready to run any number of times.
+    fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>>;
     /// Runs a step.
     fn run(&self, exe: &Exe, args: &Args<'_>) -> Result<()>;
     /// Waits for everything that was started.
     fn synchronize(&self) -> Result<()>;
+    /// Seconds that what `work` starts takes, by the device's own clock where it has one.
+    fn time(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<f64>;
     /// Bytes held by arrays, and bytes kept for reuse.
     fn memory(&self) -> (usize, usize);
     /// Gives memory kept for reuse back to the system.
     fn trim(&self);
+    /// Itself, for what only one kind of device has.
+    fn as_any(&self) -> &dyn Any;
 }

@@ -7,6 +7,7 @@ pub use pool::{Block, Pool};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Memory on a device: an address, a length and the owner that frees it when the last reference goes.
 #[derive(Clone)]
@@ -15,6 +16,8 @@ pub struct Buffer(Arc<Inner>);
 struct Inner {
     address: usize,
     bytes: usize,
+    /// Whether code outside this crate knows the address.
+    shared: AtomicBool,
     owner: Box<dyn Any + Send + Sync>,
 }
 
@@ -24,7 +27,7 @@ impl Buffer {
     /// # Safety
     /// `address` is valid for `bytes` bytes, for reads and writes (reads alone where the owner is foreign), until `owner` is dropped.
     pub unsafe fn new(address: usize, bytes: usize, owner: Box<dyn Any + Send + Sync>) -> Buffer {
-        Buffer(Arc::new(Inner { address, bytes, owner }))
+        Buffer(Arc::new(Inner { address, bytes, shared: false.into(), owner }))
     }
 
     /// The address of the first byte, in the memory of the buffer's device.
@@ -35,6 +38,16 @@ impl Buffer {
     /// Length in bytes.
     pub fn bytes(&self) -> usize {
         self.0.bytes
+    }
+
+    /// Notes that code outside this crate knows the address: no result is ever written over the memory.
+    pub fn share(&self) {
+        self.0.shared.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether code outside this crate knows the address.
+    pub fn is_shared(&self) -> bool {
+        self.0.shared.load(Ordering::Relaxed)
     }
 
     /// How many handles there are.

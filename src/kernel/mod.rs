@@ -4,13 +4,14 @@
 //! backend decides (what to hoist, what is a row, what is pairwise) it reads off these sets. Extents, strides,
 //! offsets and scalars are no part of the kernel: they come with each [`Launch`].
 
+pub mod gemm;
 #[cfg(test)]
 mod golden_tests;
 pub mod text;
 pub mod validate;
 
 use crate::dtype::DType;
-use crate::layout::Strides;
+use crate::layout::{Strides, size};
 use crate::ops::OpRef;
 use crate::ops::reduce::ReducerRef;
 use smallvec::SmallVec;
@@ -173,6 +174,15 @@ pub enum Width {
     W32,
     /// Some index does not.
     W64,
+}
+
+/// The width that the indices of a kernel with these extents and operands need.
+pub fn width(extents: &[usize], binds: &[Bind]) -> Width {
+    let far = binds.iter().any(|b| {
+        let span: usize = extents.iter().zip(&b.strides).map(|(&n, s)| n.saturating_mul(s.unsigned_abs())).sum();
+        span.saturating_add(b.offset.unsigned_abs()) > i32::MAX as usize
+    });
+    if far || size(extents) > i32::MAX as usize { Width::W64 } else { Width::W32 }
 }
 
 /// One fused kernel. Axes `0..outer` are those of the results, the rest are folded; within each the last is innermost.

@@ -5,7 +5,7 @@ use super::lower::{Draft, Job, Place, region_place};
 use super::{Plan, Slot};
 use crate::error::{Error, Result};
 use crate::kernel::{
-    AxisSet, Bind, Class, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Step, Width,
+    AxisSet, Bind, Class, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Step, width,
 };
 use crate::layout::{Layout, Src, Strides, View, c_strides, size};
 use smallvec::{SmallVec, smallvec};
@@ -330,14 +330,6 @@ fn nest(code: Vec<Inst>, folded: AxisSet, outer: AxisSet) -> (Vec<Inst>, Nest) {
         })
         .collect();
     (code, Nest::Loop { axes: outer, body })
-}
-
-fn width(extents: &[usize], binds: &[Bind]) -> Width {
-    let far = binds.iter().any(|b| {
-        let span: usize = extents.iter().zip(&b.strides).map(|(&n, s)| n.saturating_mul(s.unsigned_abs())).sum();
-        span.saturating_add(b.offset.unsigned_abs()) > i32::MAX as usize
-    });
-    if far || size(extents) > i32::MAX as usize { Width::W64 } else { Width::W32 }
 }
 
 fn classify(code: &[Inst], folded: AxisSet, binds: &[Bind]) -> Class {

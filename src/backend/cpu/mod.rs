@@ -1,7 +1,6 @@
 //! The CPU backend: tiles that fit L1, SIMD loops chosen at run time, all cores, pooled memory.
 
 mod fold;
-mod gemm;
 mod map;
 mod pairwise;
 mod passes;
@@ -14,7 +13,8 @@ pub use threads::from_environment;
 use super::{Args, Backend, Exe};
 use crate::buffer::{Buffer, Pool};
 use crate::error::{Error, Result};
-use crate::kernel::{KOp, KernelIr, Step};
+use crate::kernel::{self, KOp, KernelIr, Step};
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -53,6 +53,33 @@ fn several_passes(ir: &KernelIr) -> bool {
     })
 }
 
+fn prepare(step: &Step) -> Result<Exe> {
+    let isa = tile::isa();
+    let mut gathered = 0;
+    let kernel = match step {
+        Step::Gemm(spec) => {
+            let (ir, launch) = kernel::gemm::kernel(spec);
+            match pairwise::Pairwise::new(&ir, &launch, isa)? {
+                Some(k) => Kernel::Pairwise(k),
+                None => Kernel::Fold(fold::Fold::new(&ir, &launch, isa)?),
+            }
+        }
+        Step::Kernel(ir, launch) => {
+            gathered = launch.operands.iter().filter_map(|b| Some(b.gather?.1)).next().unwrap_or(0);
+            if ir.folded.is_empty() {
+                Kernel::Map(map::Map::new(ir, launch, isa)?)
+            } else if several_passes(ir) {
+                Kernel::Passes(passes::Passes::new(ir, launch, isa)?)
+            } else if let Some(k) = pairwise::Pairwise::new(ir, launch, isa)? {
+                Kernel::Pairwise(k)
+            } else {
+                Kernel::Fold(fold::Fold::new(ir, launch, isa)?)
+            }
+        }
+    };
+    Ok(Box::new(Ready { kernel, gathered }))
+}
+
 impl Backend for Cpu {
     fn name(&self) -> String {
         "cpu".into()
@@ -80,31 +107,8 @@ impl Backend for Cpu {
         true
     }
 
-    fn prepare(&self, step: &Step) -> Result<Exe> {
-        let isa = tile::isa();
-        let mut gathered = 0;
-        let kernel = match step {
-            Step::Gemm(spec) => {
-                let (ir, launch) = gemm::kernel(spec);
-                match pairwise::Pairwise::new(&ir, &launch, isa)? {
-                    Some(k) => Kernel::Pairwise(k),
-                    None => Kernel::Fold(fold::Fold::new(&ir, &launch, isa)?),
-                }
-            }
-            Step::Kernel(ir, launch) => {
-                gathered = launch.operands.iter().filter_map(|b| Some(b.gather?.1)).next().unwrap_or(0);
-                if ir.folded.is_empty() {
-                    Kernel::Map(map::Map::new(ir, launch, isa)?)
-                } else if several_passes(ir) {
-                    Kernel::Passes(passes::Passes::new(ir, launch, isa)?)
-                } else if let Some(k) = pairwise::Pairwise::new(ir, launch, isa)? {
-                    Kernel::Pairwise(k)
-                } else {
-                    Kernel::Fold(fold::Fold::new(ir, launch, isa)?)
-                }
-            }
-        };
-        Ok(Box::new(Ready { kernel, gathered }))
+    fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>> {
+        steps.iter().map(|step| prepare(step)).collect()
     }
 
     fn run(&self, exe: &Exe, args: &Args<'_>) -> Result<()> {
@@ -128,11 +132,21 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn time(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+        let start = std::time::Instant::now();
+        work()?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
     fn memory(&self) -> (usize, usize) {
         self.pool.memory()
     }
 
     fn trim(&self) {
         self.pool.trim();
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 }

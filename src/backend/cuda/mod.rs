@@ -1,5 +1,171 @@
-//! The CUDA backend.
+//! The CUDA backend: kernels compiled at run time, one stream for each GPU, memory and copies in its order.
 
-// Its texts are shown and checked today; the launch side waits for the CUDA backend.
-#[allow(dead_code)]
+mod blas;
+mod cache;
+mod compile;
+mod driver;
 pub mod emit;
+mod gpu;
+mod launch;
+mod libs;
+mod modules;
+mod pool;
+pub mod probe;
+mod stage;
+
+use super::{Args, Backend, Exe};
+use crate::buffer::Buffer;
+use crate::debug;
+use crate::error::{Error, Result};
+use crate::kernel::{self, KernelIr, Launch, Step};
+use gpu::Event;
+pub use gpu::Gpu;
+use launch::{Kernel, Queue};
+use modules::{Modules, Text};
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One GPU.
+#[derive(Debug)]
+pub struct Cuda {
+    queue: Queue,
+    modules: Modules,
+    blas: blas::Lazy,
+    tf32: AtomicBool,
+}
+
+enum Ready {
+    Kernel(Kernel),
+    Gemm(blas::Gemm),
+}
+
+impl Cuda {
+    /// The GPU with this number.
+    pub fn open(index: usize) -> Result<Cuda> {
+        let gpu = Arc::new(Gpu::open(index)?);
+        let pool = Arc::new(pool::Pool::new(gpu.clone())?);
+        let modules = Modules::new(gpu.clone())?;
+        if debug::level() >= 1 {
+            eprintln!("ndcuda: {} is {}", gpu.title(), probe::describe(&gpu));
+        }
+        Ok(Cuda { queue: Queue::new(gpu, pool), modules, blas: blas::Lazy::default(), tf32: false.into() })
+    }
+
+    /// The GPU, for other CUDA code.
+    pub fn gpu(&self) -> &Arc<Gpu> {
+        &self.queue.gpu
+    }
+
+    /// Whether matrix products may round their operands to TF32.
+    pub fn allow_tf32(&self, yes: bool) {
+        self.tf32.store(yes, Ordering::Relaxed);
+    }
+
+    /// Bytes that arrays may take at most.
+    pub fn memory_limit(&self, bytes: usize) {
+        self.queue.pool.limit(bytes);
+    }
+
+    /// What each step runs: a library call, or a kernel and its text.
+    fn choose(&self, step: &Step) -> Result<Result<blas::Gemm, (KernelIr, Launch)>> {
+        match step {
+            Step::Kernel(ir, launch) => Ok(Err((ir.clone(), launch.clone()))),
+            Step::Gemm(spec) => match blas::Gemm::new(spec) {
+                Some(gemm) if self.blas.get(&self.queue.gpu)?.is_some() => Ok(Ok(gemm)),
+                _ => Ok(Err(kernel::gemm::kernel(spec))),
+            },
+        }
+    }
+}
+
+/// A kernel's text.
+fn text(ir: &KernelIr) -> Result<Text> {
+    let source = emit::source(ir)?;
+    let body = source.len() - emit::body(ir)?.len();
+    Ok(Text { source, body, name: emit::name(ir) })
+}
+
+impl Backend for Cuda {
+    fn name(&self) -> String {
+        self.queue.gpu.title()
+    }
+
+    fn alloc(&self, bytes: usize, _: usize) -> Result<Buffer> {
+        self.queue.pool.alloc(bytes)
+    }
+
+    fn upload(&self, from: &[u8], to: &Buffer) -> Result<()> {
+        debug_assert!(from.len() <= to.bytes());
+        self.queue.stage.upload(from, to.address() as u64)
+    }
+
+    fn download(&self, buffer: &Buffer, from: usize, to: &mut [u8]) -> Result<()> {
+        debug_assert!(from + to.len() <= buffer.bytes());
+        self.queue.stage.download((buffer.address() + from) as u64, to)
+    }
+
+    fn is_host(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>> {
+        let mut chosen = vec![];
+        let mut texts = vec![];
+        for step in steps {
+            let what = self.choose(step)?;
+            if let Err((ir, _)) = &what {
+                texts.push(text(ir)?);
+            }
+            chosen.push(what);
+        }
+        let mut modules = self.modules.all(&texts)?.into_iter();
+        let mut out: Vec<Exe> = vec![];
+        for what in chosen {
+            out.push(Box::new(match (what, &mut modules) {
+                (Ok(gemm), _) => Ready::Gemm(gemm),
+                (Err((ir, launch)), modules) => {
+                    let missing = || Error::Internal { stage: "cuda", detail: "a kernel without code".into() };
+                    Ready::Kernel(Kernel::new(ir, launch, modules.next().ok_or_else(missing)?))
+                }
+            }));
+        }
+        Ok(out)
+    }
+
+    fn run(&self, exe: &Exe, args: &Args<'_>) -> Result<()> {
+        match exe.downcast_ref::<Ready>() {
+            Some(Ready::Kernel(kernel)) => kernel.run(&self.queue, args),
+            Some(Ready::Gemm(gemm)) => match self.blas.get(&self.queue.gpu)? {
+                Some(blas) => blas.run(gemm, &self.queue.gpu, args, self.tf32.load(Ordering::Relaxed)),
+                None => Err(Error::Internal { stage: "cuda", detail: "cuBLAS is gone".into() }),
+            },
+            None => Err(Error::Internal { stage: "cuda", detail: "a step of another device".into() }),
+        }
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.queue.gpu.synchronize()
+    }
+
+    fn time(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+        let (start, end) = (Event::new(&self.queue.gpu, true)?, Event::new(&self.queue.gpu, true)?);
+        start.record()?;
+        work()?;
+        end.record()?;
+        start.seconds_until(&end)
+    }
+
+    fn memory(&self) -> (usize, usize) {
+        self.queue.pool.memory()
+    }
+
+    fn trim(&self) {
+        // What cannot be given back stays; the next call on the device tells why.
+        let _ = self.queue.pool.trim();
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

@@ -1,9 +1,9 @@
-//! Matrix products of f32 and f64: the pairwise kernel whose combine is multiply and add.
+//! A matrix product as a kernel, for backends without a library for it: pairwise, with multiply and add as its combine.
 
-use crate::kernel::{AxisSet, Class, GemmSpec, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Width};
+use super::{AxisSet, Class, GemmSpec, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, width};
 use crate::layout::Strides;
 use crate::ops::{reduce, row};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 /// The product as a kernel over (batch.., row, column, k).
 pub fn kernel(s: &GemmSpec) -> (KernelIr, Launch) {
@@ -22,6 +22,13 @@ pub fn kernel(s: &GemmSpec) -> (KernelIr, Launch) {
     ];
     let fold = Nest::Loop { axes: k, body: vec![Nest::Insts(0..4)] };
     let operand = |role| Operand { dtype, role };
+    let mut operands = s.operands.to_vec();
+    let [a, b, c] = [0, 1, 2].map(|o: usize| s.operands[o].strides.clone());
+    let with = |lead: &[isize], tail: [isize; 3]| -> Strides { lead[..r].iter().copied().chain(tail).collect() };
+    operands[0].strides = with(&a, [a[r], 0, a[r + 1]]);
+    operands[1].strides = with(&b, [0, b[r + 1], b[r]]);
+    operands[2].strides = with(&c, [c[r], c[r + 1], 0]);
+    let extents: SmallVec<[usize; 6]> = s.batch.iter().copied().chain([s.m, s.n, s.k]).collect();
     let ir = KernelIr {
         axes: r as u8 + 3,
         folded: k,
@@ -30,14 +37,7 @@ pub fn kernel(s: &GemmSpec) -> (KernelIr, Launch) {
         code,
         nest: Nest::Loop { axes: out, body: vec![fold, Nest::Insts(4..5)] },
         class: Class::Pairwise { i, j, k, batch },
-        index: Width::W64,
+        index: width(&extents, &operands),
     };
-    let mut operands = s.operands.to_vec();
-    let [a, b, c] = [0, 1, 2].map(|o: usize| s.operands[o].strides.clone());
-    let with = |lead: &[isize], tail: [isize; 3]| -> Strides { lead[..r].iter().copied().chain(tail).collect() };
-    operands[0].strides = with(&a, [a[r], 0, a[r + 1]]);
-    operands[1].strides = with(&b, [0, b[r + 1], b[r]]);
-    operands[2].strides = with(&c, [c[r], c[r + 1], 0]);
-    let extents = s.batch.iter().copied().chain([s.m, s.n, s.k]).collect();
     (ir, Launch { extents, operands, params: vec![] })
 }

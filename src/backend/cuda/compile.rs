@@ -1,0 +1,267 @@
+//! NVRTC: from CUDA C++ text to code for a device, with the library's own functions called from the file that was found.
+
+use super::driver::driver;
+use super::libs;
+use crate::error::{Error, Result};
+use libloading::Library;
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::path::Path;
+use std::ptr::{null, null_mut};
+use std::sync::OnceLock;
+
+/// How every kernel is compiled: no contraction (bits are those of the CPU), and the language the headers are written in.
+pub const OPTIONS: [&str; 2] = ["--fmad=false", "--std=c++17"];
+
+/// What NVRTC is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Form {
+    /// Machine code of one architecture.
+    Cubin,
+    /// Text that the driver compiles.
+    Ptx,
+}
+
+/// An architecture, as `(8, 9)`.
+pub type Arch = (i32, i32);
+
+type Program = *mut c_void;
+
+/// NVRTC's functions.
+#[derive(Debug)]
+pub struct Nvrtc {
+    create: unsafe extern "C" fn(
+        *mut Program,
+        *const c_char,
+        *const c_char,
+        c_int,
+        *const *const c_char,
+        *const *const c_char,
+    ) -> c_int,
+    compile: unsafe extern "C" fn(Program, c_int, *const *const c_char) -> c_int,
+    destroy: unsafe extern "C" fn(*mut Program) -> c_int,
+    log_size: Size,
+    log: Text,
+    ptx_size: Size,
+    ptx: Text,
+    cubin_size: Size,
+    cubin: Text,
+    archs: Vec<i32>,
+    /// Its version.
+    pub version: (i32, i32),
+    /// The file it is, or the name the loader found it by.
+    pub file: String,
+}
+
+type Size = unsafe extern "C" fn(Program, *mut usize) -> c_int;
+type Text = unsafe extern "C" fn(Program, *mut c_char) -> c_int;
+
+/// NVRTC, looked for once; where there is none, a sentence says why and what to do.
+pub fn nvrtc() -> Result<&'static Nvrtc, &'static str> {
+    static NVRTC: OnceLock<Result<Nvrtc, String>> = OnceLock::new();
+    let found = NVRTC.get_or_init(|| {
+        let driver = driver().map_err(|m| m.reason.clone())?;
+        let (opened, _) = libs::open(libs::NVRTC, driver.version.0, version)?;
+        let path = opened.path.clone();
+        // Its functions stay valid for the life of the program.
+        Nvrtc::new(Box::leak(Box::new(opened.library)), &path)
+    });
+    found.as_ref().map_err(String::as_str)
+}
+
+fn version(library: &Library) -> Result<(c_int, c_int), String> {
+    let get: unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int = symbol(library, "nvrtcVersion")?;
+    let (mut major, mut minor) = (0, 0);
+    // SAFETY: the function's own signature; the out pointers are valid.
+    match unsafe { get(&mut major, &mut minor) } {
+        0 => Ok((major, minor)),
+        status => Err(format!("nvrtcVersion gives error {status}")),
+    }
+}
+
+/// A function of a library.
+pub fn symbol<F: Copy>(library: &Library, name: &str) -> Result<F, String> {
+    // SAFETY: the callers give each function the type its documentation has; the library is never closed.
+    unsafe { library.get::<F>(name.as_bytes()) }.map(|s| *s).map_err(|_| format!("it has no {name}"))
+}
+
+impl Nvrtc {
+    /// The functions of an opened library.
+    pub fn new(library: &'static Library, path: &Path) -> Result<Nvrtc, String> {
+        let archs = || -> Result<Vec<i32>, String> {
+            let count: unsafe extern "C" fn(*mut c_int) -> c_int = symbol(library, "nvrtcGetNumSupportedArchs")?;
+            let get: unsafe extern "C" fn(*mut c_int) -> c_int = symbol(library, "nvrtcGetSupportedArchs")?;
+            let mut n = 0;
+            // SAFETY: the out pointer is valid.
+            if unsafe { count(&mut n) } != 0 {
+                return Ok(vec![]);
+            }
+            let mut list = vec![0; n.max(0) as usize];
+            // SAFETY: the list has the length just given.
+            if unsafe { get(list.as_mut_ptr()) } != 0 {
+                list.clear();
+            }
+            Ok(list)
+        };
+        Ok(Nvrtc {
+            create: symbol(library, "nvrtcCreateProgram")?,
+            compile: symbol(library, "nvrtcCompileProgram")?,
+            destroy: symbol(library, "nvrtcDestroyProgram")?,
+            log_size: symbol(library, "nvrtcGetProgramLogSize")?,
+            log: symbol(library, "nvrtcGetProgramLog")?,
+            ptx_size: symbol(library, "nvrtcGetPTXSize")?,
+            ptx: symbol(library, "nvrtcGetPTX")?,
+            cubin_size: symbol(library, "nvrtcGetCUBINSize")?,
+            cubin: symbol(library, "nvrtcGetCUBIN")?,
+            archs: archs()?,
+            version: version(library)?,
+            file: path.display().to_string(),
+        })
+    }
+
+    /// What to compile for a device of this architecture: a newer device than the compiler knows takes PTX of the newest it knows.
+    pub fn target(&self, arch: Arch, form: Form) -> (Arch, Form) {
+        let number = arch.0 * 10 + arch.1;
+        if self.archs.is_empty() || self.archs.contains(&number) {
+            return (arch, form);
+        }
+        let best = self.archs.iter().copied().filter(|&a| a <= number).max().unwrap_or(number);
+        ((best / 10, best % 10), Form::Ptx)
+    }
+
+    /// Code for a kernel's text. `kernel` names it in errors; `lines` is the part of the text whose lines the log counts.
+    pub fn compile(&self, source: &str, arch: Arch, form: Form, kernel: &str, lines: &str) -> Result<Vec<u8>> {
+        let internal = |detail: String| Error::Internal { stage: "compile", detail };
+        let text = CString::new(source).map_err(|_| internal("a zero byte in the source".into()))?;
+        let kind = if form == Form::Cubin { "sm" } else { "compute" };
+        let arch = format!("--gpu-architecture={kind}_{}{}", arch.0, arch.1);
+        let options: Vec<CString> =
+            std::iter::once(arch.as_str()).chain(OPTIONS).filter_map(|o| CString::new(o).ok()).collect();
+        let pointers: Vec<*const c_char> = options.iter().map(|o| o.as_ptr()).collect();
+        let mut program = null_mut();
+        // SAFETY: the strings end in zero and outlive the program; no headers are passed.
+        let status = unsafe { (self.create)(&mut program, text.as_ptr(), c"kernel.cu".as_ptr(), 0, null(), null()) };
+        if status != 0 {
+            return Err(internal(format!("nvrtcCreateProgram gives error {status}")));
+        }
+        let program = Guard { nvrtc: self, program };
+        // SAFETY: the program was just made; there are as many options as said.
+        let status = unsafe { (self.compile)(program.program, pointers.len() as c_int, pointers.as_ptr()) };
+        if status != 0 {
+            let log = program.bytes(self.log_size, self.log).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log).trim_end_matches('\0').trim().to_string();
+            let log = if log.is_empty() { format!("NVRTC error {status} without a word") } else { log };
+            return Err(Error::Compile { kernel: kernel.into(), log, text: numbered(lines) });
+        }
+        let (size, get) = match form {
+            Form::Cubin => (self.cubin_size, self.cubin),
+            Form::Ptx => (self.ptx_size, self.ptx),
+        };
+        program.bytes(size, get).map_err(|status| internal(format!("NVRTC gives no code: error {status}")))
+    }
+}
+
+/// A text with its lines numbered from 1.
+fn numbered(text: &str) -> String {
+    text.lines().enumerate().map(|(n, line)| format!("{:4} {line}\n", n + 1)).collect()
+}
+
+/// A program, freed when dropped.
+struct Guard<'a> {
+    nvrtc: &'a Nvrtc,
+    program: Program,
+}
+
+impl Guard<'_> {
+    fn bytes(&self, size: Size, get: Text) -> Result<Vec<u8>, c_int> {
+        let mut n = 0;
+        // SAFETY: the program lives; the out pointer is valid.
+        match unsafe { size(self.program, &mut n) } {
+            0 => {}
+            status => return Err(status),
+        }
+        let mut out = vec![0u8; n];
+        // SAFETY: the buffer has the size just given.
+        match unsafe { get(self.program, out.as_mut_ptr() as *mut c_char) } {
+            0 => Ok(out),
+            status => Err(status),
+        }
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        // SAFETY: made by create and destroyed once.
+        unsafe { (self.nvrtc.destroy)(&mut self.program) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// NVRTC as the README's full test fetches it into target/, all majors; it needs no GPU.
+    fn fetched() -> Vec<Nvrtc> {
+        let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/nvrtc-venv/lib");
+        let below = |dirs: Vec<PathBuf>| -> Vec<PathBuf> {
+            dirs.iter().filter_map(|d| std::fs::read_dir(d).ok()).flatten().flatten().map(|e| e.path()).collect()
+        };
+        let sites = below(vec![venv]).iter().map(|p| p.join("site-packages/nvidia")).collect();
+        let folders = below(sites).iter().map(|p| p.join("lib")).collect();
+        let is_nvrtc = |p: &PathBuf| p.ends_with("libnvrtc.so.12") || p.ends_with("libnvrtc.so.13");
+        let found: Vec<PathBuf> = below(folders).into_iter().filter(is_nvrtc).collect();
+        if found.is_empty() {
+            println!("no NVRTC in target/nvrtc-venv: not tested");
+        }
+        let open = |path: PathBuf| {
+            let library = libs::load(libs::NVRTC, &path).unwrap();
+            Nvrtc::new(Box::leak(Box::new(library)), &path).unwrap()
+        };
+        found.into_iter().map(open).collect()
+    }
+
+    #[test]
+    fn nvrtc_makes_both_forms() {
+        let source = "extern \"C\" __global__ void k(float* p) { p[threadIdx.x] += 1.0f; }";
+        for nvrtc in fetched() {
+            let ptx = nvrtc.compile(source, (7, 5), Form::Ptx, "k", source).unwrap();
+            let ptx = String::from_utf8(ptx).unwrap();
+            assert!(ptx.contains(".entry k(") && ptx.contains("sm_75"), "{}", nvrtc.file);
+            let cubin = nvrtc.compile(source, (8, 0), Form::Cubin, "k", source).unwrap();
+            assert_eq!(&cubin[..4], b"\x7fELF");
+            assert_eq!(nvrtc.target((8, 0), Form::Cubin), ((8, 0), Form::Cubin));
+            let (newest, form) = nvrtc.target((99, 0), Form::Cubin);
+            assert!(form == Form::Ptx && newest >= (12, 0), "{newest:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_kernel_is_an_error_with_log_and_numbered_lines() {
+        let own = "void f() {\n  nothing_like_it();\n}\n";
+        let source = format!("// headers\n\n#line 1 \"kernel.cu\"\n{own}");
+        for nvrtc in fetched() {
+            let Err(Error::Compile { kernel, log, text }) = nvrtc.compile(&source, (8, 0), Form::Ptx, "f", own) else {
+                panic!("it compiled");
+            };
+            assert_eq!(kernel, "f");
+            assert!(log.contains("kernel.cu(2)") && log.contains("nothing_like_it"), "{log}");
+            assert!(text.contains("   2   nothing_like_it();"), "{text}");
+        }
+    }
+
+    #[test]
+    fn threads_compile_side_by_side() {
+        for nvrtc in fetched() {
+            std::thread::scope(|s| {
+                for n in 0..4 {
+                    let nvrtc = &nvrtc;
+                    s.spawn(move || {
+                        let source = format!("extern \"C\" __global__ void k{n}(int* p) {{ *p = {n}; }}");
+                        let ptx = nvrtc.compile(&source, (7, 5), Form::Ptx, "k", &source).unwrap();
+                        assert!(String::from_utf8_lossy(&ptx).contains(&format!(".entry k{n}(")));
+                    });
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Queuing a kernel on the stream: its arguments, its scratch memory, and the word in which a gather notes a bad index.
+
+use super::emit::args::{Aux, Grid, grid, pack};
+use super::gpu::Gpu;
+use super::modules::Module;
+use super::pool::{Block, Pool};
+use super::stage::Stage;
+use crate::backend::Args;
+use crate::error::{Error, Result};
+use crate::kernel::{KOp, KernelIr, Launch};
+use cudarc::driver::sys;
+use smallvec::SmallVec;
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Tickets made at once at least.
+const TICKETS: usize = 1 << 16;
+/// Bytes in which a gather notes operand and index.
+const FAULT: usize = 16;
+
+/// A kernel that is ready to run.
+#[derive(Debug)]
+pub struct Kernel {
+    ir: KernelIr,
+    launch: Launch,
+    grid: Grid,
+    module: Arc<Module>,
+    gathers: bool,
+}
+
+impl Kernel {
+    /// A kernel with its function.
+    pub fn new(ir: KernelIr, launch: Launch, module: Arc<Module>) -> Kernel {
+        let grid = grid(&ir, &launch.extents);
+        let gathers = ir.code.iter().any(|i| matches!(i.op, KOp::LoadAt(_) | KOp::StoreAt(_)));
+        Kernel { ir, launch, grid, module, gathers }
+    }
+
+    /// Queues it. A kernel that gathers is waited for, so that a bad index is an error of the evaluation that made it.
+    pub fn run(&self, on: &Queue, args: &Args<'_>) -> Result<()> {
+        let pointers: SmallVec<[u64; 8]> = args.bases.iter().map(|&b| b as u64).collect();
+        let scratch = match self.grid.scratch {
+            0 => None,
+            n => Some(on.pool.scratch(n)?),
+        };
+        let tickets = match self.grid.tickets {
+            0 => None,
+            n => Some(on.tickets(n)?),
+        };
+        let fault = match self.gathers {
+            false => None,
+            true => {
+                let block = on.pool.scratch(FAULT)?;
+                on.gpu.zero(block.address(), FAULT)?;
+                Some(block)
+            }
+        };
+        let aux = Aux {
+            fault: fault.as_ref().map_or(0, Block::address),
+            scratch: scratch.as_ref().map_or(0, Block::address),
+            tickets: tickets.as_ref().map_or(0, |t| t.address()),
+        };
+        let mut bytes = pack(&self.ir, &self.launch, &pointers, args.params, aux)?;
+        let mut params = [bytes.as_mut_ptr().cast::<c_void>()];
+        let Grid { blocks, threads, .. } = self.grid;
+        on.gpu.bind()?;
+        // SAFETY: the function takes one struct, whose bytes these are, and the driver copies them; the operands are memory of this
+        // device that the caller keeps until the kernel is queued, and what is freed then is freed in the stream's order.
+        let status = unsafe {
+            sys::cuLaunchKernel(
+                self.module.function(),
+                blocks.0,
+                blocks.1,
+                1,
+                threads.0,
+                threads.1,
+                1,
+                0,
+                on.gpu.cu_stream(),
+                params.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        };
+        on.gpu.check("cuLaunchKernel", status)?;
+        match fault {
+            None => Ok(()),
+            Some(block) => self.settle(on, &block),
+        }
+    }
+
+    /// The error that a gather noted, if any.
+    fn settle(&self, on: &Queue, fault: &Block) -> Result<()> {
+        let mut noted = [0u8; FAULT];
+        on.stage.download(fault.address(), &mut noted)?;
+        let word = |n: usize| noted[8 * n..8 * n + 8].iter().rev().fold(0u64, |v, &b| v << 8 | b as u64);
+        match word(0) {
+            0 => Ok(()),
+            operand => {
+                let bind = self.launch.operands.get(operand as usize - 1);
+                let len = bind.and_then(|b| b.gather).map_or(0, |g| g.1);
+                Err(Error::Index { op: "take", index: word(1) as i64, axis: 0, len, at: String::new() })
+            }
+        }
+    }
+}
+
+/// What kernels are queued with: the stream, memory, and words shared by all launches on the stream.
+#[derive(Debug)]
+pub struct Queue {
+    /// The GPU.
+    pub gpu: Arc<Gpu>,
+    /// Its memory.
+    pub pool: Arc<Pool>,
+    /// Its copies.
+    pub stage: Stage,
+    tickets: Mutex<Option<Arc<Block>>>,
+}
+
+impl Queue {
+    /// A GPU's.
+    pub fn new(gpu: Arc<Gpu>, pool: Arc<Pool>) -> Queue {
+        let stage = Stage::new(gpu.clone());
+        Queue { gpu, pool, stage, tickets: Mutex::default() }
+    }
+
+    /// At least `n` words that are zero, and that each kernel leaves at zero: kernels on one stream do not overlap.
+    fn tickets(&self, n: usize) -> Result<Arc<Block>> {
+        let mut held = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(block) = held.as_ref().filter(|b| b.bytes() >= 4 * n) {
+            return Ok(block.clone());
+        }
+        let bytes = 4 * n.max(TICKETS);
+        let block = Arc::new(self.pool.scratch(bytes)?);
+        self.gpu.zero(block.address(), bytes)?;
+        // The old words go once those who queue with them are done.
+        *held = Some(block.clone());
+        Ok(block)
+    }
+}

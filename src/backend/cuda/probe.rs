@@ -1,0 +1,51 @@
+//! What there is for the CUDA backend on this machine, in sentences.
+
+use super::blas::cublas;
+use super::cache::Cache;
+use super::compile::nvrtc;
+use super::driver::driver;
+use super::gpu::Gpu;
+use super::libs;
+use std::path::PathBuf;
+
+pub use super::driver::Missing;
+
+/// A GPU, its driver and the libraries, in a line.
+pub fn describe(gpu: &Gpu) -> String {
+    let (major, minor) = gpu.arch;
+    let version = driver().map_or((0, 0), |d| d.version);
+    format!("{}, compute capability {major}.{minor}, driver of CUDA {}.{}", gpu.name, version.0, version.1)
+}
+
+/// Whether `Device::default` may take a GPU: a driver, and something to make kernels with.
+pub fn usable() -> Result<(), Missing> {
+    driver().map_err(Clone::clone)?;
+    nvrtc().map_err(|reason| Missing { reason: reason.into(), installed: true })?;
+    Ok(())
+}
+
+/// One line each on the driver, NVRTC, cuBLAS and the cache: what was found, or why not and what to do.
+pub fn report() -> Vec<(&'static str, String)> {
+    let driver = match driver() {
+        Ok(d) => {
+            let s = if d.devices == 1 { "" } else { "s" };
+            format!("of CUDA {}.{}, {} GPU{s}", d.version.0, d.version.1, d.devices)
+        }
+        Err(m) => m.reason.clone(),
+    };
+    let library = |found: Result<((i32, i32), &str), &str>, wanted| match found {
+        Ok((version, file)) => format!("{}.{} from {file}", version.0, version.1),
+        Err(reason) => match &libs::candidates(wanted)[..] {
+            [] => reason.to_string(),
+            files => format!("{reason}; files seen: {}", list(files)),
+        },
+    };
+    let nvrtc = library(nvrtc().map(|n| (n.version, n.file.as_str())), libs::NVRTC);
+    let cublas = library(cublas().map(|c| (c.version, c.file.as_str())), libs::CUBLAS);
+    let cache = Cache::from_environment().describe();
+    vec![("driver", driver), ("NVRTC", nvrtc), ("cuBLAS", cublas), ("kernel cache", cache)]
+}
+
+fn list(files: &[PathBuf]) -> String {
+    files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,227 @@
+//! What is said where there is no driver, or one that cannot be used: each sentence of `Device::probe`, and that it stands in
+//! docs/troubleshooting.md. Drivers that are wrong in one way each are made here, of C, and loaded by a child process.
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use ndcuda::{Device, Error};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Set for the child, which reports and ends.
+const CHILD: &str = "NDCUDA_TEST_CHILD";
+
+/// A driver of which each answer is set by a variable.
+const STUB: &str = r#"
+#include <stdlib.h>
+static int value(const char* name, int otherwise) { const char* v = getenv(name); return v ? atoi(v) : otherwise; }
+int cuInit(unsigned flags) { return value("STUB_INIT", 0); }
+int cuDriverGetVersion(int* v) { *v = value("STUB_VERSION", 12040); return value("STUB_VERSION_STATUS", 0); }
+int cuDeviceGetCount(int* n) { *n = value("STUB_DEVICES", 1); return value("STUB_COUNT_STATUS", 0); }
+int cuDeviceGet(int* d, int n) { *d = n; return 0; }
+int cuDeviceGetName(char* s, int n, int d) { s[0] = 'S'; s[1] = 0; return 0; }
+int cuDeviceGetAttribute(int* v, int which, int d) { *v = which == 75 ? value("STUB_MAJOR", 8) : 0; return 0; }
+int cuDevicePrimaryCtxRetain(void** c, int d) { *c = (void*)16; return value("STUB_RETAIN", 0); }
+int cuCtxGetCurrent(void** c) { *c = (void*)16; return 0; }
+int cuStreamCreate(void** s, unsigned flags) { *s = (void*)32; return 0; }
+int cuGetErrorName(int e, const char** s) { *s = "CUDA_ERROR_OF_STUB"; return 0; }
+int cuGetErrorString(int e, const char** s) { *s = "as the stub says"; return 0; }
+"#;
+
+/// The functions that only have to be there.
+const OTHERS: &[&str] = &[
+    "cuDevicePrimaryCtxRelease_v2",
+    "cuCtxSetCurrent",
+    "cuCtxSynchronize",
+    "cuMemAlloc_v2",
+    "cuMemFree_v2",
+    "cuMemGetInfo_v2",
+    "cuMemHostAlloc",
+    "cuMemFreeHost",
+    "cuMemcpyHtoDAsync_v2",
+    "cuMemcpyDtoHAsync_v2",
+    "cuMemsetD8Async",
+    "cuModuleLoadData",
+    "cuModuleGetFunction",
+    "cuModuleUnload",
+    "cuLaunchKernel",
+    "cuStreamDestroy_v2",
+    "cuStreamSynchronize",
+    "cuEventCreate",
+    "cuEventRecord",
+    "cuEventSynchronize",
+    "cuEventDestroy_v2",
+];
+
+fn main() {
+    if std::env::var_os(CHILD).is_some() {
+        return report();
+    }
+    let args = Arguments::from_args();
+    let folder = std::env::temp_dir().join(format!("ndcuda-probe-{}", std::process::id()));
+    let stubs = make_stubs(&folder);
+    let real = Device::cuda(0).is_ok();
+    if real {
+        println!("a GPU is here: what is said without a driver is not tested");
+    }
+    let mut trials = vec![];
+    trials.push(Trial::test("no_driver", no_driver).with_ignored_flag(real));
+    for case in CASES {
+        match &stubs {
+            Ok(_) => {
+                let folder = folder.clone();
+                trials.push(Trial::test(case.0, move || stub(&folder, case)));
+            }
+            Err(why) => {
+                println!("{}: not tested: {why}", case.0);
+                trials.push(Trial::test(case.0, || Ok(())).with_ignored_flag(true));
+            }
+        }
+    }
+    let conclusion = libtest_mimic::run(&args, trials);
+    let _ = fs::remove_dir_all(&folder);
+    conclusion.exit();
+}
+
+/// Name, variables of the stub, device asked for, what is said.
+type Case = (&'static str, &'static [(&'static str, &'static str)], usize, &'static str);
+
+const CASES: &[Case] = &[
+    ("functions_missing", &[("STUB_BARE", "1")], 0, "the NVIDIA driver is too old: it lacks"),
+    ("old_version", &[("STUB_VERSION", "11040")], 0, "the NVIDIA driver is too old: it is of CUDA"),
+    ("no_version", &[("STUB_VERSION_STATUS", "999")], 0, "the NVIDIA driver does not tell its version"),
+    (
+        "hidden",
+        &[("STUB_INIT", "100"), ("CUDA_VISIBLE_DEVICES", "7")],
+        0,
+        "the NVIDIA driver shows no GPU: CUDA_VISIBLE_DEVICES",
+    ),
+    ("no_gpu", &[("STUB_DEVICES", "0")], 0, "the NVIDIA driver shows no GPU: none is built in"),
+    ("stub", &[("STUB_INIT", "34")], 0, "libcuda.so.1 is the toolkit's stub"),
+    ("mismatch", &[("STUB_INIT", "803")], 0, "libcuda.so.1 and the kernel's NVIDIA module are of different versions"),
+    ("compat", &[("STUB_INIT", "804")], 0, "a CUDA compatibility package (cuda-compat) is in use"),
+    ("not_ready", &[("STUB_INIT", "802")], 0, "the NVIDIA driver is not ready"),
+    ("no_start", &[("STUB_INIT", "999")], 0, "the NVIDIA driver does not start"),
+    ("no_count", &[("STUB_COUNT_STATUS", "999")], 0, "the NVIDIA driver does not count its GPUs"),
+    ("no_such_index", &[], 3, "counted from 0"),
+    ("cannot_open", &[("STUB_RETAIN", "2")], 0, "the driver cannot open it"),
+    ("old_gpu", &[("STUB_MAJOR", "6")], 0, "is of compute capability 6.0, and 7.5"),
+];
+
+/// The sentences as docs/troubleshooting.md has them: without what differs from machine to machine.
+fn in_docs(sentence: &str) -> bool {
+    let docs = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/troubleshooting.md")).unwrap();
+    docs.replace("6.1", "6.0").contains(sentence)
+}
+
+/// Writes the stub and compiles it: all functions, and none but one.
+fn make_stubs(folder: &Path) -> Result<(), String> {
+    let whole: String = OTHERS.iter().map(|name| format!("int {name}() {{ return 0; }}\n")).collect();
+    for (kind, text) in [("whole", format!("{STUB}{whole}")), ("bare", "int cuInit() { return 0; }\n".into())] {
+        let dir = folder.join(kind);
+        fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
+        fs::write(dir.join("stub.c"), text).map_err(|e| e.to_string())?;
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-w", "-Wl,-soname,libcuda.so", "-o"])
+            .arg(dir.join("libcuda.so"))
+            .arg(dir.join("stub.c"));
+        let done = cc.output().map_err(|e| format!("no C compiler: {e}"))?;
+        if !done.status.success() {
+            return Err(String::from_utf8_lossy(&done.stderr).into_owned());
+        }
+    }
+    Ok(())
+}
+
+/// What the child prints: probe, default device, the device asked for, and that one by name.
+fn report() {
+    println!("probe: {}", Device::probe());
+    println!("default: {}", Device::from_env().map_or_else(|e| e.to_string(), |d| d.to_string()));
+    let index = std::env::var("STUB_INDEX").map_or(0, |v| v.parse().unwrap());
+    match Device::cuda(index) {
+        Ok(d) => println!("cuda: {d}"),
+        Err(Error::DeviceUnavailable { reason, .. }) => println!("cuda: {reason}"),
+        Err(e) => println!("cuda: another error: {e}"),
+    }
+    for (what, line) in Device::cuda_report() {
+        println!("report {what}: {line}");
+    }
+    // What is there goes on working.
+    assert_eq!(Device::cpu().arange(0.0f32, 4.0, 1.0).sum().item().unwrap(), 6.0);
+    println!("end");
+}
+
+struct Said {
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn line(&self, prefix: &str) -> &str {
+        self.out
+            .lines()
+            .find_map(|l| l.strip_prefix(prefix))
+            .unwrap_or_else(|| panic!("no {prefix} in {}\n{}", self.out, self.err))
+    }
+}
+
+/// Runs the child with a folder of libraries and variables, in an environment where nothing else is found.
+fn child(libraries: Option<PathBuf>, variables: &[(&str, &str)]) -> Said {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    for name in [
+        "CUDA_VISIBLE_DEVICES",
+        "NDCUDA_DEVICE",
+        "NDCUDA_NVRTC",
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "CUDA_HOME",
+        "CUDA_PATH",
+    ] {
+        command.env_remove(name);
+    }
+    command.env(CHILD, "1").env("HOME", std::env::temp_dir()).envs(variables.iter().copied());
+    if let Some(folder) = libraries {
+        command.env("LD_LIBRARY_PATH", folder);
+    }
+    let out = command.output().unwrap();
+    let said = Said {
+        out: String::from_utf8_lossy(&out.stdout).into_owned(),
+        err: String::from_utf8_lossy(&out.stderr).into_owned(),
+    };
+    assert!(out.status.success() && said.out.ends_with("end\n"), "{}\n{}", said.out, said.err);
+    assert!(!said.err.contains("panicked"), "{}", said.err);
+    said
+}
+
+fn no_driver() -> Result<(), Failed> {
+    let sentence = "no NVIDIA driver is installed (libcuda.so.1 was not found)";
+    let said = child(None, &[]);
+    assert!(said.line("probe: cpu (").contains(sentence), "{}", said.out);
+    assert_eq!((said.line("default: "), said.line("cuda: ")), ("cpu", sentence));
+    assert_eq!(said.err, "", "without a driver nothing is said unasked");
+    assert!(in_docs(sentence));
+
+    let asked = child(None, &[("NDCUDA_DEVICE", "cuda")]);
+    assert!(asked.line("default: ").contains(sentence), "asking for a GPU makes it an error: {}", asked.out);
+    assert!(asked.line("probe: none (").contains(sentence));
+    let second = child(None, &[("NDCUDA_DEVICE", "cuda:1")]);
+    assert!(second.line("default: device cuda:1 cannot be used").contains(sentence));
+    let cpu = child(None, &[("NDCUDA_DEVICE", "cpu")]);
+    assert_eq!(cpu.line("default: "), "cpu");
+    let wrong = child(None, &[("NDCUDA_DEVICE", "gpu")]);
+    assert!(wrong.line("default: ").contains("a device is cpu, cuda or cuda:N"));
+    Ok(())
+}
+
+fn stub(folder: &Path, &(_, variables, index, sentence): &Case) -> Result<(), Failed> {
+    let kind = if variables.iter().any(|v| v.0 == "STUB_BARE") { "bare" } else { "whole" };
+    let index = index.to_string();
+    let mut all = variables.to_vec();
+    all.push(("STUB_INDEX", &index));
+    let said = child(Some(folder.join(kind)), &all);
+    assert!(said.line("cuda: ").contains(sentence), "{}", said.out);
+    assert!(in_docs(sentence), "docs/troubleshooting.md has no {sentence:?}");
+    assert_eq!(said.line("default: "), "cpu", "{}", said.out);
+    let lines: Vec<&str> = said.err.lines().collect();
+    assert!(lines.len() == 1 && lines[0].starts_with("ndcuda: running on the CPU: "), "one line says why: {lines:?}");
+    Ok(())
+}
