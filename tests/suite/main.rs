@@ -24,6 +24,7 @@ mod distances;
 mod exchange;
 mod mistakes;
 mod naive;
+mod pairs;
 mod promises;
 mod reduce;
 mod scale;

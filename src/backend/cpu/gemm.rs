@@ -1,6 +1,6 @@
 //! Matrix products of f32 and f64: the pairwise kernel whose combine is multiply and add.
 
-use crate::kernel::{AxisSet, Class, GemmSpec, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Width};
+use crate::kernel::{AxisSet, Class, FoldOrder, GemmSpec, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Width};
 use crate::layout::Strides;
 use crate::ops::{reduce, row};
 use smallvec::smallvec;
@@ -24,6 +24,7 @@ pub fn kernel(s: &GemmSpec) -> (KernelIr, Launch) {
     let operand = |role| Operand { dtype, role };
     let ir = KernelIr {
         axes: r as u8 + 3,
+        order: FoldOrder::Chain,
         folded: k,
         operands: vec![operand(Role::In), operand(Role::In), operand(Role::Out)],
         params: vec![],

@@ -14,7 +14,7 @@ pub use threads::from_environment;
 use super::{Args, Backend, Exe};
 use crate::buffer::{Buffer, Pool};
 use crate::error::{Error, Result};
-use crate::kernel::{KOp, KernelIr, Step};
+use crate::kernel::{Caps, KOp, KernelIr, Step};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -80,6 +80,10 @@ impl Backend for Cpu {
         true
     }
 
+    fn caps(&self) -> Caps {
+        Caps { fuses: pairwise::runs }
+    }
+
     fn prepare(&self, step: &Step) -> Result<Exe> {
         let isa = tile::isa();
         let mut gathered = 0;
@@ -95,10 +99,10 @@ impl Backend for Cpu {
                 gathered = launch.operands.iter().filter_map(|b| Some(b.gather?.1)).next().unwrap_or(0);
                 if ir.folded.is_empty() {
                     Kernel::Map(map::Map::new(ir, launch, isa)?)
-                } else if several_passes(ir) {
-                    Kernel::Passes(passes::Passes::new(ir, launch, isa)?)
                 } else if let Some(k) = pairwise::Pairwise::new(ir, launch, isa)? {
                     Kernel::Pairwise(k)
+                } else if several_passes(ir) {
+                    Kernel::Passes(passes::Passes::new(ir, launch, isa)?)
                 } else {
                     Kernel::Fold(fold::Fold::new(ir, launch, isa)?)
                 }
