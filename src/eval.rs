@@ -64,6 +64,9 @@ fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
         if let (Step::Kernel(ir, _), true) = (&step, debug::level() >= 4) {
             eprintln!("{}", crate::device::cuda_source(ir).unwrap_or_else(|e| e.to_string()));
         }
+        if let Step::Kernel(ir, _) = &step {
+            debug::note(|t| t.new_kernels += device.is_new(ir) as usize);
+        }
         let exe = device.backend().prepare(&step)?;
         steps.push(((step, exe), writes));
     }
