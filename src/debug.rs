@@ -10,6 +10,9 @@ pub struct Trace {
     pub kernels: usize,
     /// Plans made because none of that form was cached.
     pub plans: usize,
+    /// Kernels among those plans that the device had not met: what a compiler has to run for. Sizes, strides and scalars
+    /// are no part of a kernel.
+    pub new_kernels: usize,
     /// Bytes of distinct operands the kernels read.
     pub bytes_read: usize,
     /// Bytes the kernels wrote.
@@ -49,6 +52,7 @@ pub fn trace<R>(f: impl FnOnce() -> R) -> (R, Trace) {
         *slot = before.map(|mut b| {
             b.kernels += inner.kernels;
             b.plans += inner.plans;
+            b.new_kernels += inner.new_kernels;
             b.bytes_read += inner.bytes_read;
             b.bytes_written += inner.bytes_written;
             b.allocations += inner.allocations;

@@ -6,10 +6,10 @@ use crate::backend::{Backend, Exe};
 use crate::debug;
 use crate::error::{Error, Result};
 use crate::hash::Fast;
-use crate::kernel::Step;
+use crate::kernel::{KernelIr, Step};
 use crate::ops::Isa;
 use crate::schedule::Plan;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// Plans a device keeps.
 const PLANS: usize = 1024;
+/// Kernels it remembers to have met.
+const MET: usize = 4096;
 
 /// A plan whose steps are ready to run.
 pub(crate) type Ready = Plan<(Step, Exe)>;
@@ -35,6 +37,7 @@ struct Inner {
     id: u32,
     backend: Box<dyn Backend>,
     plans: Mutex<Plans>,
+    met: Mutex<HashSet<KernelIr, Fast>>,
 }
 
 #[derive(Default)]
@@ -65,7 +68,7 @@ impl Device {
         if debug::level() >= 1 {
             eprintln!("ndcuda: device {}", backend.name());
         }
-        Device(Arc::new(Inner { id, backend, plans: Mutex::default() }))
+        Device(Arc::new(Inner { id, backend, plans: Mutex::default(), met: Mutex::default() }))
     }
 
     /// The CPU with all its cores (or `NDCUDA_NUM_THREADS`); always the same device.
@@ -261,6 +264,15 @@ impl Device {
         &*self.0.backend
     }
 
+    /// Whether a kernel is one that no plan of this device had before.
+    pub(crate) fn is_new(&self, ir: &KernelIr) -> bool {
+        let mut met = self.0.met.lock().unwrap_or_else(PoisonError::into_inner);
+        if met.len() >= MET {
+            met.clear();
+        }
+        !met.contains(ir) && met.insert(ir.clone())
+    }
+
     /// The plan of this key, and whether it was made now.
     pub(crate) fn plan(&self, key: &[u64], make: impl FnOnce() -> Result<Ready>) -> Result<(Arc<Ready>, bool)> {
         let lock = || self.0.plans.lock().unwrap_or_else(PoisonError::into_inner);
@@ -322,6 +334,6 @@ impl fmt::Debug for Device {
 }
 
 /// A kernel's CUDA C++ text.
-pub(crate) fn cuda_source(ir: &crate::kernel::KernelIr) -> Result<String> {
+pub(crate) fn cuda_source(ir: &KernelIr) -> Result<String> {
     crate::backend::cuda::emit::source(ir)
 }

@@ -50,7 +50,7 @@ fn first_error(roots: &[Arc<Node>]) -> Result<()> {
 }
 
 fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
-    let p = plan(graph)?;
+    let p = plan(graph, &device.backend().caps())?;
     if debug::level() >= 5 {
         for n in graph.nodes.iter().filter(|n| n.root) {
             eprint!("{}", crate::graph::show::dot(&n.node));
@@ -64,6 +64,11 @@ fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
             if let Step::Kernel(ir, _) = step {
                 eprintln!("{}", crate::device::cuda_source(ir).unwrap_or_else(|e| e.to_string()));
             }
+        }
+    }
+    for (step, _) in &p.steps {
+        if let Step::Kernel(ir, _) = step {
+            debug::note(|t| t.new_kernels += device.is_new(ir) as usize);
         }
     }
     let exes = device.backend().prepare(&p.steps.iter().map(|s| &s.0).collect::<Vec<_>>())?;
@@ -228,12 +233,12 @@ fn donate(graph: &Graph, ready: &Ready, slots: &Slots, step: usize, slot: u16) -
 }
 
 /// What evaluating a node would run, as text.
-pub(crate) fn show(node: &Arc<Node>) -> Result<String> {
+pub(crate) fn show(device: &Device, node: &Arc<Node>) -> Result<String> {
     if node.value().is_some() {
         return Ok("stored: nothing would run\n".into());
     }
     let graph = Graph::collect(std::slice::from_ref(node), false)?;
-    Ok(text(&graph, &plan(&graph)?))
+    Ok(text(&graph, &plan(&graph, &device.backend().caps())?))
 }
 
 /// A plan as text: buffers, then steps.
@@ -272,7 +277,7 @@ fn text(graph: &Graph, p: &Plan<Step>) -> String {
 }
 
 /// The CUDA text of the kernels that evaluating a node would run.
-pub(crate) fn cuda_source(node: &Arc<Node>) -> Result<Vec<String>> {
+pub(crate) fn cuda_source(device: &Device, node: &Arc<Node>) -> Result<Vec<String>> {
     if node.value().is_some() {
         return Ok(vec![]);
     }
@@ -281,5 +286,5 @@ pub(crate) fn cuda_source(node: &Arc<Node>) -> Result<Vec<String>> {
         Step::Kernel(ir, _) => Some(crate::device::cuda_source(ir)),
         Step::Gemm(_) => None,
     };
-    plan(&graph)?.steps.iter().filter_map(|(step, _)| kernel(step)).collect()
+    plan(&graph, &device.backend().caps())?.steps.iter().filter_map(|(step, _)| kernel(step)).collect()
 }

@@ -40,7 +40,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     /// # Ok::<(), ndcuda::Error>(())
     /// ```
     pub fn show(&self) -> Result<String> {
-        crate::eval::show(&self.value.node)
+        crate::eval::show(&self.device, &self.value.node)
     }
 
     /// The CUDA C++ text of each fused kernel that evaluating this array now would run on a GPU (products of matrices go
@@ -56,7 +56,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     /// # Ok::<(), ndcuda::Error>(())
     /// ```
     pub fn cuda_source(&self) -> Result<Vec<String>> {
-        crate::eval::cuda_source(&self.value.node)
+        crate::eval::cuda_source(&self.device, &self.value.node)
     }
 
     /// The pending expression as a graph in DOT.

@@ -1,6 +1,6 @@
 //! A matrix product as a kernel, for backends without a library for it: pairwise, with multiply and add as its combine.
 
-use super::{AxisSet, Class, GemmSpec, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, width};
+use super::{AxisSet, Class, FoldOrder, GemmSpec, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, width};
 use crate::layout::Strides;
 use crate::ops::{reduce, row};
 use smallvec::{SmallVec, smallvec};
@@ -31,6 +31,7 @@ pub fn kernel(s: &GemmSpec) -> (KernelIr, Launch) {
     let extents: SmallVec<[usize; 6]> = s.batch.iter().copied().chain([s.m, s.n, s.k]).collect();
     let ir = KernelIr {
         axes: r as u8 + 3,
+        order: FoldOrder::Chain,
         folded: k,
         operands: vec![operand(Role::In), operand(Role::In), operand(Role::Out)],
         params: vec![],

@@ -3,7 +3,7 @@
 //! `NDCUDA_BLESS=1 cargo test golden` writes the files anew; `scripts/check_goldens.py` compiles the CUDA ones.
 
 use super::validate::kernel;
-use super::{AxisSet, Class, Id, Inst, KOp, KernelIr, Nest, Operand, Role, Width};
+use super::{AxisSet, Class, FoldOrder, Id, Inst, KOp, KernelIr, Nest, Operand, Role, Width};
 use crate::backend::cuda::emit;
 use crate::dtype::DType::{self, Bool, F16, F32, F64, I64};
 use crate::ops::reduce::{ARGMAX, ARGMIN, MAX, MOMENTS, ReducerRef, SUM};
@@ -30,6 +30,7 @@ impl Build {
     fn new(axes: u8, class: Class) -> Build {
         let ir = KernelIr {
             axes,
+            order: if matches!(class, Class::Pairwise { .. }) { FoldOrder::Chain } else { FoldOrder::Tree },
             folded: AxisSet::EMPTY,
             operands: vec![],
             params: vec![],

@@ -167,6 +167,16 @@ pub enum Class {
     },
 }
 
+/// The order in which a kernel's float sums are folded.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FoldOrder {
+    /// As suits the backend: interleaved accumulators, a tree over them.
+    Tree,
+    /// A chain within segments of fixed length, and a left fold over segments: a result has the same bits however many
+    /// rows are computed beside it.
+    Chain,
+}
+
 /// Width of the index arithmetic a kernel needs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Width {
@@ -190,6 +200,8 @@ pub fn width(extents: &[usize], binds: &[Bind]) -> Width {
 pub struct KernelIr {
     /// Number of axes.
     pub axes: u8,
+    /// The order of its float sums.
+    pub order: FoldOrder,
     /// Axes that some fold goes over (in a kernel of several passes they are also axes of a result).
     pub folded: AxisSet,
     /// The arrays, inputs first.
@@ -207,6 +219,11 @@ pub struct KernelIr {
 }
 
 impl KernelIr {
+    /// Whether some fold is inside another: over other axes, in the inner loop.
+    pub fn folds_folds(&self) -> bool {
+        self.code.iter().any(|i| matches!(i.op, KOp::Reduce { axes, .. } if axes != self.folded))
+    }
+
     /// The number of the last pass in which an instruction's value depends on folds: 0 where on none.
     pub fn passes(&self) -> Vec<u8> {
         let mut pass = vec![0u8; self.code.len()];
@@ -266,6 +283,14 @@ pub struct GemmSpec {
     pub k: usize,
     /// `a`, `b` and the result, with strides over (batch.., row, column).
     pub operands: [Bind; 3],
+}
+
+/// What a backend can do, as far as the schedule asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    /// Whether it runs this kernel well: a product of matrices with what follows it, or folds inside folds. Where it does
+    /// not, the product or the inner fold is stored.
+    pub fuses: fn(&KernelIr) -> bool,
 }
 
 /// One step of a plan.

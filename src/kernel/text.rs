@@ -1,6 +1,6 @@
 //! A kernel as text, for goldens, `show` and errors.
 
-use super::{Class, Inst, KOp, KernelIr, Nest, Role};
+use super::{Class, FoldOrder, Inst, KOp, KernelIr, Nest, Role};
 use std::fmt::{self, Write};
 
 fn letter(axis: usize) -> char {
@@ -67,6 +67,9 @@ impl fmt::Display for KernelIr {
                     write!(f, " batch={}", axes(batch))?;
                 }
             }
+        }
+        if self.order == FoldOrder::Chain && !matches!(self.class, Class::Pairwise { .. }) {
+            write!(f, " in chains")?;
         }
         write!(f, " (")?;
         for (n, o) in self.operands.iter().enumerate() {

@@ -1,31 +1,49 @@
 //! Last passes: axes in memory order and collapsed, loops around the code, buffers and their lives.
 
 use super::collect::Graph;
-use super::lower::{Draft, Job, Place, region_place};
+use super::lower::{Draft, Job, Place};
+use super::place::region_place;
 use super::{Plan, Slot};
 use crate::error::{Error, Result};
+use crate::graph::Op;
 use crate::kernel::{
-    AxisSet, Bind, Class, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Step, width,
+    AxisSet, Bind, Caps, Class, FoldOrder, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Step, width,
 };
 use crate::layout::{Layout, Src, Strides, View, c_strides, size};
 use smallvec::{SmallVec, smallvec};
 
+/// A plan, or the node to store because the backend cannot run the kernel that makes it on the way.
+pub enum Plans {
+    /// The plan.
+    Made(Plan),
+    /// What to store.
+    Refused(usize),
+}
+
 /// Turns drafts into kernels on slots.
-pub fn plan(g: &Graph, stored: &[bool], jobs: Vec<Job>) -> Result<Plan> {
+pub fn plan(g: &Graph, jobs: Vec<Job>, caps: &Caps) -> Result<Plans> {
     let mut p = Builder { g, slots: vec![], slot_of: vec![None; g.nodes.len()] };
     for leaf in &g.leaves {
         p.add(leaf.node, leaf.stored.layout.clone());
     }
     let mut steps = vec![];
     for job in jobs {
+        let fused = match &job {
+            Job::Kernel(d) => d.fused.first().copied(),
+            Job::Gemm(_) => None,
+        };
         let (step, writes) = match job {
             Job::Kernel(d) => p.kernel(*d)?,
             Job::Gemm(n) => p.gemm(n)?,
         };
+        if let (Some(node), Step::Kernel(ir, _)) = (fused, &step)
+            && !(caps.fuses)(ir)
+        {
+            return Ok(Plans::Refused(node));
+        }
         steps.push((step, writes));
     }
-    let unstored = (0..g.nodes.len()).filter(|&i| !stored[i] && g.nodes[i].held).collect();
-    Ok(Plan { steps, slots: p.slots, leaves: g.leaves.len(), donors: vec![], unstored })
+    Ok(Plans::Made(Plan { steps, slots: p.slots, leaves: g.leaves.len(), donors: vec![], unstored: vec![] }))
 }
 
 struct Builder<'a> {
@@ -74,8 +92,7 @@ impl Builder<'_> {
             let extent = strides.iter().zip(&d.extents).filter(|s| *s.0 != 0).map(|s| s.1).product();
             wide.push(Wide { slot, offset, strides, gather, role: Role::In, extent });
         }
-        let folded = AxisSet(d.folded.iter().fold(0, |s, &a| s | 1 << a));
-        let order = memory_order(&d, &wide, folded);
+        let order = memory_order(&d, &wide);
         let mut writes = vec![];
         for t in &d.targets {
             let shape = &self.g.nodes[t.node].node.shape;
@@ -102,11 +119,12 @@ impl Builder<'_> {
             writes.push(slot);
             wide.push(Wide { slot, offset, strides, gather: None, role: Role::Out, extent: usize::MAX });
         }
-        let (ir, launch) = self.finish(d, wide, order, folded);
+        let (ir, launch) = self.finish(d, wide, order);
         Ok((Step::Kernel(ir, launch), writes))
     }
 
-    fn finish(&self, d: Draft, wide: Vec<Wide>, order: Vec<usize>, folded: AxisSet) -> (KernelIr, Launch) {
+    fn finish(&self, d: Draft, wide: Vec<Wide>, order: Vec<usize>) -> (KernelIr, Launch) {
+        let (folded, deep) = (set(&d.folded), set(&d.deep));
         let indexed = d.code.iter().fold(AxisSet::EMPTY, |s, i| match i.op {
             KOp::Index(a) => s.union(AxisSet::one(a as usize)),
             _ => s,
@@ -116,6 +134,7 @@ impl Builder<'_> {
         for &a in &order {
             let joins = groups.last().and_then(|g| g.last().copied()).is_some_and(|o| {
                 folded.has(o) == folded.has(a)
+                    && deep.has(o) == deep.has(a)
                     && !indexed.has(o)
                     && !indexed.has(a)
                     && wide.iter().all(|w| w.strides[o] == w.strides[a] * d.extents[a] as isize)
@@ -143,19 +162,20 @@ impl Builder<'_> {
                 _ => {}
             }
         }
-        let folded = remap(folded);
+        let (folded, deep) = (remap(folded), remap(deep));
         let first_out = wide.iter().position(|w| w.role == Role::Out).unwrap_or(wide.len());
         let all = AxisSet((1u32 << groups.len()) - 1);
         for (n, t) in d.targets.iter().enumerate() {
             let value = &code[t.value as usize];
             // A result has every axis that is not folded away before it.
             let own = d.folded.iter().all(|&a| (a as usize) < d.outer);
-            let gone = if own { AxisSet::EMPTY } else { folded };
+            let gone = if own { deep } else { folded.union(deep) };
             let (dtype, over) = (value.dtype, value.over.union(all.minus(gone)));
             code.push(Inst { op: KOp::Store((first_out + n) as u8), args: smallvec![t.value], dtype, over });
         }
-        let multi = all.minus(folded);
-        let (code, nest) = nest(code, folded, multi);
+        let multi = all.minus(folded).minus(deep);
+        let (code, nest) =
+            if deep.is_empty() { nest(code, folded, multi) } else { nest_within(code, folded, deep, multi) };
         let operands =
             wide.iter().map(|w| Operand { dtype: self.slots[w.slot as usize].dtype, role: w.role }).collect();
         let binds: Vec<Bind> = wide
@@ -166,10 +186,11 @@ impl Builder<'_> {
             })
             .collect();
         let index = width(&extents, &binds);
-        let class = classify(&code, folded, &binds);
+        let class = classify(&code, if deep.is_empty() { folded } else { deep }, &binds);
         let ir = KernelIr {
             axes: groups.len() as u8,
-            folded,
+            folded: folded.union(deep),
+            order: if d.pair { FoldOrder::Chain } else { FoldOrder::Tree },
             operands,
             params: d.params.iter().map(|p| p.0).collect(),
             code,
@@ -228,8 +249,13 @@ fn edge_place(layout: &Layout, view: &View) -> (isize, Strides) {
     (at, strides)
 }
 
-/// The draft's axes, outermost first: results' axes in the memory order of the operands, then folded ones.
-fn memory_order(d: &Draft, wide: &[Wide], folded: AxisSet) -> Vec<usize> {
+fn set(axes: &[u8]) -> AxisSet {
+    AxisSet(axes.iter().fold(0, |s, &a| s | 1 << a))
+}
+
+/// The draft's axes, outermost first: results' axes in the memory order of the operands, then folded ones, those of folds
+/// inside folds last.
+fn memory_order(d: &Draft, wide: &[Wide]) -> Vec<usize> {
     let mut by_size: Vec<&Wide> = wide.iter().collect();
     by_size.sort_by_key(|w| std::cmp::Reverse(w.extent));
     // Whether axis a belongs inside axis b: as the largest operand that walks both has it.
@@ -255,9 +281,12 @@ fn memory_order(d: &Draft, wide: &[Wide], folded: AxisSet) -> Vec<usize> {
         out
     };
     let rank = d.extents.len();
+    let folded = set(&d.folded).union(set(&d.deep));
     let mut order = sort((0..rank).filter(|&a| !folded.has(a)).collect());
-    let inner: Vec<usize> = d.folded.iter().map(|&a| a as usize).collect();
-    order.extend(if d.ordered { inner } else { sort(inner) });
+    for level in [&d.folded, &d.deep] {
+        let inner: Vec<usize> = level.iter().map(|&a| a as usize).collect();
+        order.extend(if d.ordered { inner } else { sort(inner) });
+    }
     order
 }
 
@@ -319,17 +348,58 @@ fn nest(code: Vec<Inst>, folded: AxisSet, outer: AxisSet) -> (Vec<Inst>, Nest) {
         body.push(if l { Nest::Loop { axes: folded, body: vec![insts] } } else { insts });
         at = end;
     }
-    let code = ids
-        .iter()
-        .map(|&i| {
-            let mut inst = code[i].clone();
-            for a in &mut inst.args {
-                *a = place[*a as usize];
-            }
-            inst
-        })
-        .collect();
+    let code = renumbered(code, &ids, &place);
     (code, Nest::Loop { axes: outer, body })
+}
+
+/// Orders the code of folds inside folds and puts the loops around it: results { folded { deep } }.
+fn nest_within(code: Vec<Inst>, folded: AxisSet, deep: AxisSet, outer: AxisSet) -> (Vec<Inst>, Nest) {
+    // What depends on a fold of the inner level, and of the outer one.
+    let (mut below, mut above) = (vec![false; code.len()], vec![false; code.len()]);
+    let mut part = vec![0usize; code.len()];
+    for (i, inst) in code.iter().enumerate() {
+        let over = |s: AxisSet| !inst.over.and(s).is_empty();
+        let (low, high) = match inst.op {
+            KOp::Reduce { axes, .. } => (axes == deep, axes == folded),
+            _ => (false, false),
+        };
+        let args = |set: &[bool]| inst.args.iter().any(|&a| set[a as usize]);
+        // Before everything; in the folded loop before, in and after the inner one; after everything.
+        part[i] = match () {
+            _ if low || over(deep) => 2,
+            _ if high => 3,
+            _ if args(&above) || matches!(inst.op, KOp::Store(_)) => 4,
+            _ if args(&below) => 3,
+            _ if over(folded) => 1,
+            _ => 0,
+        };
+        below[i] = args(&below) || low;
+        above[i] = args(&above) || high;
+    }
+    let mut ids: Vec<usize> = (0..code.len()).collect();
+    ids.sort_by_key(|&i| part[i]);
+    let mut place = vec![0 as Id; code.len()];
+    for (n, &i) in ids.iter().enumerate() {
+        place[i] = n as Id;
+    }
+    let starts: Vec<Id> = (0..=5).map(|p| ids.iter().filter(|&&i| part[i] < p).count() as Id).collect();
+    let insts = |p: usize| (starts[p] < starts[p + 1]).then(|| Nest::Insts(starts[p]..starts[p + 1]));
+    let inner = Nest::Loop { axes: deep, body: insts(2).into_iter().collect() };
+    let within = insts(1).into_iter().chain([inner]).chain(insts(3)).collect();
+    let body = insts(0).into_iter().chain([Nest::Loop { axes: folded, body: within }]).chain(insts(4)).collect();
+    (renumbered(code, &ids, &place), Nest::Loop { axes: outer, body })
+}
+
+/// The code in another order.
+fn renumbered(code: Vec<Inst>, ids: &[usize], place: &[Id]) -> Vec<Inst> {
+    let moved = |&i: &usize| {
+        let mut inst = code[i].clone();
+        for a in &mut inst.args {
+            *a = place[*a as usize];
+        }
+        inst
+    };
+    ids.iter().map(moved).collect()
 }
 
 fn classify(code: &[Inst], folded: AxisSet, binds: &[Bind]) -> Class {
@@ -385,6 +455,12 @@ pub fn lifetimes(g: &Graph, stored: &[bool], plan: &mut Plan) {
     for s in &mut plan.slots {
         s.kept = kept[s.node];
     }
+    // A fold below what is held is computed again when that is: next time it is stored.
+    let again = |i: &usize| {
+        let fold = matches!(g.op(*i), Some(Op::Reduce { .. } | Op::Dot));
+        !stored[*i] && (g.nodes[*i].held || survives[*i] && fold)
+    };
+    plan.unstored = (0..g.nodes.len()).filter(again).collect();
     for (n, (step, _)) in plan.steps.iter().enumerate() {
         for b in step.binds() {
             plan.slots[b.slot as usize].last_use = n;

@@ -1,55 +1,19 @@
 //! Third pass: each stored value becomes a kernel; everything unstored below it is inlined through its views.
-//! A fold joins the kernel where its consumers read it at their own index (epilogue) or spread it back over the
-//! axes it folded (a row of several passes); any other fold is stored, and lowering starts again.
+//! A fold joins the kernel where its consumers read it at their own index (epilogue), fold it in their turn, or spread it
+//! back over the axes it folded (a row of several passes); any other fold is stored, and lowering starts again.
 
 use super::collect::Graph;
+use super::merge;
+use super::place::{AMap, Along, LoadKey, Walk, along};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::graph::{Op, Value};
+use crate::graph::Op;
 use crate::kernel::validate::{MAX_INSTS, MAX_OPERANDS};
 use crate::kernel::{AxisSet, Id, Inst, KOp, Param};
 use crate::layout::{Dims, Src, View};
 use crate::ops::OpRef;
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
-
-/// Longest row, in elements, whose kernel may walk it several times.
-const MAX_ROW: usize = 1 << 16;
-
-/// How one axis of a node follows the kernel's axes: `start + step * index of axis`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Along {
-    axis: Option<u8>,
-    step: isize,
-    start: isize,
-}
-
-/// One [`Along`] for each axis of a node.
-pub type AMap = SmallVec<[Along; 4]>;
-
-/// Which value a load reads, and how its axes follow the kernel's.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct LoadKey {
-    /// The graph node.
-    pub node: usize,
-    /// For a leaf, its entry.
-    pub leaf: Option<u32>,
-    /// Its axes.
-    pub map: AMap,
-    /// The axis a gather indexes.
-    pub gather: Option<Walk>,
-}
-
-/// An axis of a node that a gather indexes: `None` where the view repeats one element along it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Walk {
-    /// The node's axis.
-    pub axis: Option<u8>,
-    /// Elements of that axis per index.
-    pub step: isize,
-    /// Valid indices.
-    pub len: usize,
-}
 
 /// What a kernel writes.
 #[derive(Clone, Debug)]
@@ -82,6 +46,16 @@ pub struct Draft {
     pub outer: usize,
     /// Axes some fold goes over, in logical order.
     pub folded: SmallVec<[u8; 4]>,
+    /// Axes of the folds inside what is folded over `folded`.
+    pub deep: SmallVec<[u8; 4]>,
+    /// Whether sums are folded in a chain: their operands vary with different axes of the result.
+    pub pair: bool,
+    /// Products of rows and columns made here, and their operands.
+    pub dots: Vec<(usize, [Id; 2])>,
+    /// Folds of squares of an operand of such a product, and the operand.
+    pub norms: Vec<(usize, Id)>,
+    /// Products and folds inside folds: what is stored where the backend cannot run them in one kernel.
+    pub fused: Vec<usize>,
     /// Whether a fold needs its axes in logical order.
     pub ordered: bool,
     /// Folds that are spread back over their axes: several passes over a row.
@@ -130,16 +104,19 @@ impl Job {
 }
 
 /// Decides what is stored and lowers it, storing more until each kernel is legal and no fold is computed in two kernels.
-pub fn all(g: &Graph) -> Result<(Vec<bool>, Vec<Job>)> {
-    let mut forced = vec![false; g.nodes.len()];
+/// What is `forced` is stored in any case.
+pub fn all(g: &Graph, forced: &mut [bool]) -> Result<(Vec<bool>, Vec<Job>)> {
     // Each round stores at least one more node.
     for _ in 0..=g.nodes.len() {
-        let stored = super::store::decide(g, &forced);
+        let stored = super::store::decide(g, forced);
         let more = match attempt(g, &stored) {
-            Ok(jobs) => match shared_fold(g, &jobs) {
-                Some(node) => node,
-                None => return Ok((stored, jobs)),
-            },
+            Ok(mut jobs) => {
+                merge::kernels(g, &stored, &mut jobs);
+                match shared_fold(g, &jobs) {
+                    Some(node) => node,
+                    None => return Ok((stored, jobs)),
+                }
+            }
             Err(Stop::Store(node)) => node,
             Err(Stop::Fail(e)) => return Err(e),
             Err(Stop::Limit) => break,
@@ -156,7 +133,7 @@ fn shared_fold(g: &Graph, jobs: &[Job]) -> Option<usize> {
     for (j, job) in jobs.iter().enumerate() {
         let Job::Kernel(d) = job else { continue };
         for &n in &d.inlined {
-            if matches!(g.op(n), Some(Op::Reduce { .. })) {
+            if matches!(g.op(n), Some(Op::Reduce { .. } | Op::Dot)) {
                 if owner[n] != usize::MAX && owner[n] != j {
                     return Some(n);
                 }
@@ -203,14 +180,16 @@ fn one(
     body: impl Fn(&mut Lower<'_>, &AMap) -> Result<Id, Stop>,
     place: Place,
 ) -> Result<Job, Stop> {
-    let mut l = Lower { g, stored, also: &[], inside: false, d: Draft::default() };
+    let mut l = Lower::new(g, stored, &[], &[node]);
     let map = l.open(shape);
     match body(&mut l, &map) {
-        Ok(_) if l.strided_row() => Err(Stop::Store(l.d.spread[0])),
-        Ok(value) => {
-            l.d.targets.push(Target { node, value, place });
-            Ok(Job::Kernel(Box::new(l.d)))
-        }
+        Ok(value) => match l.misfit() {
+            Some(fold) => Err(Stop::Store(fold)),
+            None => {
+                l.d.targets.push(Target { node, value, place });
+                Ok(Job::Kernel(Box::new(l.d)))
+            }
+        },
         Err(Stop::Limit) => Err(l.cut(node)),
         Err(e) => Err(e),
     }
@@ -218,26 +197,49 @@ fn one(
 
 /// Lowers several stored values of one shape into one kernel.
 pub fn group(g: &Graph, stored: &[bool], nodes: &[usize]) -> Option<Draft> {
-    let mut l = Lower { g, stored, also: nodes, inside: false, d: Draft::default() };
+    let mut l = Lower::new(g, stored, nodes, nodes);
     let map = l.open(&g.nodes[nodes[0]].node.shape);
     for &node in nodes {
         let value = l.compute(node, &map).ok()?;
         l.d.targets.push(Target { node, value, place: Place::Whole });
     }
-    Some(l.d)
+    l.misfit().is_none().then_some(l.d)
 }
 
-struct Lower<'a> {
-    g: &'a Graph,
-    stored: &'a [bool],
+/// One kernel being lowered.
+pub struct Lower<'a> {
+    /// The graph.
+    pub g: &'a Graph,
+    /// What has memory.
+    pub stored: &'a [bool],
     /// Stored values that this same kernel computes: read from registers.
     also: &'a [usize],
-    /// Inside the argument of a fold.
-    inside: bool,
-    d: Draft,
+    /// How many folds the value lowered now is an argument of.
+    pub inside: u8,
+    /// Whether a product of rows and columns will be made here.
+    pub dot: bool,
+    /// The kernel.
+    pub d: Draft,
 }
 
-impl Lower<'_> {
+impl<'a> Lower<'a> {
+    fn new(g: &'a Graph, stored: &'a [bool], also: &'a [usize], roots: &[usize]) -> Self {
+        let mut l = Lower { g, stored, also, inside: 0, dot: false, d: Draft::default() };
+        let product = |n: usize| matches!(g.op(n), Some(Op::Dot | Op::Reduce { .. })) && l.is_product(n);
+        let (mut below, mut next, mut dot) = (roots.to_vec(), 0, roots.iter().any(|&n| product(n)));
+        while let (Some(&n), false) = (below.get(next), dot) {
+            next += 1;
+            for a in g.nodes[n].args.iter().map(|&a| a as usize) {
+                if !stored[a] && !below.contains(&a) {
+                    dot |= product(a);
+                    below.push(a);
+                }
+            }
+        }
+        l.dot = dot;
+        l
+    }
+
     /// The results' axes; those of extent 1 are none.
     fn open(&mut self, shape: &[usize]) -> AMap {
         let mut map = AMap::new();
@@ -257,7 +259,7 @@ impl Lower<'_> {
     }
 
     /// Argument `k` of node `i`, where `i`'s (or its region's) axes follow `map`.
-    fn edge(&mut self, i: usize, k: usize, map: &AMap) -> Result<Id, Stop> {
+    pub fn edge(&mut self, i: usize, k: usize, map: &AMap) -> Result<Id, Stop> {
         let g = self.g;
         let Some(expr) = &g.nodes[i].expr else { return Err(bug("edge of a leaf")) };
         let arg = &expr.args[k];
@@ -341,113 +343,12 @@ impl Lower<'_> {
                 let key = LoadKey { node, leaf, map: source, gather: Some(walk) };
                 self.load(key, smallvec![index])?
             }
-            Op::Dot | Op::Reshape | Op::Update => return Err(Stop::Store(i)),
+            Op::Dot => self.dot(i, map)?,
+            Op::Reshape | Op::Update => return Err(Stop::Store(i)),
         };
         self.d.memo.insert(key, id);
         self.d.inlined.push(i);
         Ok(id)
-    }
-
-    fn fold(&mut self, i: usize, axes: u32, map: &AMap) -> Result<Id, Stop> {
-        let g = self.g;
-        let Some(expr) = &g.nodes[i].expr else { return Err(bug("fold of a leaf")) };
-        let Op::Reduce { reducer, .. } = expr.op else { return Err(bug("fold")) };
-        let shape = expr.args[0].shape();
-        let lengths: Dims = (0..shape.len()).filter(|a| axes >> a & 1 != 0).map(|a| shape[a]).collect();
-        let mut full: Dims = lengths.iter().copied().filter(|&n| n != 1).collect();
-        if full.is_empty() {
-            // A fold of one element has an axis all the same.
-            full.push(1);
-        }
-        let mut image = AxisSet::EMPTY;
-        let mut last = None;
-        for a in map {
-            if let Some(x) = a.axis {
-                let whole = a.step == 1 && a.start == 0;
-                if !whole || last.is_some_and(|l| l >= x) {
-                    return Err(Stop::Store(i));
-                }
-                last = Some(x);
-                image = image.union(AxisSet::one(x as usize));
-            } else if a.start != 0 {
-                return Err(Stop::Store(i));
-            }
-        }
-        let outer = AxisSet((1u32 << self.d.outer) - 1);
-        let folded = self.folded();
-        let all = outer.union(folded);
-        let free: Vec<usize> = all.minus(image).iter().collect();
-        let matches = |set: &[usize], d: &Draft| {
-            set.len() == full.len() && set.iter().zip(&full).all(|(&a, &n)| d.extents[a] == n)
-        };
-        let row: usize = full.iter().product();
-        let rows: usize = image.iter().map(|a| self.d.extents[a]).product();
-        let long = row > MAX_ROW || (rows < 8 && row * rows > MAX_ROW);
-        let axes_of: Vec<usize> = if image == outer && folded.and(outer).is_empty() && !(self.inside && long) {
-            // Epilogue: the fold has axes of its own, the same for all folds of this kernel.
-            if folded.is_empty() {
-                let from = self.d.extents.len();
-                self.d.extents.extend(full.iter().copied());
-                self.d.folded = (from..self.d.extents.len()).map(|a| a as u8).collect();
-            }
-            let own: Vec<usize> = self.d.folded.iter().map(|&a| a as usize).collect();
-            if !matches(&own, &self.d) {
-                return Err(Stop::Store(i));
-            }
-            own
-        } else if !free.is_empty() && matches(&free, &self.d) && (folded.is_empty() || set_of(&free) == folded) && !long
-        {
-            // Spread back over what it folds: another pass over the row.
-            self.d.folded = free.iter().map(|&a| a as u8).collect();
-            self.d.spread.push(i);
-            free
-        } else {
-            return Err(Stop::Store(i));
-        };
-        self.d.ordered |= reducer.ordered && full.len() > 1;
-        // The argument's axes: kept ones follow `map`, folded ones the fold's axes.
-        let (mut kept, mut walked) = (map.iter(), axes_of.iter());
-        let mut inner = AMap::new();
-        for (a, &n) in shape.iter().enumerate() {
-            inner.push(if axes >> a & 1 == 0 {
-                kept.next().copied().unwrap_or(Along { axis: None, step: 0, start: 0 })
-            } else if n == 1 {
-                Along { axis: None, step: 0, start: 0 }
-            } else {
-                Along { axis: walked.next().map(|&x| x as u8), step: 1, start: 0 }
-            });
-        }
-        let before = std::mem::replace(&mut self.inside, true);
-        let arg = self.edge(i, 0, &inner)?;
-        self.inside = before;
-        let set = set_of(&axes_of);
-        // A fold's value stands after its loop even where its argument varies with nothing.
-        let over = self.over(arg).union(image).minus(set);
-        self.push(KOp::Reduce { reducer, axes: set }, smallvec![arg], g.nodes[i].node.dtype, over)
-    }
-
-    /// Whether a row of several passes is not contiguous in its largest operand: three kernels are faster then.
-    fn strided_row(&self) -> bool {
-        let d = &self.d;
-        if d.spread.is_empty() {
-            return false;
-        }
-        let Some(key) = d.loads.iter().max_by_key(|k| self.g.size(k.node)) else { return false };
-        let strides = match &self.g.nodes[key.node].leaf {
-            Some(stored) => stored.layout.strides.clone(),
-            None => crate::layout::c_strides(&self.g.nodes[key.node].node.shape),
-        };
-        let (_, strides) = key.place(self.g, &strides, d.extents.len());
-        let least = |set: AxisSet| set.iter().map(|a| strides[a].unsigned_abs()).filter(|&s| s > 0).min();
-        let (folded, all) = (self.folded(), AxisSet((1u32 << d.extents.len()) - 1));
-        match (least(folded), least(all.minus(folded))) {
-            (Some(k), Some(o)) => o < k,
-            _ => false,
-        }
-    }
-
-    fn folded(&self) -> AxisSet {
-        AxisSet(self.d.folded.iter().fold(0, |s, &a| s | 1 << a))
     }
 
     fn iota(&mut self, a: Along) -> Result<Id, Stop> {
@@ -466,7 +367,8 @@ impl Lower<'_> {
         Ok(id)
     }
 
-    fn map(&mut self, row: OpRef, args: SmallVec<[Id; 3]>, dtype: DType) -> Result<Id, Stop> {
+    /// A row of the op table.
+    pub fn map(&mut self, row: OpRef, args: SmallVec<[Id; 3]>, dtype: DType) -> Result<Id, Stop> {
         let over = args.iter().fold(AxisSet::EMPTY, |s, &a| s.union(self.over(a)));
         self.push(KOp::Map(row), args, dtype, over)
     }
@@ -501,7 +403,8 @@ impl Lower<'_> {
         self.push(op, args, dtype, over)
     }
 
-    fn push(&mut self, op: KOp, args: SmallVec<[Id; 3]>, dtype: DType, over: AxisSet) -> Result<Id, Stop> {
+    /// An instruction, unless there is one like it.
+    pub fn push(&mut self, op: KOp, args: SmallVec<[Id; 3]>, dtype: DType, over: AxisSet) -> Result<Id, Stop> {
         let key = (op, args, dtype);
         if let Some(&id) = self.d.memo_inst.get(&key) {
             return Ok(id);
@@ -516,7 +419,8 @@ impl Lower<'_> {
         Ok(id)
     }
 
-    fn over(&self, id: Id) -> AxisSet {
+    /// The axes a value varies with.
+    pub fn over(&self, id: Id) -> AxisSet {
         self.d.code[id as usize].over
     }
 
@@ -541,73 +445,7 @@ impl Lower<'_> {
     }
 }
 
-fn set_of(axes: &[usize]) -> AxisSet {
-    AxisSet(axes.iter().fold(0, |s, a| s | 1 << a))
-}
-
-fn bug(detail: &str) -> Stop {
+/// An error that no program should meet.
+pub fn bug(detail: &str) -> Stop {
     Stop::Fail(Error::Internal { stage: "lower", detail: detail.into() })
-}
-
-/// How the axes of a value's node follow the kernel's, given how the view's axes do.
-fn along(v: &Value, map: &AMap) -> AMap {
-    let mut out: AMap = match v.part() {
-        None => map.clone(),
-        Some(view) => {
-            let mut out: AMap = view.at.iter().map(|&at| Along { axis: None, step: 0, start: at as isize }).collect();
-            for ((src, &n), m) in view.src.iter().zip(&view.shape).zip(map) {
-                if let Src::Axis { axis, step } = *src {
-                    let a = &mut out[axis as usize];
-                    a.start += step * m.start;
-                    if n != 1 && m.axis.is_some() {
-                        a.axis = m.axis;
-                        a.step = step * m.step;
-                    }
-                }
-            }
-            out
-        }
-    };
-    // One element: where an axis has no other, its start is 0 whatever the view says.
-    for (a, &n) in out.iter_mut().zip(&v.node.shape) {
-        if n == 1 {
-            *a = Along { axis: None, step: 0, start: 0 };
-        }
-    }
-    out
-}
-
-impl LoadKey {
-    /// Elements from the buffer's planned start to the first element read, and the stride of each kernel axis.
-    pub fn place(&self, g: &Graph, strides: &[isize], axes: usize) -> (isize, SmallVec<[isize; 4]>) {
-        let mut out: SmallVec<[isize; 4]> = SmallVec::from_elem(0, axes);
-        let mut offset = match self.leaf {
-            Some(l) => -g.leaves[l as usize].start,
-            None => 0,
-        };
-        for (a, &s) in self.map.iter().zip(strides) {
-            offset += a.start * s;
-            if let Some(x) = a.axis {
-                out[x as usize] += a.step * s;
-            }
-        }
-        (offset, out)
-    }
-}
-
-/// Where a region of a node starts, in elements, and the stride of each kernel axis along it.
-pub fn region_place(region: &View, strides: &[isize], axes: usize) -> (isize, SmallVec<[isize; 4]>) {
-    let mut out: SmallVec<[isize; 4]> = SmallVec::from_elem(0, axes);
-    let offset = region.at.iter().zip(strides).map(|(&at, &s)| at as isize * s).sum();
-    let mut next = 0;
-    for (src, &n) in region.src.iter().zip(&region.shape) {
-        if n == 1 {
-            continue;
-        }
-        if let Src::Axis { axis, step } = *src {
-            out[next] = step * strides[axis as usize];
-        }
-        next += 1;
-    }
-    (offset, out)
 }

@@ -2,14 +2,16 @@
 
 mod arrange;
 mod collect;
+mod folds;
 mod lower;
 mod merge;
+mod place;
 mod store;
 
 pub use collect::Graph;
 
 use crate::error::Result;
-use crate::kernel::Step;
+use crate::kernel::{Caps, Step};
 use crate::layout::Layout;
 use crate::{dtype::DType, kernel::validate};
 
@@ -43,11 +45,16 @@ pub struct Plan<S = Step> {
     pub unstored: Vec<usize>,
 }
 
-/// Plans the evaluation of a graph's roots.
-pub fn plan(graph: &Graph) -> Result<Plan> {
-    let (stored, mut kernels) = lower::all(graph)?;
-    merge::kernels(graph, &stored, &mut kernels);
-    let mut plan = arrange::plan(graph, &stored, kernels)?;
+/// Plans the evaluation of a graph's roots for a backend that can do so much.
+pub fn plan(graph: &Graph, caps: &Caps) -> Result<Plan> {
+    let mut forced = vec![false; graph.nodes.len()];
+    let (stored, mut plan) = loop {
+        let (stored, kernels) = lower::all(graph, &mut forced)?;
+        match arrange::plan(graph, kernels, caps)? {
+            arrange::Plans::Made(plan) => break (stored, plan),
+            arrange::Plans::Refused(node) => forced[node] = true,
+        }
+    };
     arrange::lifetimes(graph, &stored, &mut plan);
     for (step, _) in &plan.steps {
         if let Step::Kernel(ir, _) = step {

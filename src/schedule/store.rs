@@ -1,5 +1,5 @@
-//! Second pass: which values are stored. The rules (a) to (d) are ARCHITECTURE.md's; folds that cannot join their
-//! consumers' kernel are found when kernels are lowered, and stored then.
+//! Second pass: which values are stored. The rules (a) to (d) are ARCHITECTURE.md's; folds and products that cannot join
+//! their consumers' kernel are found when kernels are lowered, and stored then.
 
 use super::collect::Graph;
 use crate::graph::Op;
@@ -60,7 +60,7 @@ pub fn decide(g: &Graph, forced: &[bool]) -> Vec<bool> {
         }
         let views: Vec<Option<&View>> =
             edges[i].iter().filter_map(|&(c, k)| Some(g.nodes[c].expr.as_ref()?.args[k].part())).collect();
-        let fold = matches!(op, Op::Reduce { .. });
+        let fold = matches!(op, Op::Reduce { .. } | Op::Dot);
         let small = g.size(i) <= f.reads;
         // Needed a second time, or the state of a loop that recording cuts.
         let again = p.node.was_computed() || (g.cut && p.held);
@@ -70,7 +70,8 @@ pub fn decide(g: &Graph, forced: &[bool]) -> Vec<bool> {
         stored[i] = match op {
             _ if p.root || forced[i] => true, // (a), (d)
             Op::Scalar(_) => false,
-            Op::Dot | Op::Reshape | Op::Update => true,
+            Op::Reshape | Op::Update => true,
+            Op::Dot if !taken_as_made(g, &edges[i]) => true,
             _ if fold => again,                           // (b)
             _ => small && ((again && !little) || spread), // (b), (c)
         };
@@ -81,6 +82,11 @@ pub fn decide(g: &Graph, forced: &[bool]) -> Vec<bool> {
         facts[i] = f;
     }
     stored
+}
+
+/// Whether all who read a product of matrices are elementwise or fold it: lowering tries to make it in their kernel.
+fn taken_as_made(g: &Graph, readers: &[(usize, usize)]) -> bool {
+    !readers.is_empty() && readers.iter().all(|r| matches!(g.op(r.0), Some(Op::Map(_) | Op::Cast | Op::Reduce { .. })))
 }
 
 fn many_maps(views: &[Option<&View>]) -> bool {

@@ -117,6 +117,8 @@ fn parts_have_the_bits_of_the_whole(dev: &Device, parts: &[(Range<usize>, Range<
 
 fn bits_do_not_depend_on_the_batch(dev: &Device) {
     parts_have_the_bits_of_the_whole(dev, &[(0..2, 0..140), (5..70, 64..66), (0..150, 137..140), (7..90, 30..129)]);
+    // One row, on either side and on both.
+    parts_have_the_bits_of_the_whole(dev, &[(0..1, 0..140), (149..150, 3..4), (0..150, 71..72), (9..10, 130..140)]);
 }
 
 /// `+ - * / sqrt abs neg` fused have the bits of ndarray's, one operation at a time: nothing is contracted.

@@ -24,6 +24,7 @@ mod distances;
 mod exchange;
 mod mistakes;
 mod naive;
+mod pairs;
 mod promises;
 mod reduce;
 mod scale;
@@ -37,6 +38,7 @@ fn main() -> std::process::ExitCode {
             distances::tests(),
             exchange::tests(),
             mistakes::tests(),
+            pairs::tests(),
             promises::tests(),
             reduce::tests(),
             scale::tests(),

@@ -13,7 +13,7 @@ pub use threads::from_environment;
 use super::{Args, Backend, Exe};
 use crate::buffer::{Buffer, Pool};
 use crate::error::{Error, Result};
-use crate::kernel::{self, KOp, KernelIr, Step};
+use crate::kernel::{self, Caps, KOp, KernelIr, Step};
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -68,10 +68,10 @@ fn prepare(step: &Step) -> Result<Exe> {
             gathered = launch.operands.iter().filter_map(|b| Some(b.gather?.1)).next().unwrap_or(0);
             if ir.folded.is_empty() {
                 Kernel::Map(map::Map::new(ir, launch, isa)?)
-            } else if several_passes(ir) {
-                Kernel::Passes(passes::Passes::new(ir, launch, isa)?)
             } else if let Some(k) = pairwise::Pairwise::new(ir, launch, isa)? {
                 Kernel::Pairwise(k)
+            } else if several_passes(ir) {
+                Kernel::Passes(passes::Passes::new(ir, launch, isa)?)
             } else {
                 Kernel::Fold(fold::Fold::new(ir, launch, isa)?)
             }
@@ -105,6 +105,10 @@ impl Backend for Cpu {
 
     fn is_host(&self) -> bool {
         true
+    }
+
+    fn caps(&self) -> Caps {
+        Caps { fuses: pairwise::runs }
     }
 
     fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>> {

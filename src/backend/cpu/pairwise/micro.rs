@@ -128,12 +128,18 @@ macro_rules! kernels {
     };
 }
 
-/// The kernel for a combine on f32 or f64.
-pub fn kernel(combine: Combine, dtype: DType, isa: Isa) -> Kernel {
+/// The kernel for a combine on f32 or f64; for one row, one whose block is a single row.
+pub fn kernel(combine: Combine, dtype: DType, isa: Isa, one: bool) -> Kernel {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::*;
         match isa {
+            Isa::Avx512 if one => {
+                return kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx2,fma")] combine, dtype, __m512, __m512d, 1 x 2);
+            }
+            Isa::Avx2 if one => {
+                return kernels!(#[target_feature(enable = "avx2,fma")] combine, dtype, __m256, __m256d, 1 x 4);
+            }
             Isa::Avx512 => {
                 return kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx2,fma")] combine, dtype, __m512, __m512d, 12 x 2);
             }
@@ -144,5 +150,8 @@ pub fn kernel(combine: Combine, dtype: DType, isa: Isa) -> Kernel {
         }
     }
     let _ = isa;
+    if one {
+        return kernels!(combine, dtype, Plain<f32>, Plain<f64>, 1 x 1);
+    }
     kernels!(combine, dtype, Plain<f32>, Plain<f64>, 4 x 1)
 }

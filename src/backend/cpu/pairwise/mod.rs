@@ -3,8 +3,13 @@
 //! Both operands are packed once, their prologues computed on the way: y as panels `[k][columns]`, x as panels `[k][rows]`,
 //! as wide as the micro-kernel's block of results. k is folded in segments of fixed length, a chain within each and a left
 //! fold across, so the bits of a result depend on nothing but its own two rows. Epilogues run on blocks of results in cache.
+//! Of one row x, y is packed panel by panel as it is needed. Results that are folded over j in their turn ([`above`]) stay
+//! in blocks.
 
+mod above;
+mod find;
 mod micro;
+mod norms;
 mod vector;
 
 use super::program::{Compiler, Count, Reg, RegInfo, TOp, TileAxes};
@@ -14,9 +19,11 @@ use crate::backend::Args;
 use crate::buffer::Pool;
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::kernel::{AxisSet, Class, Id, KOp, KernelIr, Launch};
-use crate::ops::{Isa, reduce, row};
-use micro::{Combine, Kernel};
+use crate::kernel::{Id, KOp, KernelIr, Launch};
+use crate::ops::Isa;
+use above::Above;
+use micro::Kernel;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
@@ -24,17 +31,21 @@ use std::sync::atomic::AtomicI64;
 const SEGMENT: usize = 256;
 /// Columns of a block of results that one thread works on.
 const COLUMNS: usize = 1024;
+/// Row panels of a block of results.
+const TALL: usize = 8;
 /// Multiply-adds worth a second thread.
 const SERIAL: usize = 1 << 16;
 
 /// One operand: its value before the combine, as tiles of rows along k.
 struct Side {
-    axis: usize,
+    axis: Option<usize>,
     axes: TileAxes,
     ops: Vec<TOp>,
     value: Reg,
     operands: Vec<OperandInfo>,
     width: usize,
+    /// The register of its sums of squares.
+    norm: Option<Reg>,
 }
 
 /// A compiled pairwise kernel.
@@ -45,108 +56,83 @@ pub struct Pairwise {
     x: Side,
     y: Side,
     kernel: Kernel,
-    size: usize,
+    dtype: DType,
     result: Reg,
     end: Vec<TOp>,
     end_operands: Vec<OperandInfo>,
     /// The operand the results go to as they are.
     direct: Option<u8>,
+    above: Option<Above>,
     regs: Vec<RegInfo>,
     params: Vec<(u8, Reg)>,
     setup: Vec<TOp>,
     homes: Homes,
     tile: usize,
+    isa: Isa,
 }
 
-/// The parts of a fold that the micro-kernels know.
-struct Found {
-    fold: Id,
-    combine: Combine,
-    x: Id,
-    y: Id,
-    i: usize,
-    j: usize,
-    k: usize,
-    dtype: DType,
+/// Where a run has what it packed: panels and norms of x and of y. Of y there is nothing where it is packed as it is needed.
+#[derive(Clone, Copy)]
+struct Packed {
+    x: usize,
+    y: Option<usize>,
+    norms: [usize; 2],
 }
 
-fn find(ir: &KernelIr) -> Option<Found> {
-    let Class::Pairwise { i, j, k, .. } = ir.class else { return None };
-    let mut folds = (0..ir.code.len()).filter(|&n| matches!(ir.code[n].op, KOp::Reduce { .. }));
-    let (Some(fold), None) = (folds.next(), folds.next()) else { return None };
-    let KOp::Reduce { reducer, .. } = ir.code[fold].op else { return None };
-    let one = |s: AxisSet| (s.iter().count() == 1).then(|| s.0.trailing_zeros() as usize);
-    let (i, j, k) = (one(i)?, one(j)?, one(k)?);
-    let last = (0..ir.axes as usize).rfind(|&a| !ir.folded.has(a))?;
-    let (i, j) = if j == last { (i, j) } else { (j, i) };
-    if j != last {
-        return None;
-    }
-    let arg = |n: usize, a: usize| ir.code[n].args[a] as usize;
-    let is = |n: usize, r: crate::ops::OpRef| ir.code[n].op == KOp::Map(r);
-    let top = arg(fold, 0);
-    let sum = *reducer == reduce::SUM;
-    let (combine, pair) = if sum && is(top, &row::mul) {
-        let (a, b) = (arg(top, 0), arg(top, 1));
-        if a == b && is(a, &row::sub) { (Combine::SquaredDifference, a) } else { (Combine::Dot, top) }
-    } else if sum && is(top, &row::square) && is(arg(top, 0), &row::sub) {
-        (Combine::SquaredDifference, arg(top, 0))
-    } else if is(top, &row::abs) && is(arg(top, 0), &row::sub) && (sum || *reducer == reduce::MAX) {
-        (if sum { Combine::Difference } else { Combine::MaxDifference }, arg(top, 0))
-    } else {
-        return None;
-    };
-    let (a, b) = (arg(pair, 0), arg(pair, 1));
-    let over = |n: usize| ir.code[n].over;
-    let (x, y) = if over(a).has(j) { (b, a) } else { (a, b) };
-    let dtype = ir.code[x].dtype;
-    let fits = !over(x).has(j) && !over(y).has(i) && over(x).has(k) && over(y).has(k);
-    (fits && matches!(dtype, DType::F32 | DType::F64)).then_some(Found {
-        fold: fold as Id,
-        combine,
-        x: x as Id,
-        y: y as Id,
-        i,
-        j,
-        k,
-        dtype,
-    })
+/// Whether this is a kernel for [`Pairwise`].
+pub fn runs(ir: &KernelIr) -> bool {
+    find::find(ir).is_some()
 }
 
 impl Pairwise {
     /// Compiles the kernel, if its combine is one that the micro-kernels know.
     pub fn new(ir: &KernelIr, launch: &Launch, isa: Isa) -> Result<Option<Pairwise>> {
-        let Some(found) = find(ir) else { return Ok(None) };
-        let kernel = micro::kernel(found.combine, found.dtype, isa);
+        let Some(found) = find::find(ir) else { return Ok(None) };
+        let dtype = found.dtype;
+        let one = found.i.is_none_or(|a| launch.extents[a] == 1);
+        let kernel = micro::kernel(found.combine, dtype, isa, one);
         let mut c = Compiler::new(ir, launch, isa);
-        let mut side = |axis: usize, id: Id, width: usize| -> Result<Side> {
-            let axes = TileAxes { lanes: Some(found.k), rows: Some(axis) };
+        let mut side = |axis: Option<usize>, id: Id, width: usize| -> Result<Side> {
+            let axes = TileAxes { lanes: Some(found.k), rows: axis };
             c.segment(axes, |_| false);
             let mut ops = vec![];
-            let value = c.arg(id, found.dtype, Count::Tile, &mut ops)?;
-            Ok(Side { axis, axes, ops, value, operands: operands(ir, launch, axes), width })
+            let value = c.arg(id, dtype, Count::Tile, &mut ops)?;
+            Ok(Side { axis, axes, ops, value, operands: operands(ir, launch, axes), width, norm: None })
         };
-        let x = side(found.i, found.x, kernel.rows)?;
-        let y = side(found.j, found.y, kernel.columns)?;
-        let end_axes = TileAxes { lanes: Some(found.j), rows: None };
+        let mut x = side(found.i, found.x, kernel.rows)?;
+        let mut y = side(found.j, found.y, kernel.columns)?;
+        let end_axes = TileAxes { lanes: found.j, rows: None };
         c.segment(end_axes, |_| false);
-        let result = c.bind(found.fold, found.dtype, Count::Tile);
+        let result = c.bind(found.fold, dtype, Count::Tile);
+        x.norm = found.norms[0].map(|id| c.bind(id, dtype, Count::One));
+        y.norm = found.norms[1].map(|id| c.bind(id, dtype, Count::Tile));
         let mut end = vec![];
-        for (id, inst) in ir.code.iter().enumerate() {
-            if matches!(inst.op, KOp::Store(_)) {
-                c.emit(id as Id, &mut end)?;
+        let above = if found.above.is_empty() {
+            for (id, inst) in ir.code.iter().enumerate() {
+                if matches!(inst.op, KOp::Store(_)) {
+                    c.emit(id as Id, &mut end)?;
+                }
             }
-        }
+            None
+        } else {
+            Some(Above::new(&mut c, launch, &found, &mut end)?)
+        };
         let end_operands = operands(ir, launch, end_axes);
         let direct = match end[..] {
-            [TOp::Store { src, operand }] if src == result && end_operands[operand as usize].lane == 1 => Some(operand),
+            [TOp::Store { src, operand }] if src == result && end_operands[operand as usize].lane == 1 && !one => {
+                Some(operand)
+            }
             _ => None,
         };
         let mut fixed: Vec<Reg> = c.params.iter().map(|p| p.1).collect();
         fixed.extend([x.value, y.value, result]);
+        fixed.extend(x.norm.iter().chain(&y.norm));
+        fixed.extend(above.iter().flat_map(|a| a.fixed()));
         let tile = (kernel.rows.max(kernel.columns) * SEGMENT).max(COLUMNS);
-        let homes = Homes::new(&c.regs, &[&c.setup, &x.ops, &y.ops, &end], &fixed, tile, 0);
-        let batch = (0..ir.axes as usize).filter(|a| ![found.i, found.j, found.k].contains(a)).collect();
+        let last = above.as_ref().map_or(&[][..], |a| &a.end);
+        let homes = Homes::new(&c.regs, &[&c.setup, &x.ops, &y.ops, &end, last], &fixed, tile, 0);
+        let sides = [found.i, found.j, Some(found.k)];
+        let batch = (0..ir.axes as usize).filter(|&a| !sides.contains(&Some(a))).collect();
         Ok(Some(Pairwise {
             launch: launch.clone(),
             batch,
@@ -154,29 +140,50 @@ impl Pairwise {
             x,
             y,
             kernel,
-            size: found.dtype.size(),
+            dtype,
             result,
             end,
             end_operands,
             direct,
+            above,
             regs: c.regs,
             params: c.params,
             setup: c.setup,
             homes,
             tile,
+            isa,
         }))
+    }
+
+    fn extent(&self, axis: Option<usize>) -> usize {
+        axis.map_or(1, |a| self.launch.extents[a])
+    }
+
+    fn panels(&self, s: &Side) -> usize {
+        self.extent(s.axis).div_ceil(s.width)
     }
 
     /// Runs it.
     pub fn run(&self, threads: &Threads, pool: &Arc<Pool>, args: &Args<'_>, bad: &AtomicI64) -> Result<()> {
         let ext = &self.launch.extents;
+        let size = self.dtype.size();
         let batches: usize = self.batch.iter().map(|&a| ext[a]).product();
-        let k = ext[self.k];
-        let panels = |s: &Side| ext[s.axis].div_ceil(s.width);
-        let bytes = |s: &Side| panels(s) * s.width * k * self.size;
-        let (xb, yb) = (bytes(&self.x).next_multiple_of(64), bytes(&self.y));
-        let packed = pool.scratch(xb + yb + 64)?;
-        let base = packed.address().next_multiple_of(64);
+        let (nx, ny) = (self.panels(&self.x), self.panels(&self.y));
+        let bytes = |s: &Side, each: usize| (self.panels(s) * s.width * each * size).next_multiple_of(64);
+        // Of few rows the other operand would be packed for nothing.
+        let all = nx > 1;
+        let at_x = 64;
+        let at_y = at_x + bytes(&self.x, ext[self.k]);
+        let at_norms = at_y + if all { bytes(&self.y, ext[self.k]) } else { 0 };
+        let at_states = at_norms + bytes(&self.x, 1) + bytes(&self.y, 1);
+        let states = self.above.as_ref().map_or(0, |a| a.bytes(self.extent(self.x.axis), self.extent(self.y.axis)));
+        let packed = pool.scratch(at_states + states)?;
+        let base = packed.address().next_multiple_of(64) - 64;
+        let at = Packed {
+            x: base + at_x,
+            y: all.then_some(base + at_y),
+            norms: [base + at_norms, base + at_norms + bytes(&self.x, 1)],
+        };
         let serial = ext.iter().product::<usize>() <= SERIAL;
         for b in 0..batches {
             let place = |f: &mut Frame<'_>| {
@@ -186,28 +193,43 @@ impl Pairwise {
                     rest /= ext[axis];
                 }
             };
-            let (nx, ny) = (panels(&self.x), panels(&self.y));
-            threads.spread(nx + ny, serial, &|next| {
+            threads.spread(if all { nx + ny } else { nx }, serial, &|next| {
                 self.thread(args, bad, |f| {
                     place(f);
                     while let Some(p) = next() {
-                        let (side, p, to) = if p < nx { (&self.x, p, base) } else { (&self.y, p - nx, base + xb) };
-                        let to = to + p * side.width * k * self.size;
-                        // SAFETY: the panel is `width * k` elements of the packed memory, and this thread's alone.
-                        unsafe { self.pack(f, side, p, to as *mut u8, args) };
+                        let (side, p, to, norms) =
+                            if p < nx { (&self.x, p, at.x, 0) } else { (&self.y, p - nx, base + at_y, 1) };
+                        let to = to + p * side.width * ext[self.k] * size;
+                        let norm = at.norms[norms] + p * side.width * size;
+                        for s in 0..ext[self.k].div_ceil(SEGMENT).max(1) {
+                            let to = (to + s * SEGMENT * side.width * size) as *mut u8;
+                            // SAFETY: the panel is `width * k` elements of the packed memory, and this thread's alone.
+                            unsafe { self.pack(f, side, p, s, to, norm as *mut u8, args) };
+                        }
                     }
                 });
             })?;
             // Long rows: several row panels for each column panel in L1. Short ones: results in memory order.
-            let tall = if k <= 64 { 1 } else { 8 };
-            let (down, across) = (nx.div_ceil(tall), ext[self.y.axis].div_ceil(COLUMNS));
-            threads.spread(down * across, serial, &|next| {
+            let tall = if ext[self.k] <= 64 && self.above.is_none() { 1 } else { TALL };
+            let groups = nx.div_ceil(tall);
+            let rows = |g: usize| g * tall..(g * tall + tall).min(nx);
+            if let Some(above) = &self.above {
+                let run = above::Run { kernel: self, above, at, states: base + at_states, args };
+                run.all(threads, serial, groups, &rows, &place, bad)?;
+                continue;
+            }
+            let across = self.extent(self.y.axis).div_ceil(COLUMNS);
+            threads.spread(groups * across, serial, &|next| {
                 self.thread(args, bad, |f| {
                     place(f);
                     while let Some(u) = next() {
-                        let rows = u / across * tall..(u / across * tall + tall).min(nx);
                         // SAFETY: blocks of results do not overlap; the packed panels are whole.
-                        unsafe { self.block(f, rows, u % across, base, base + xb, args) };
+                        unsafe {
+                            let (rows, chunk) = (rows(u / across), u % across);
+                            if self.block(f, rows.clone(), chunk, at, args) {
+                                self.rows(f, rows, chunk, at, args, |_, _| ());
+                            }
+                        }
                     }
                 });
             })?;
@@ -216,8 +238,7 @@ impl Pairwise {
     }
 
     fn thread<'a>(&'a self, args: &Args<'_>, bad: &'a AtomicI64, body: impl FnOnce(&mut Frame<'a>)) {
-        // Results of a block, and of one that hangs over an edge.
-        let own = (8 * self.kernel.rows * COLUMNS + self.kernel.rows * self.kernel.columns) * self.size;
+        let own = self.own_bytes();
         scratch(self.homes.bytes + own, |base| {
             let regs = base.wrapping_add(own);
             let mut f =
@@ -229,74 +250,114 @@ impl Pairwise {
         });
     }
 
-    unsafe fn pack<'a>(&'a self, f: &mut Frame<'a>, side: &'a Side, panel: usize, to: *mut u8, args: &Args<'_>) {
-        let ext = &self.launch.extents;
-        let first = panel * side.width;
-        let rows = (ext[side.axis] - first).min(side.width);
-        let plain = match side.ops[..] {
-            [TOp::Load { operand, .. }] => Some(operand),
-            _ => None,
-        };
-        for at in (0..ext[self.k]).step_by(SEGMENT) {
-            let steps = (ext[self.k] - at).min(SEGMENT);
-            for axis in [self.x.axis, self.y.axis] {
-                f.index[axis] = 0;
+    /// Results of a block, a block that hangs over an edge, and a segment of a panel.
+    fn own_bytes(&self) -> usize {
+        let k = &self.kernel;
+        ((TALL * k.rows * COLUMNS + k.rows * k.columns + SEGMENT * k.columns) * self.dtype.size()).next_multiple_of(64)
+    }
+
+    fn seek<'a>(&'a self, f: &mut Frame<'a>, i: usize, j: usize, operands: &'a [OperandInfo], args: &Args<'_>) {
+        for (axis, at) in [(self.x.axis, i), (self.y.axis, j), (Some(self.k), 0)] {
+            if let Some(a) = axis {
+                f.index[a] = at;
             }
-            f.index[side.axis] = first;
-            f.index[self.k] = at;
-            (f.rows, f.lanes, f.axes) = (rows, steps, side.axes);
-            let infos = &side.operands;
-            f.seek_with(&self.launch, args.bases, infos);
-            let (from, lane, row) = match plain {
-                Some(o) => (f.ptrs[o as usize], infos[o as usize].lane, infos[o as usize].row),
-                None => {
-                    // SAFETY: the launch covers the tile.
-                    unsafe { f.run(&side.ops) };
-                    (f.cur[side.value as usize], 1, steps as isize)
-                }
-            };
-            // SAFETY: `rows * steps` elements are read, the panel's part of `steps * width` is written.
-            unsafe {
-                let to = to.add(at * side.width * self.size);
-                match self.size {
-                    4 => transpose::<u32>(from as *const u32, lane, row, rows, steps, to as *mut u32, side.width),
-                    _ => transpose::<u64>(from as *const u64, lane, row, rows, steps, to as *mut u64, side.width),
-                }
+        }
+        f.seek_with(&self.launch, args.bases, operands);
+    }
+
+    /// Packs segment `s` of a panel, and adds it to the norms of its rows.
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn pack<'a>(
+        &'a self,
+        f: &mut Frame<'a>,
+        side: &'a Side,
+        panel: usize,
+        s: usize,
+        to: *mut u8,
+        norm: *mut u8,
+        args: &Args<'_>,
+    ) {
+        let first = panel * side.width;
+        let rows = (self.extent(side.axis) - first).min(side.width);
+        let at = s * SEGMENT;
+        let steps = (self.launch.extents[self.k] - at).min(SEGMENT);
+        for axis in [self.x.axis, self.y.axis].into_iter().flatten() {
+            f.index[axis] = 0;
+        }
+        if let Some(a) = side.axis {
+            f.index[a] = first;
+        }
+        f.index[self.k] = at;
+        (f.rows, f.lanes, f.axes) = (rows, steps, side.axes);
+        let infos = &side.operands;
+        f.seek_with(&self.launch, args.bases, infos);
+        let (from, lane, row) = match side.ops[..] {
+            [TOp::Load { operand: o, .. }] => (f.ptrs[o as usize], infos[o as usize].lane, infos[o as usize].row),
+            _ => {
+                // SAFETY: the launch covers the tile.
+                unsafe { f.run(&side.ops) };
+                (f.cur[side.value as usize], 1, steps as isize)
+            }
+        };
+        let size = self.dtype.size();
+        // SAFETY: `rows * steps` elements are read, the panel's part of `steps * width` is written.
+        unsafe {
+            match size {
+                4 => transpose::<u32>(from as *const u32, lane, row, rows, steps, to as *mut u32, side.width),
+                _ => transpose::<u64>(from as *const u64, lane, row, rows, steps, to as *mut u64, side.width),
+            }
+            if side.norm.is_some() {
+                norms::segment(self.isa, size, to, steps, side.width, norm, s > 0);
             }
         }
     }
 
+    /// The results of a block: whether they are in the thread's own scratch, rows [`COLUMNS`] apart (else they are where
+    /// they belong).
     unsafe fn block<'a>(
         &'a self,
         f: &mut Frame<'a>,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         chunk: usize,
-        x: usize,
-        y: usize,
+        at: Packed,
         args: &Args<'_>,
-    ) {
-        let ext = &self.launch.extents;
-        let (k, size) = (ext[self.k], self.size);
+    ) -> bool {
+        let (k, size) = (self.launch.extents[self.k], self.dtype.size());
         let (mr, nr) = (self.kernel.rows, self.kernel.columns);
-        let (n, m) = (ext[self.x.axis], ext[self.y.axis]);
+        let (n, m) = (self.extent(self.x.axis), self.extent(self.y.axis));
         let (i0, j0) = (rows.start * mr, chunk * COLUMNS);
         let (count, width) = ((n - i0).min(rows.len() * mr), (m - j0).min(COLUMNS));
-        (f.index[self.x.axis], f.index[self.y.axis], f.index[self.k]) = (i0, j0, 0);
-        f.seek_with(&self.launch, args.bases, &self.end_operands);
-        let edge = f.own.wrapping_add(8 * mr * COLUMNS * size);
-        let (out, pitch) = match self.direct {
-            Some(o) if !args.in_place => (f.ptrs[o as usize], self.launch.operands[o as usize].strides[self.x.axis]),
+        self.seek(f, i0, j0, &self.end_operands, args);
+        let edge = f.own.wrapping_add(TALL * mr * COLUMNS * size);
+        let (out, pitch) = match (self.direct, self.x.axis) {
+            (Some(o), Some(i)) if !args.in_place => (f.ptrs[o as usize], self.launch.operands[o as usize].strides[i]),
             _ => (f.own, COLUMNS as isize),
         };
         let direct = out != f.own;
         let segments = k.div_ceil(SEGMENT).max(1);
+        let Some(y) = at.y else {
+            let own = edge.wrapping_add(mr * nr * size);
+            for j in (0..width).step_by(nr) {
+                let norm = (at.norms[1] + (j0 + j) * size) as *mut u8;
+                for s in 0..segments {
+                    let steps = (k - s * SEGMENT).min(SEGMENT);
+                    let xp = (at.x + (i0 * k + s * SEGMENT * mr) * size) as *const u8;
+                    // SAFETY: `own` has room for a segment, the scratch for whole blocks.
+                    unsafe {
+                        self.pack(f, &self.y, (j0 + j) / nr, s, own, norm, args);
+                        (self.kernel.run)(steps, xp, own, f.own.wrapping_add(j * size), COLUMNS, s > 0);
+                    }
+                }
+            }
+            return true;
+        };
         for s in 0..segments {
             let k0 = s * SEGMENT;
             let steps = (k - k0).min(SEGMENT);
             for j in (0..width).step_by(nr) {
                 let yp = (y + ((j0 + j) * k + k0 * nr) * size) as *const u8;
                 for i in (0..count).step_by(mr) {
-                    let xp = (x + ((i0 + i) * k + k0 * mr) * size) as *const u8;
+                    let xp = (at.x + ((i0 + i) * k + k0 * mr) * size) as *const u8;
                     let at = |i: usize| out.wrapping_offset((i as isize * pitch + j as isize) * size as isize);
                     let whole = (count - i >= mr && width - j >= nr) && pitch >= 0;
                     // SAFETY: the panels hold these steps; whole blocks lie within the results, others in `edge`.
@@ -319,16 +380,35 @@ impl Pairwise {
                 }
             }
         }
-        if direct {
-            return;
-        }
+        !direct
+    }
+
+    /// Runs the epilogue on each row of a block in own scratch, and `each` after it.
+    unsafe fn rows<'a>(
+        &'a self,
+        f: &mut Frame<'a>,
+        rows: Range<usize>,
+        chunk: usize,
+        at: Packed,
+        args: &Args<'_>,
+        mut each: impl FnMut(&mut Frame<'a>, usize),
+    ) {
+        let size = self.dtype.size();
+        let (i0, j0) = (rows.start * self.kernel.rows, chunk * COLUMNS);
+        let count = (self.extent(self.x.axis) - i0).min(rows.len() * self.kernel.rows);
         for r in 0..count {
-            f.index[self.x.axis] = i0 + r;
-            (f.rows, f.lanes, f.axes) = (1, width, TileAxes { lanes: Some(self.y.axis), rows: None });
-            f.seek_with(&self.launch, args.bases, &self.end_operands);
+            let width = (self.extent(self.y.axis) - j0).min(COLUMNS);
+            (f.rows, f.lanes, f.axes) = (1, width, TileAxes { lanes: self.y.axis, rows: None });
+            self.seek(f, i0 + r, j0, &self.end_operands, args);
             f.cur[self.result as usize] = f.own.wrapping_add(r * COLUMNS * size);
+            for (side, first, norms) in [(&self.x, i0 + r, at.norms[0]), (&self.y, j0, at.norms[1])] {
+                if let Some(reg) = side.norm {
+                    f.cur[reg as usize] = (norms + first * size) as *mut u8;
+                }
+            }
             // SAFETY: the launch covers the row.
             unsafe { f.run(&self.end) };
+            each(f, i0 + r);
         }
     }
 }

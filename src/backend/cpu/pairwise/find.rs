@@ -1,0 +1,124 @@
+//! Which kernels are pairwise here: what the micro-kernels know, norms of the operands beside a product, and folds of the
+//! results over one side.
+
+use super::micro::Combine;
+use crate::dtype::DType;
+use crate::kernel::{AxisSet, Class, FoldOrder, Id, KOp, KernelIr};
+use crate::ops::{OpRef, reduce, row};
+
+/// The parts of a kernel: `x` varies with `i`, `y` with `j`; lanes run along `j`.
+pub struct Found {
+    /// The fold of the combine.
+    pub fold: Id,
+    /// What one step does.
+    pub combine: Combine,
+    /// First operand.
+    pub x: Id,
+    /// Second operand.
+    pub y: Id,
+    /// Axis of the first operand alone; none where there is one row.
+    pub i: Option<usize>,
+    /// Axis of the second.
+    pub j: Option<usize>,
+    /// Axis folded.
+    pub k: usize,
+    /// f32 or f64.
+    pub dtype: DType,
+    /// Sums of squares of the operands.
+    pub norms: [Option<Id>; 2],
+    /// Folds of the results over `j`.
+    pub above: Vec<Id>,
+}
+
+/// The combine of a fold and its operands.
+fn combine(ir: &KernelIr, fold: usize) -> Option<(Combine, Id, Id)> {
+    let KOp::Reduce { reducer, .. } = ir.code[fold].op else { return None };
+    let arg = |n: Id, a: usize| ir.code[n as usize].args[a];
+    let is = |n: Id, r: OpRef| ir.code[n as usize].op == KOp::Map(r);
+    let (sum, max) = (*reducer == reduce::SUM, *reducer == reduce::MAX);
+    let top = arg(fold as Id, 0);
+    let (combine, pair) = if sum && is(top, &row::mul) {
+        let (a, b) = (arg(top, 0), arg(top, 1));
+        if a == b && is(a, &row::sub) { (Combine::SquaredDifference, a) } else { return Some((Combine::Dot, a, b)) }
+    } else if sum && is(top, &row::square) {
+        let a = arg(top, 0);
+        if is(a, &row::sub) { (Combine::SquaredDifference, a) } else { return Some((Combine::Dot, a, a)) }
+    } else if is(top, &row::abs) && is(arg(top, 0), &row::sub) && (sum || max) {
+        (if sum { Combine::Difference } else { Combine::MaxDifference }, arg(top, 0))
+    } else {
+        return None;
+    };
+    Some((combine, arg(pair, 0), arg(pair, 1)))
+}
+
+/// The parts of a kernel that this backend folds pairwise; `None` for any other.
+pub fn find(ir: &KernelIr) -> Option<Found> {
+    if ir.order != FoldOrder::Chain && !matches!(ir.class, Class::Pairwise { .. }) {
+        return None;
+    }
+    let one = |s: AxisSet| match s.iter().count() {
+        0 => Some(None),
+        1 => Some(s.iter().next()),
+        _ => None,
+    };
+    let passes = ir.passes();
+    let folds = |pass: u8| -> Vec<usize> {
+        let fold = |&n: &usize| matches!(ir.code[n].op, KOp::Reduce { .. }) && passes[n] == pass;
+        (0..ir.code.len()).filter(fold).collect()
+    };
+    let (first, above) = (folds(1), folds(2));
+    let axes = |n: usize| if let KOp::Reduce { axes, .. } = ir.code[n].op { axes } else { AxisSet::EMPTY };
+    let k = axes(*first.first()?);
+    let same = |list: &[usize], s: AxisSet| list.iter().all(|&n| axes(n) == s);
+    let over_j = ir.folded.minus(k);
+    if passes.iter().any(|&p| p > 2)
+        || !same(&first, k)
+        || !same(&above, over_j)
+        || above.is_empty() != over_j.is_empty()
+    {
+        return None;
+    }
+    // What follows a fold must not walk its axes again.
+    let again = |n: usize| {
+        let over = ir.code[n].over;
+        passes[n] >= 1 && !over.and(k).is_empty() || passes[n] >= 2 && !over.and(over_j).is_empty()
+    };
+    if (0..ir.code.len())
+        .any(|n| again(n) || matches!(ir.code[n].op, KOp::Store(_)) && !ir.code[n].over.and(ir.folded).is_empty())
+    {
+        return None;
+    }
+    let mut main = None;
+    let mut squares = vec![];
+    for &n in &first {
+        match combine(ir, n)? {
+            (Combine::Dot, a, b) if a == b => squares.push((n as Id, a)),
+            found if main.is_none() => main = Some((n, found)),
+            _ => return None,
+        }
+    }
+    let (fold, (combine, a, b)) = main?;
+    let over = |n: Id| ir.code[n as usize].over.minus(k);
+    let has_k = |n: Id| !ir.code[n as usize].over.and(k).is_empty();
+    let (i, j) = (one(over(a).minus(over(b)))?, one(over(b).minus(over(a)))?);
+    let last = (0..ir.axes as usize).rfind(|&a| !ir.folded.has(a));
+    // Lanes run along the axis that is folded later or, for results, innermost.
+    let lanes = match one(over_j)? {
+        Some(inner) => Some(inner),
+        None if i.is_some() && j.is_some() => last,
+        None => i.or(j),
+    };
+    let (x, y, i, j) = if j == lanes { (a, b, i, j) } else { (b, a, j, i) };
+    let dtype = ir.code[x as usize].dtype;
+    let fits = j == lanes && has_k(a) && has_k(b) && matches!(dtype, DType::F32 | DType::F64);
+    let mut norms = [None; 2];
+    for (n, of) in squares {
+        let side = [x, y].iter().position(|&v| v == of)?;
+        if norms[side].replace(n).is_some() {
+            return None;
+        }
+    }
+    let above = above.iter().map(|&n| n as Id).collect();
+    let k = one(k)??;
+    fits.then_some(Found { fold: fold as Id, combine, x, y, i, j, k, dtype, norms, above })
+}
