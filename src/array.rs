@@ -296,7 +296,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
         let stored = self.stored()?;
         let n = size(&stored.layout.shape);
         let (low, high) = span(&stored.layout);
-        if high - low != n || !stored.layout.strides.iter().all(|&s| s > 0) {
+        if n == 0 || high - low != n || !stored.layout.strides.iter().all(|&s| s > 0) {
             return self.with_host(|v| v.to_owned());
         }
         // Elements that lie together, in an order of axes that a host array can have: one copy, straight into it.
