@@ -290,7 +290,19 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     /// # Errors
     /// As [`eval`](Self::eval).
     pub fn to_ndarray(&self) -> Result<Array<T, D>> {
-        self.with_host(|v| v.to_owned())
+        if self.device.backend().is_host() {
+            return self.with_host(|v| v.to_owned());
+        }
+        let stored = self.stored()?;
+        let n = size(&stored.layout.shape);
+        let (low, high) = span(&stored.layout);
+        if n == 0 || high - low != n || !stored.layout.strides.iter().all(|&s| s > 0) {
+            return self.with_host(|v| v.to_owned());
+        }
+        // Elements that lie together, in an order of axes that a host array can have: one copy, straight into it.
+        let mut to = vec![T::ZERO; n];
+        self.device.backend().download(&stored.buffer, low * size_of::<T>(), bytes_of(&mut to))?;
+        from_parts(to, &stored.layout)
     }
 
     /// The values as a host array; on the CPU without a copy where no one else has the value.
@@ -304,14 +316,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
         }
         let DeviceArray { value, device, .. } = self;
         match take_vec::<T>(value, stored) {
-            Ok((vec, layout)) => {
-                let mut strides = D::zeros(layout.shape.len());
-                for (s, &l) in strides.slice_mut().iter_mut().zip(&layout.strides) {
-                    *s = l as usize;
-                }
-                Array::from_shape_vec(dimension::<D>(&layout.shape).strides(strides), vec)
-                    .map_err(|e| Error::Internal { stage: "into_ndarray", detail: e.to_string() })
-            }
+            Ok((vec, layout)) => from_parts(vec, &layout),
             Err(stored) => {
                 let node = Node::stored(device.id(), T::DTYPE, stored, Location::caller());
                 DeviceArray::<T, D>::wrap(Value::whole(node), &device).to_ndarray()
@@ -365,6 +370,13 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
                 reason: format!("the target has shape {:?}", to.shape()),
             });
         }
+        if let (false, Some(slice)) = (self.device.backend().is_host(), to.as_slice_mut()) {
+            let stored = self.stored()?;
+            if stored.layout.strides == crate::layout::c_strides(&stored.layout.shape) {
+                let from = stored.layout.offset * size_of::<T>();
+                return self.device.backend().download(&stored.buffer, from, bytes_of(slice));
+            }
+        }
         self.with_host(|v| to.assign(&v))
     }
 
@@ -414,6 +426,22 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
         }
         Ok(DeviceArray { value: self.value, device: self.device, types: PhantomData })
     }
+}
+
+/// Elements as bytes to be written.
+fn bytes_of<T: Element>(elements: &mut [T]) -> &mut [u8] {
+    // SAFETY: elements are plain values without padding, and what a device writes over them are values of the same type.
+    unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr() as *mut u8, size_of_val(elements)) }
+}
+
+/// A host array of elements that lie so, from the vector's first on.
+fn from_parts<T, D: Dimension>(vec: Vec<T>, layout: &Layout) -> Result<Array<T, D>> {
+    let mut strides = D::zeros(layout.shape.len());
+    for (s, &l) in strides.slice_mut().iter_mut().zip(&layout.strides) {
+        *s = l as usize;
+    }
+    Array::from_shape_vec(dimension::<D>(&layout.shape).strides(strides), vec)
+        .map_err(|e| Error::Internal { stage: "to_ndarray", detail: e.to_string() })
 }
 
 /// The first and one past the last element a layout reaches.

@@ -133,7 +133,7 @@ pub fn dot(a: &Value, b: &Value, mul: OpRef, at: At) -> Result<Value> {
     let with = |tail: [usize; 2]| -> Dims { batch.iter().copied().chain(tail).collect() };
     let (x, y) = (stretch(&x, &with([m, k])), stretch(&y, &with([k, n])));
     let dtype = a.dtype();
-    let gemm = matches!(dtype, DType::F32 | DType::F64);
+    let gemm = dtype.is_float();
     let mut out = if gemm && m > 1 && n > 1 {
         node(a.node.device, dtype, with([m, n]), Op::Dot, smallvec![x, y], at)
     } else {

@@ -1,6 +1,6 @@
 //! A matrix product as a kernel, for backends without a library for it: pairwise, with multiply and add as its combine.
 
-use super::{AxisSet, Class, FoldOrder, GemmSpec, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, width};
+use super::{AxisSet, Class, FoldOrder, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, width};
 use crate::layout::Strides;
 use crate::ops::{reduce, row};
 use smallvec::{SmallVec, smallvec};
@@ -10,17 +10,28 @@ pub fn kernel(s: &GemmSpec) -> (KernelIr, Launch) {
     let r = s.batch.len();
     let (i, j, k) = (AxisSet::one(r), AxisSet::one(r + 1), AxisSet::one(r + 2));
     let batch = AxisSet((1 << r) - 1);
-    let dtype = s.dtype;
+    let (dtype, wide) = (s.dtype, s.dtype.compute());
     let out = batch.union(i).union(j);
-    let inst = |op, args, over| Inst { op, args, dtype, over };
-    let code = vec![
-        inst(KOp::Load(0), smallvec![], batch.union(i).union(k)),
-        inst(KOp::Load(1), smallvec![], batch.union(j).union(k)),
-        inst(KOp::Map(&row::mul), smallvec![0, 1], out.union(k)),
-        inst(KOp::Reduce { reducer: &reduce::SUM, axes: k }, smallvec![2], out),
-        inst(KOp::Store(2), smallvec![3], out),
-    ];
-    let fold = Nest::Loop { axes: k, body: vec![Nest::Insts(0..4)] };
+    let mut code: Vec<Inst> = vec![];
+    let mut push = |op, args, dtype, over| -> Id {
+        code.push(Inst { op, args, dtype, over });
+        code.len() as Id - 1
+    };
+    // The 16-bit floats multiply and add up as f32.
+    let mut side = |operand: u8, own: AxisSet| {
+        let over = batch.union(own).union(k);
+        let value = push(KOp::Load(operand), smallvec![], dtype, over);
+        if wide == dtype { value } else { push(KOp::Cast, smallvec![value], wide, over) }
+    };
+    let (x, y) = (side(0, i), side(1, j));
+    let product = push(KOp::Map(&row::mul), smallvec![x, y], wide, out.union(k));
+    let mut sum = push(KOp::Reduce { reducer: &reduce::SUM, axes: k }, smallvec![product], wide, out);
+    let inner = sum + 1;
+    if wide != dtype {
+        sum = push(KOp::Cast, smallvec![sum], dtype, out);
+    }
+    let end = push(KOp::Store(2), smallvec![sum], dtype, out) + 1;
+    let fold = Nest::Loop { axes: k, body: vec![Nest::Insts(0..inner)] };
     let operand = |role| Operand { dtype, role };
     let mut operands = s.operands.to_vec();
     let [a, b, c] = [0, 1, 2].map(|o: usize| s.operands[o].strides.clone());
@@ -36,9 +47,27 @@ pub fn kernel(s: &GemmSpec) -> (KernelIr, Launch) {
         operands: vec![operand(Role::In), operand(Role::In), operand(Role::Out)],
         params: vec![],
         code,
-        nest: Nest::Loop { axes: out, body: vec![fold, Nest::Insts(4..5)] },
+        nest: Nest::Loop { axes: out, body: vec![fold, Nest::Insts(inner..end)] },
         class: Class::Pairwise { i, j, k, batch },
         index: width(&extents, &operands),
     };
     (ir, Launch { extents, operands, params: vec![] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dtype::DType;
+    use crate::kernel::{Bind, validate};
+
+    #[test]
+    fn products_are_legal_kernels() {
+        for dtype in [DType::F16, DType::BF16, DType::F32, DType::F64] {
+            let bind = |strides: &[isize]| Bind { slot: 0, offset: 0, strides: strides.into(), gather: None };
+            let operands = [bind(&[12, 4, 1]), bind(&[0, 1, 4]), bind(&[15, 5, 1])];
+            let (ir, launch) = kernel(&GemmSpec { dtype, batch: smallvec![2], m: 3, n: 5, k: 4, operands });
+            validate::kernel(&ir).unwrap();
+            assert_eq!(launch.operands[1].strides[..], [0, 0, 4, 1]);
+        }
+    }
 }

@@ -271,7 +271,7 @@ pub struct Launch {
 /// A matrix product: `out[b, i, j] = sum_k a[b, i, k] * b[b, k, j]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GemmSpec {
-    /// f32 or f64.
+    /// A float; the 16-bit ones add up in f32.
     pub dtype: DType,
     /// Batch extents.
     pub batch: SmallVec<[usize; 4]>,

@@ -126,7 +126,11 @@ fn chains_follow_ndarray(dev: &Device) {
             3 => prop_assert_eq!(x.sum().item().unwrap(), y.iter().map(|&v| i64::from(v)).sum::<i64>()),
             _ => prop_assert_eq!(&x.to_ndarray().unwrap(), &y),
         }
-        prop_assert_eq!(x.host_view().unwrap(), y.view());
+        match x.host_view() {
+            Ok(view) => prop_assert_eq!(view, y.view()),
+            // Memory of a GPU has no view on the host.
+            Err(_) => prop_assert_eq!(&x.to_ndarray().unwrap(), &y),
+        }
         Ok(())
     });
     run.unwrap_or_else(|e| panic!("{e}"));
