@@ -8,9 +8,8 @@ use crate::backend::Args;
 use crate::error::Result;
 use crate::kernel::{Id, KOp, KernelIr, Launch, Nest};
 use crate::ops::Isa;
+use crate::ops::reduce::TILE;
 use std::sync::atomic::AtomicI64;
-
-const TILE: usize = 1024;
 
 /// What runs once a row, or for each tile of it.
 struct Segment {
@@ -176,11 +175,14 @@ impl Passes {
                 f.index[axis] = rest % ext[axis];
                 rest /= ext[axis];
             }
-            for start in (0..n).step_by(TILE) {
+            // Memory folded as it lies: all tiles at once.
+            let plain = s.ops.is_empty() && s.folds.iter().all(|(f, _)| f.direct.is_some());
+            let tile = if plain { n.max(1) } else { TILE };
+            for start in (0..n).step_by(tile) {
                 if let Some(a) = self.lane {
                     f.index[a] = start;
                 }
-                f.lanes = (n - start).min(TILE);
+                f.lanes = (n - start).min(tile);
                 f.along = o * n + start;
                 f.seek(&self.launch, args.bases);
                 f.point_rows();
