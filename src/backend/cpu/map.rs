@@ -2,7 +2,7 @@
 
 use super::program::{Compiler, Count, Reg, RegInfo, TOp, TileAxes};
 use super::threads::Threads;
-use super::tile::{Frame, Homes, OperandInfo, fence, operands, scratch};
+use super::tile::{Frame, Homes, OperandInfo, PAST_CACHES, fence, operands, scratch};
 use crate::backend::Args;
 use crate::error::Result;
 use crate::kernel::{Id, KOp, KernelIr, Launch, Role};
@@ -11,8 +11,6 @@ use std::sync::atomic::AtomicI64;
 
 /// Scratch that tiles should fit: most of L1.
 const L1: usize = 24 << 10;
-/// Bytes of results that no cache would keep until they are read again: they are written past it.
-const PAST_CACHES: usize = 16 << 20;
 /// Elements worth a second thread.
 pub const SERIAL: usize = 32 << 10;
 

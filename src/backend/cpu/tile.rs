@@ -8,6 +8,9 @@ use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+/// Bytes of results that no cache would keep until they are read again: they are written past it.
+pub const PAST_CACHES: usize = 16 << 20;
+
 /// An operand as tiles see it.
 #[derive(Clone, Copy, Debug)]
 pub struct OperandInfo {
