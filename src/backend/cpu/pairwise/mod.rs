@@ -193,9 +193,6 @@ impl Pairwise {
         };
         let serial = ext.iter().product::<usize>() <= SERIAL;
         // Results made at once wait in cache, then go past it in whole rows: their lines need not be read first.
-        let results = batches * ext[self.x.axis] * ext[self.y.axis];
-        let past_caches = !args.in_place && k <= SEGMENT && results * self.written >= PAST_CACHES;
-        // Results made at once wait in cache, then go past it in whole rows: their lines need not be read first.
         let results = batches * self.extent(self.x.axis) * self.extent(self.y.axis);
         let past_caches = !args.in_place && ext[self.k] <= SEGMENT && results * self.written >= PAST_CACHES;
         for b in 0..batches {
