@@ -1,6 +1,6 @@
 """Runs every workload on ndcuda and its peers in turn, checks that they agree, and prints and records the table.
 
-Usage: run.py NDCUDA_PEERS_EXECUTABLE DATA_FOLDER RECORD_FOLDER [workload ...]; with workloads named, nothing is recorded.
+Usage: run.py NDCUDA_PEERS_EXECUTABLE LIMIT_EXECUTABLE DATA_FOLDER RECORD_FOLDER [workload ...]; with workloads named, nothing is recorded.
 """
 
 import datetime
@@ -24,7 +24,9 @@ HERE = pathlib.Path(__file__).parent
 class Worker:
     def __init__(self, name, command):
         self.name = name
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # Kernels that some environments choose for OpenBLAS by hand are rarely the best for the machine.
+        env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_CORETYPE") and k != "OPENBLAS_L2_SIZE"}
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
         self.hello = json.loads(self.process.stdout.readline())
 
     def ask(self, line):
@@ -67,7 +69,19 @@ def agree(found):
     return [f"{w} ({v}): {c:.9g}, not {middle:.9g}" for (w, v), c in checks.items() if abs(c - middle) > 2e-3 * abs(middle)]
 
 
-def row(name, what, found):
+COMBINES = {"matmul": "dot", "expanded": "dot", "sqeuclidean": "square", "nn": "square", "nn_expanded": "dot", "cityblock": "abs"}
+
+
+def least(op, specs, limit):
+    """The least time in ms that the arithmetic of a workload takes on this machine's ports, if it is all (i, j, k) elements."""
+    rate = limit.get(f"{COMBINES.get(op)}_{specs[0][0].replace('loat', '')}")
+    if not rate:
+        return None
+    (n, d), shape = specs[0][1], specs[1][1]
+    return n * d * (shape[1] if op == "matmul" else shape[0]) / rate * 1e-6
+
+
+def row(name, what, found, bound):
     best = {}
     for w, f in found.items():
         medians = {v: statistics.median(s) for v, s in f["samples"].items()}
@@ -78,7 +92,7 @@ def row(name, what, found):
     ours = best.get("ndcuda")
     winner = min(peers, key=lambda w: peers[w][0]) if peers else None
     ratio = ours[0] / peers[winner][0] if ours and winner else None
-    return {"name": name, "what": what, "best": best, "winner": winner, "ratio": ratio, "found": found}
+    return {"name": name, "what": what, "limit": bound, "best": best, "winner": winner, "ratio": ratio, "found": found}
 
 
 def ms(t):
@@ -91,10 +105,11 @@ def cells(r):
 
     winner = f"{r['winner']}: {r['best'][r['winner']][1]}" if r["winner"] else "-"
     ratio = f"{r['ratio']:.2f}" if r["ratio"] else "-"
-    return [r["what"], of("ndcuda"), *map(of, PEERS), winner, ratio]
+    bound = f"{ms(r['limit'])} ({r['limit'] / r['best']['ndcuda'][0]:.0%})" if r["limit"] and "ndcuda" in r["best"] else "-"
+    return [r["what"], of("ndcuda"), bound, *map(of, PEERS), winner, ratio]
 
 
-HEAD = ["workload (ms)", "ndcuda", *PEERS, "best peer", "ndcuda / best"]
+HEAD = ["workload (ms)", "ndcuda", "limit", *PEERS, "best peer", "ndcuda / best"]
 
 
 def markdown(rows, about, notes):
@@ -105,9 +120,15 @@ def markdown(rows, about, notes):
         "in a process of its own, one after the other, on the same inputs. Each library with all cores, jitted and warm, with",
         "`out=` where it has one, and the fastest of its variants. ndcuda evaluates into device memory with its operands there.",
     ]
+    if about["limit"]:
+        what = ", ".join(f"{k} {v}" for k, v in about["limit"].items())
+        lines += [
+            "`limit`: the least time the row's multiply-adds (or subtractions and additions) take in registers alone, at the best that",
+            f"`benches/limit.rs` reached here just before ({what}; G elements/s and GB/s), and the share of it that ndcuda gets.",
+        ]
     if os.environ.get("NDCUDA_CPU"):
         lines.append(f"`NDCUDA_CPU={os.environ['NDCUDA_CPU']}` bounds ndcuda's own loops alone: the peers keep what is best for them.")
-    lines += ["", "| " + " | ".join(HEAD) + " |", "|---" + "|---:" * (len(PEERS) + 1) + "|---|---:|"]
+    lines += ["", "| " + " | ".join(HEAD) + " |", "|---" + "|---:" * (len(PEERS) + 2) + "|---|---:|"]
     lines += ["| " + " | ".join(cells(r)) + " |" for r in rows]
     if notes:
         lines += ["", "Notes:", "", *[f"- {n}" for n in notes]]
@@ -127,8 +148,9 @@ def cpu_name():
 
 
 def main():
-    exe, data, record = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
-    only = sys.argv[4:]
+    exe, probe, data, record = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]), pathlib.Path(sys.argv[4])
+    only = sys.argv[5:]
+    limit = json.loads(subprocess.run([probe], stdout=subprocess.PIPE, text=True, check=True).stdout or "{}")
     data.mkdir(parents=True, exist_ok=True)
     workers = [Worker("ndcuda", [exe, "--serve"])]
     workers += [Worker(p, [sys.executable, str(HERE / "worker.py"), p]) for p in PEERS]
@@ -138,16 +160,17 @@ def main():
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "ndcuda": f"{workers[0].hello['version']} on {workers[0].hello['device']}",
+        "limit": limit,
         "versions": [w.hello["version"] for w in workers[1:]],
     }
-    print(about["ndcuda"], about["versions"])
+    print(about["ndcuda"], about["versions"], limit)
     print("  ".join(f"{c:>9}" if n else f"{c:<58}" for n, c in enumerate(HEAD)))
     rows, notes = [], []
     for name, op, specs, what in workloads.WORKLOADS:
         if only and not any(name.startswith(o) for o in only):
             continue
         found = measure(workers, op, inputs(data, name, specs))
-        rows.append(row(name, what, found))
+        rows.append(row(name, what, found, least(op, specs, limit)))
         show(rows[-1])
         notes += [f"{name}: results differ: {d}" for d in agree(found)]
         notes += [f"{name}: {w} failed: {f['error'].strip().splitlines()[-1]}" for w, f in found.items() if "error" in f]

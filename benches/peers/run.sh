@@ -16,6 +16,10 @@ if [ -z "${PEERS:-}" ] && ! "$python" -c "import torch" 2>/dev/null; then
     "$python" -m pip install --quiet --retries 0 --index-url https://download.pytorch.org/whl/cpu torch 2>/dev/null ||
         "$python" -m pip install --quiet torch
 fi
-exe=$(cargo bench --quiet --no-run --bench ndcuda_peers --message-format=json |
-    "$python" -c 'import json, sys; print(*[m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable")])')
-exec "$python" benches/peers/run.py "$exe" "$target/peers-data" benches/record "$@"
+bench() {
+    cargo bench --quiet --no-run --bench "$1" --message-format=json |
+        "$python" -c 'import json, sys; print(*[m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable")])'
+}
+exe=$(bench ndcuda_peers)
+limit=$(bench limit)
+exec "$python" benches/peers/run.py "$exe" "$limit" "$target/peers-data" benches/record "$@"

@@ -26,13 +26,20 @@ WORKLOADS = [
     ("matmul_f32", "matmul", [uniform(2048, 2048), uniform(2048, 2048)], "matmul 2048^3 f32"),
     ("matmul_f64", "matmul", [uniform(2048, 2048, dtype="float64"), uniform(2048, 2048, dtype="float64")],
      "matmul 2048^3 f64"),
+    ("matmul_64", "matmul", [uniform(64, 64), uniform(64, 64)], "matmul 64^3 f32"),
+    ("matmul_row", "matmul", [uniform(1, 4096), uniform(4096, 4096)], "matmul 1 x 4096 x 4096 f32"),
+    ("matmul_thin", "matmul", [uniform(4096, 16), uniform(16, 4096)], "matmul 4096 x 16 x 4096 f32"),
     ("small", "small", [uniform(100), uniform(100)], "(a*b + a).sum() of 100 f32, to a host number"),
     ("expanded", "expanded", pair(4000, 128), "expanded distances (#2), 4000 x 4000 x 128 f32"),
 ]
 for n, d in [(4000, 128), (2000, 50), (2000, 3), (1000, 1024)]:
     for op, what in [("sqeuclidean", "sq. Euclid, direct (#1)"), ("cityblock", "cityblock")]:
         WORKLOADS.append((f"{op}_{n}_{d}", op, pair(n, d), f"{what}, {n} x {n} x {d} f32"))
+for op, what in [("sqeuclidean", "sq. Euclid, direct (#1)"), ("cityblock", "cityblock")]:
+    doubles = [uniform(4000, 128, dtype="float64"), uniform(4000, 128, dtype="float64")]
+    WORKLOADS.append((f"{op}_f64", op, doubles, f"{what}, 4000 x 4000 x 128 f64"))
 WORKLOADS += [
+    ("sqeuclidean_query", "sqeuclidean", [uniform(1, 32), uniform(1_000_000, 32)], "sq. Euclid, direct (#1), 1 x 1e6 x 32 f32"),
     ("nn", "nn", pair(4000, 128), "1-NN (index and distance), 4000 x 4000 x 128 f32; ndcuda: direct (#1)"),
     ("nn_expanded", "nn_expanded", pair(4000, 128), "the same; ndcuda: expanded (#2)"),
 ]

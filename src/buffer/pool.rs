@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Bytes kept for reuse at most.
 const KEEP: usize = 2 << 30;
 
+/// Bytes of a block worth huge pages: fewer page faults when it is first touched, fewer TLB misses ever after.
+const HUGE: usize = 4 << 20;
+
 #[derive(Default, Debug)]
 struct Free {
     blocks: HashMap<(usize, usize), Vec<usize>, Fast>,
@@ -75,6 +78,9 @@ impl Pool {
             self.lock().live -= layout.size();
             return None;
         }
+        if layout.size() >= HUGE {
+            ask_for_huge_pages(p, layout.size());
+        }
         Some(p)
     }
 
@@ -98,6 +104,24 @@ impl Pool {
     fn lock(&self) -> MutexGuard<'_, Free> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Asks the system to back the whole pages of a fresh block with huge ones. It may refuse: nothing depends on it.
+fn ask_for_huge_pages(address: usize, bytes: usize) {
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        unsafe extern "C" {
+            fn madvise(address: *mut std::ffi::c_void, bytes: usize, advice: std::ffi::c_int) -> std::ffi::c_int;
+        }
+        const MADV_HUGEPAGE: std::ffi::c_int = 14;
+        const PAGE: usize = 64 << 10;
+        let first = address.next_multiple_of(PAGE);
+        let last = (address + bytes) / PAGE * PAGE;
+        // SAFETY: the pages lie within a block of ours; the advice changes no contents.
+        unsafe { madvise(first as *mut _, last - first, MADV_HUGEPAGE) };
+    }
+    #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    let _ = (address, bytes);
 }
 
 fn release(address: usize, size: usize, align: usize) {

@@ -29,7 +29,10 @@ use std::hash::{Hash, Hasher};
 
 /// Sets `n` lanes of state to "nothing seen": `(s0, s1, n)`.
 pub type Init = unsafe fn(*mut u8, *mut u8, usize);
-/// Folds `n` contiguous values into one state: `(tile, n, base, seen, s0, s1)`; `base` is the index along k of the tile's first value.
+/// Values of a contiguous tile at most: longer runs are folded tile by tile, in order. Part of what is promised.
+pub const TILE: usize = 1024;
+
+/// Folds `n` contiguous values into one state: `(tile, n, base, seen, s0, s1)`; `base` is the index along k of the first value.
 pub type Rows = unsafe fn(*const u8, usize, i64, i64, *mut u8, *mut u8);
 /// Folds value `l` of the tile into lane `l`, for `n` lanes: `(tile, n, k, seen, s0, s1)`; `k` is the index of these values along k.
 pub type Cols = unsafe fn(*const u8, usize, i64, i64, *mut u8, *mut u8);

@@ -13,12 +13,11 @@ use crate::backend::Args;
 use crate::error::Result;
 use crate::kernel::{Class, Id, KOp, KernelIr, Launch};
 use crate::ops::Isa;
+use crate::ops::reduce::TILE;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicI64;
 
-/// Elements of a tile. Part of the order of a fold, so the same for every kernel.
-const TILE: usize = 1024;
 /// Elements of a chunk.
 const CHUNK: usize = 1 << 16;
 
@@ -84,7 +83,9 @@ impl Fold {
             if lanes < 64 && lanes == e_lane && folded.len() == 1 && !ordered {
                 side = (128 / lanes).max(1);
             }
-            rows = (TILE / lanes).max(if plain { 8 } else { 1 });
+            // Narrow rows read in place are one stream: tiles of several pages of it.
+            let tile = if plain && side > 1 { 4 * TILE } else { TILE };
+            rows = (tile / lanes).max(if plain { 8 } else { 1 });
             rows = rows.div_ceil(side) * side;
         }
         if side > 1 {
@@ -227,17 +228,21 @@ impl Fold {
 
 /// Whether tiles should run along the folded axis.
 fn orientation(ir: &KernelIr, launch: &Launch, results: &[usize]) -> bool {
+    let (Some(&o), Some(k)) = (results.last(), ir.folded.iter().last()) else { return ir.class != Class::Columns };
+    // Where what is folded lies side by side.
+    let unit = |axis: usize| {
+        ir.code.iter().any(|inst| match inst.op {
+            KOp::Load(b) => {
+                let strides = &launch.operands[b as usize].strides;
+                strides[axis] == 1 && inst.over.has(o) && !inst.over.and(ir.folded).is_empty()
+            }
+            _ => false,
+        })
+    };
     match ir.class {
         Class::Columns => false,
-        Class::Pairwise { .. } => {
-            let Some(&o) = results.last() else { return true };
-            let unit = |inst: &crate::kernel::Inst| match inst.op {
-                KOp::Load(b) => launch.operands[b as usize].strides[o] == 1 && !inst.over.and(ir.folded).is_empty(),
-                _ => false,
-            };
-            !ir.code.iter().any(unit)
-        }
-        _ => true,
+        Class::Pairwise { .. } => !unit(o),
+        _ => unit(k) || !unit(o),
     }
 }
 
@@ -295,8 +300,14 @@ impl<'a> Run<'a> {
         let (k_axis, per) = if k.along { (k.axes.lanes, k.lanes) } else { (k.axes.rows, k.rows) };
         let extent = k.extent(k_axis);
         let mut seen = 0i64;
-        for step in c * k.steps_per_chunk..((c + 1) * k.steps_per_chunk).min(self.steps) {
+        let end = ((c + 1) * k.steps_per_chunk).min(self.steps);
+        let mut step = c * k.steps_per_chunk;
+        while step < end {
             let (t, outer) = (step % self.k_tiles, step / self.k_tiles);
+            // Memory folded as it lies: all tiles of a row at once.
+            let plain = k.main.is_empty() && k.folds.iter().all(|f| f.direct.is_some());
+            let span = if k.along && plain { (end - step).min(self.k_tiles - t) } else { 1 };
+            step += span;
             let mut o = outer;
             for &axis in k.k_outer.iter().rev() {
                 f.index[axis] = o % k.launch.extents[axis];
@@ -305,7 +316,7 @@ impl<'a> Run<'a> {
             if let Some(a) = k_axis {
                 f.index[a] = t * per;
             }
-            let count = (extent - t * per).min(per);
+            let count = (extent - t * per).min(per * span);
             (f.rows, f.lanes) = if k.along { (n, count) } else { (count, n) };
             f.seek(&k.launch, self.args.bases);
             // SAFETY: the launch covers this tile.

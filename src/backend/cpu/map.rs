@@ -2,10 +2,10 @@
 
 use super::program::{Compiler, Count, Reg, RegInfo, TOp, TileAxes};
 use super::threads::Threads;
-use super::tile::{Frame, Homes, OperandInfo, operands, scratch};
+use super::tile::{Frame, Homes, OperandInfo, PAST_CACHES, fence, operands, scratch};
 use crate::backend::Args;
 use crate::error::Result;
-use crate::kernel::{Id, KOp, KernelIr, Launch};
+use crate::kernel::{Id, KOp, KernelIr, Launch, Role};
 use crate::ops::Isa;
 use std::sync::atomic::AtomicI64;
 
@@ -30,6 +30,8 @@ pub struct Map {
     rows: usize,
     lanes: usize,
     unit: usize,
+    /// Bytes written for each element.
+    width: usize,
 }
 
 /// How many elements a tile may have so that its registers fit L1.
@@ -75,6 +77,7 @@ impl Map {
             rows,
             lanes,
             unit: 1 << 16,
+            width: ir.operands.iter().filter(|o| o.role == Role::Out).map(|o| o.dtype.size()).sum(),
         })
     }
 
@@ -88,11 +91,13 @@ impl Map {
         let tiles = outer * across * down;
         let run = (self.unit / (self.lanes * self.rows)).max(1);
         let serial = n * m * outer <= SERIAL;
+        let past_caches = !args.in_place && n * m * outer * self.width >= PAST_CACHES;
         threads.spread(tiles.div_ceil(run), serial, &|next| {
             let rank = self.launch.extents.len();
             scratch(self.homes.bytes, |base| {
                 let mut f = Frame::new(&self.regs, &self.homes, base, &self.operands, args, rank, bad);
                 f.axes = self.axes;
+                f.past_caches = past_caches;
                 // SAFETY: the plan bound every operand to a buffer that covers the launch's extents.
                 unsafe { f.setup(&self.params, args.params, &self.setup, self.tile) };
                 while let Some(u) = next() {
@@ -115,6 +120,9 @@ impl Map {
                         // SAFETY: as above.
                         unsafe { f.run(&self.ops) };
                     }
+                }
+                if past_caches {
+                    fence();
                 }
             });
         })

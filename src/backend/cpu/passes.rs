@@ -3,14 +3,13 @@
 use super::map::SERIAL;
 use super::program::{Compiler, Count, FoldOp, Reg, RegInfo, TOp, TileAxes};
 use super::threads::Threads;
-use super::tile::{Frame, Homes, OperandInfo, operands, scratch};
+use super::tile::{Frame, Homes, OperandInfo, PAST_CACHES, fence, operands, scratch};
 use crate::backend::Args;
 use crate::error::Result;
-use crate::kernel::{Id, KOp, KernelIr, Launch, Nest};
+use crate::kernel::{Id, KOp, KernelIr, Launch, Nest, Role};
 use crate::ops::Isa;
+use crate::ops::reduce::TILE;
 use std::sync::atomic::AtomicI64;
-
-const TILE: usize = 1024;
 
 /// What runs once a row, or for each tile of it.
 struct Segment {
@@ -35,6 +34,8 @@ pub struct Passes {
     homes: Homes,
     state_bytes: usize,
     isa: Isa,
+    /// Bytes written for each element of a row.
+    written: usize,
 }
 
 impl Passes {
@@ -100,6 +101,8 @@ impl Passes {
         fixed.extend(segments.iter().flat_map(|s| s.folds.iter().flat_map(|(f, _)| [f.dst, f.arg])));
         let lists: Vec<&[TOp]> =
             std::iter::once(&c.setup[..]).chain(segments.iter().flat_map(|s| [&s.ops[..], &s.after[..]])).collect();
+        let out = ir.operands.iter().filter(|o| o.role == Role::Out);
+        let writes_rows = (0..ir.code.len()).any(|i| matches!(ir.code[i].op, KOp::Store(_)) && varies(i as Id));
         let row: usize = folded.iter().map(|&a| launch.extents[a]).product();
         let homes = Homes::new(&c.regs, &lists, &fixed, TILE, row);
         Ok(Passes {
@@ -116,6 +119,7 @@ impl Passes {
             homes,
             state_bytes,
             isa,
+            written: if writes_rows { out.map(|o| o.dtype.size()).sum() } else { 0 },
         })
     }
 
@@ -124,6 +128,7 @@ impl Passes {
         let ext = &self.launch.extents;
         let rows: usize = self.results.iter().map(|&a| ext[a]).product();
         let work: usize = ext.iter().product();
+        let past_caches = !args.in_place && work * self.written >= PAST_CACHES;
         let group = (SERIAL / 4 / (work / rows.max(1)).max(1)).clamp(1, 4096);
         threads.spread(rows.div_ceil(group), work <= SERIAL, &|next| {
             scratch(self.homes.bytes + self.state_bytes, |base| {
@@ -131,6 +136,7 @@ impl Passes {
                 let mut f = Frame::new(&self.regs, &self.homes, regs, &self.row_operands, args, ext.len(), bad);
                 // SAFETY: the plan bound every operand to a buffer that covers the launch's extents.
                 unsafe { f.setup(&self.params, args.params, &self.setup, TILE) };
+                f.past_caches = past_caches;
                 while let Some(u) = next() {
                     for row in u * group..((u + 1) * group).min(rows) {
                         let mut o = row;
@@ -143,6 +149,9 @@ impl Passes {
                             unsafe { self.segment(s, &mut f, args, base) };
                         }
                     }
+                }
+                if past_caches {
+                    fence();
                 }
             });
         })
@@ -176,11 +185,14 @@ impl Passes {
                 f.index[axis] = rest % ext[axis];
                 rest /= ext[axis];
             }
-            for start in (0..n).step_by(TILE) {
+            // Memory folded as it lies: all tiles at once.
+            let plain = s.ops.is_empty() && s.folds.iter().all(|(f, _)| f.direct.is_some());
+            let tile = if plain { n.max(1) } else { TILE };
+            for start in (0..n).step_by(tile) {
                 if let Some(a) = self.lane {
                     f.index[a] = start;
                 }
-                f.lanes = (n - start).min(TILE);
+                f.lanes = (n - start).min(tile);
                 f.along = o * n + start;
                 f.seek(&self.launch, args.bases);
                 f.point_rows();

@@ -8,6 +8,9 @@ use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+/// Bytes of results that no cache would keep until they are read again: they are written past it.
+pub const PAST_CACHES: usize = 16 << 20;
+
 /// An operand as tiles see it.
 #[derive(Clone, Copy, Debug)]
 pub struct OperandInfo {
@@ -152,6 +155,8 @@ pub struct Frame<'a> {
     pub own: *mut u8,
     /// Results lie on operands: no register may point into both.
     pub in_place: bool,
+    /// Results go past the caches, out of registers' homes.
+    pub past_caches: bool,
     /// The first index out of range that a gather met; `i64::MIN`: none.
     pub bad_index: &'a AtomicI64,
 }
@@ -182,6 +187,7 @@ impl<'a> Frame<'a> {
             along: 0,
             own: std::ptr::null_mut(),
             in_place: args.in_place,
+            past_caches: false,
             bad_index,
         }
     }
@@ -276,7 +282,10 @@ impl<'a> Frame<'a> {
                 TOp::Store { src, operand } => {
                     let info = self.operands[operand as usize];
                     let (from, to) = (self.cur[src as usize], self.ptrs[operand as usize]);
-                    if from != to {
+                    if self.past_caches && self.contiguous(info) {
+                        // SAFETY: as below; the tile is one piece of memory, and no one has written to it.
+                        unsafe { copy_past_caches(from, to, n * info.size) }
+                    } else if from != to {
                         // SAFETY: by the contract the tile's elements are writable.
                         unsafe { copy_out(from, to, info, self.rows, self.lanes) }
                     }
@@ -298,7 +307,9 @@ impl<'a> Frame<'a> {
     /// Where a loop writes: into the result where it lies as the tile does, else at home.
     fn target(&self, dst: Reg) -> *mut u8 {
         match self.regs[dst as usize].out {
-            Some(o) if !self.in_place && self.contiguous(self.operands[o as usize]) => self.ptrs[o as usize],
+            Some(o) if !self.in_place && !self.past_caches && self.contiguous(self.operands[o as usize]) => {
+                self.ptrs[o as usize]
+            }
             _ => self.home(dst),
         }
     }
@@ -409,6 +420,44 @@ unsafe fn copy_out(from: *const u8, to: *mut u8, o: OperandInfo, rows: usize, la
     }
     // SAFETY: handed on.
     unsafe { by_size!(o.size, go(from, to, o, rows, lanes)) }
+}
+
+/// Copies without reading the lines written to, and without keeping them in the caches. [`fence`] must follow.
+unsafe fn copy_past_caches(from: *const u8, to: *mut u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+        // Whole lines alone: a line written by halves would be read after all.
+        const LINE: usize = 64;
+        let head = to.align_offset(LINE).min(bytes);
+        let body = (bytes - head) / LINE * LINE;
+        // SAFETY: the caller's: both are valid for `bytes`; the stream's addresses are aligned to lines. SSE2 is part of the target.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, to, head);
+            let (from, to) = (from.add(head), to.add(head));
+            for at in (0..body).step_by(LINE) {
+                for part in (at..at + LINE).step_by(16) {
+                    let v = _mm_loadu_si128(from.add(part) as *const __m128i);
+                    _mm_stream_si128(to.add(part) as *mut __m128i, v);
+                }
+            }
+            std::ptr::copy_nonoverlapping(from.add(body), to.add(body), bytes - head - body);
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: the caller's.
+    unsafe {
+        std::ptr::copy_nonoverlapping(from, to, bytes)
+    }
+}
+
+/// Orders what was written past the caches before what this thread does next.
+pub fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of the target.
+    unsafe {
+        std::arch::x86_64::_mm_sfence()
+    }
 }
 
 /// The instruction set this process uses.

@@ -119,6 +119,7 @@ unsafe fn blocks<T: Lane, const B: usize>(
 
 impl<T: Lane> Body for Args<T> {
     const MERGE_IS_STEP: bool = false;
+    const SIZE: usize = size_of::<T>();
 
     unsafe fn init(s0: *mut u8, s1: *mut u8, n: usize, flip: u64) {
         for l in 0..n {

@@ -28,6 +28,10 @@ pub(super) unsafe fn contiguous<F: Fold>(p: *const F::T, n: usize, flip: u64) ->
         }
         return tree(&mut acc, n, F::step);
     }
+    if n == 2 * SHORT {
+        let mut acc: [F::T; 2 * SHORT] = std::array::from_fn(at);
+        return tree(&mut acc, 2 * SHORT, F::step);
+    }
     let mut acc = [F::START; LANES];
     let mut e = 0;
     while e + LANES <= n {
@@ -95,12 +99,12 @@ unsafe fn lanes<F: Fold, const B: usize>(
     }
 }
 
-/// Folds `rows` rows of `n` lanes, `B` lanes at a time.
+/// Folds `rows` rows of `n` lanes, `B` lanes at a time, at the end half (`H`) and a quarter (`Q`) of it.
 ///
 /// # Safety
 /// As [`Body::block`].
 #[inline(always)]
-unsafe fn blocks<F: Fold, const B: usize>(
+unsafe fn blocks<F: Fold, const B: usize, const H: usize, const Q: usize>(
     p: *const F::T,
     rows: usize,
     n: usize,
@@ -116,14 +120,24 @@ unsafe fn blocks<F: Fold, const B: usize>(
             lanes::<F, B>(p.add(l), rows, B, pitch, fresh, s.add(l), flip);
             l += B;
         }
+        // What is left, by constants too.
+        if l + H <= n {
+            lanes::<F, H>(p.add(l), rows, H, pitch, fresh, s.add(l), flip);
+            l += H;
+        }
+        if l + Q <= n {
+            lanes::<F, Q>(p.add(l), rows, Q, pitch, fresh, s.add(l), flip);
+            l += Q;
+        }
         if l < n {
-            lanes::<F, B>(p.add(l), rows, n - l, pitch, fresh, s.add(l), flip);
+            lanes::<F, Q>(p.add(l), rows, n - l, pitch, fresh, s.add(l), flip);
         }
     }
 }
 
 impl<F: Fold> Body for Folds<F> {
     const MERGE_IS_STEP: bool = true;
+    const SIZE: usize = size_of::<F::T>();
 
     unsafe fn init(s0: *mut u8, _s1: *mut u8, n: usize, flip: u64) {
         for l in 0..n {
@@ -159,10 +173,10 @@ impl<F: Fold> Body for Folds<F> {
         // SAFETY: the caller's promise, passed on.
         unsafe {
             match size_of::<F::T>() {
-                1 => blocks::<F, 256>(p, rows, n, pitch, fresh, s, flip),
-                2 => blocks::<F, 128>(p, rows, n, pitch, fresh, s, flip),
-                4 => blocks::<F, 64>(p, rows, n, pitch, fresh, s, flip),
-                _ => blocks::<F, 32>(p, rows, n, pitch, fresh, s, flip),
+                1 => blocks::<F, 256, 128, 64>(p, rows, n, pitch, fresh, s, flip),
+                2 => blocks::<F, 128, 64, 32>(p, rows, n, pitch, fresh, s, flip),
+                4 => blocks::<F, 64, 32, 16>(p, rows, n, pitch, fresh, s, flip),
+                _ => blocks::<F, 32, 16, 8>(p, rows, n, pitch, fresh, s, flip),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Compiles a reducer's loops once per instruction set and gathers them in a [`ReduceLoops`].
 
-use super::ReduceLoops;
+use super::{ReduceLoops, TILE};
 
 /// The loops of one reducer on one type. They are inlined into the wrappers below, for whose target features they are compiled. `flip` is
 /// for [`Lane::flip`](super::lane::Lane::flip).
@@ -10,6 +10,8 @@ use super::ReduceLoops;
 pub(super) trait Body: 'static {
     /// Whether a state is a value like any other: merging is then a step.
     const MERGE_IS_STEP: bool;
+    /// Bytes of a value.
+    const SIZE: usize;
     unsafe fn init(s0: *mut u8, s1: *mut u8, n: usize, flip: u64);
     unsafe fn rows(tile: *const u8, n: usize, base: i64, seen: i64, s0: *mut u8, s1: *mut u8, flip: u64);
     #[allow(clippy::too_many_arguments)]
@@ -44,15 +46,18 @@ macro_rules! compile_for {
     ($isa:ident $(, $features:literal)?) => {
         #[allow(clippy::too_many_arguments)]
         mod $isa {
-            use super::Body;
+            use super::{Body, TILE};
 
             #[inline(never)]
             $(#[target_feature(enable = $features)])?
             unsafe fn rows_flip<B: Body>(
                 tile: *const u8, n: usize, base: i64, seen: i64, s0: *mut u8, s1: *mut u8, flip: u64,
             ) {
-                // SAFETY: the caller's promise, passed on.
-                unsafe { B::rows(tile, n, base, seen, s0, s1, flip) }
+                for at in (0..n).step_by(TILE) {
+                    let done = at as i64;
+                    // SAFETY: the caller's promise, passed on for a part of its values.
+                    unsafe { B::rows(tile.add(at * B::SIZE), (n - at).min(TILE), base + done, seen + done, s0, s1, flip) }
+                }
             }
 
             #[inline(never)]

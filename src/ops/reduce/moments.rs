@@ -63,6 +63,8 @@ unsafe fn strided<T: Real, const B: usize>(
     let (mut s, mut q) = ([T::NIL; B], [T::NIL; B]);
     let mut e = at;
     while e < full {
+        // The tile has been read once: meanwhile the next one can come.
+        ahead(p.wrapping_add(e + full), B * size_of::<T>());
         for (l, (a, b)) in s.iter_mut().zip(&mut q).enumerate() {
             // SAFETY: `full` is a multiple of LANES and at + B <= LANES.
             let d = unsafe { *p.add(e + l) }.sub(mean);
@@ -73,6 +75,19 @@ unsafe fn strided<T: Real, const B: usize>(
     }
     sum[at..at + B].copy_from_slice(&s);
     square[at..at + B].copy_from_slice(&q);
+}
+
+/// Asks for the cache lines at `p`, which may lie beyond what is readable.
+#[inline(always)]
+fn ahead<T>(p: *const T, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..bytes).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch never faults; SSE is part of the target.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast::<i8>().wrapping_add(line)) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (p, bytes);
 }
 
 /// The two factors of Chan's merge of `a` values with `b`: the share of `b`, and `a * b / (a + b)`.
@@ -168,6 +183,7 @@ unsafe fn blocks<T: Real, const B: usize>(
 
 impl<T: Real> Body for Moments<T> {
     const MERGE_IS_STEP: bool = false;
+    const SIZE: usize = size_of::<T>();
 
     unsafe fn init(s0: *mut u8, s1: *mut u8, n: usize, _flip: u64) {
         for l in 0..n {

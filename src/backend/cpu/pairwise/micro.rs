@@ -78,6 +78,11 @@ unsafe fn block<V: Vector, S: Step, const R: usize, const C: usize>(
     // SAFETY: the contract of `Micro`.
     unsafe {
         let mut acc = [[V::zero(); C]; R];
+        // Results lie rows apart: they come while the sums are made.
+        for r in 0..R {
+            V::prefetch(out.wrapping_add(r * pitch));
+            V::prefetch(out.wrapping_add(r * pitch + C * V::LANES - 1));
+        }
         for _ in 0..k {
             let mut ys = [V::zero(); C];
             for (c, v) in ys.iter_mut().enumerate() {

@@ -14,12 +14,12 @@ mod vector;
 
 use super::program::{Compiler, Count, Reg, RegInfo, TOp, TileAxes};
 use super::threads::Threads;
-use super::tile::{Frame, Homes, OperandInfo, operands, scratch};
+use super::tile::{Frame, Homes, OperandInfo, PAST_CACHES, fence, operands, scratch};
 use crate::backend::Args;
 use crate::buffer::Pool;
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::kernel::{Id, KOp, KernelIr, Launch};
+use crate::kernel::{Id, KOp, KernelIr, Launch, Role};
 use crate::ops::Isa;
 use above::Above;
 use micro::Kernel;
@@ -31,10 +31,12 @@ use std::sync::atomic::AtomicI64;
 const SEGMENT: usize = 256;
 /// Columns of a block of results that one thread works on.
 const COLUMNS: usize = 1024;
-/// Row panels of a block of results.
+/// Row panels of a block of results that waits in scratch.
 const TALL: usize = 8;
+/// Bytes of packed rows that one thread works on where results are written as they are made: a part of L2.
+const ROWS: usize = 192 << 10;
 /// Multiply-adds worth a second thread.
-const SERIAL: usize = 1 << 16;
+const SERIAL: usize = 1 << 18;
 
 /// One operand: its value before the combine, as tiles of rows along k.
 struct Side {
@@ -69,6 +71,8 @@ pub struct Pairwise {
     homes: Homes,
     tile: usize,
     isa: Isa,
+    /// Bytes written for each pair.
+    written: usize,
 }
 
 /// Where a run has what it packed: panels and norms of x and of y. Of y there is nothing where it is packed as it is needed.
@@ -131,6 +135,8 @@ impl Pairwise {
         let tile = (kernel.rows.max(kernel.columns) * SEGMENT).max(COLUMNS);
         let last = above.as_ref().map_or(&[][..], |a| &a.end);
         let homes = Homes::new(&c.regs, &[&c.setup, &x.ops, &y.ops, &end, last], &fixed, tile, 0);
+        let out = ir.operands.iter().filter(|o| o.role == Role::Out);
+        let written = if above.is_none() { out.map(|o| o.dtype.size()).sum() } else { 0 };
         let sides = [found.i, found.j, Some(found.k)];
         let batch = (0..ir.axes as usize).filter(|&a| !sides.contains(&Some(a))).collect();
         Ok(Some(Pairwise {
@@ -152,6 +158,7 @@ impl Pairwise {
             homes,
             tile,
             isa,
+            written,
         }))
     }
 
@@ -185,6 +192,9 @@ impl Pairwise {
             norms: [base + at_norms, base + at_norms + bytes(&self.x, 1)],
         };
         let serial = ext.iter().product::<usize>() <= SERIAL;
+        // Results made at once wait in cache, then go past it in whole rows: their lines need not be read first.
+        let results = batches * self.extent(self.x.axis) * self.extent(self.y.axis);
+        let past_caches = !args.in_place && ext[self.k] <= SEGMENT && results * self.written >= PAST_CACHES;
         for b in 0..batches {
             let place = |f: &mut Frame<'_>| {
                 let mut rest = b;
@@ -209,8 +219,19 @@ impl Pairwise {
                     }
                 });
             })?;
-            // Long rows: several row panels for each column panel in L1. Short ones: results in memory order.
-            let tall = if ext[self.k] <= 64 && self.above.is_none() { 1 } else { TALL };
+            // Long rows: several row panels, as many as L2 keeps, for each column panel in L1. Short ones: results in memory order.
+            let across = self.extent(self.y.axis).div_ceil(COLUMNS);
+            let most = match (&self.above, ext[self.k]) {
+                (None, 0..=64) => 1,
+                (None, k) if all && self.direct.is_some() && !args.in_place && !past_caches => {
+                    (ROWS / (self.kernel.rows * k.min(SEGMENT) * size)).max(TALL)
+                }
+                _ => TALL,
+            };
+            let tall = match self.above {
+                Some(_) => most,
+                None => most.min((nx * across).div_ceil(4 * threads.count())).max(1),
+            };
             let groups = nx.div_ceil(tall);
             let rows = |g: usize| g * tall..(g * tall + tall).min(nx);
             if let Some(above) = &self.above {
@@ -218,10 +239,10 @@ impl Pairwise {
                 run.all(threads, serial, groups, &rows, &place, bad)?;
                 continue;
             }
-            let across = self.extent(self.y.axis).div_ceil(COLUMNS);
             threads.spread(groups * across, serial, &|next| {
                 self.thread(args, bad, |f| {
                     place(f);
+                    f.past_caches = past_caches;
                     while let Some(u) = next() {
                         // SAFETY: blocks of results do not overlap; the packed panels are whole.
                         unsafe {
@@ -230,6 +251,9 @@ impl Pairwise {
                                 self.rows(f, rows, chunk, at, args, |_, _| ());
                             }
                         }
+                    }
+                    if past_caches {
+                        fence();
                     }
                 });
             })?;
@@ -330,7 +354,9 @@ impl Pairwise {
         self.seek(f, i0, j0, &self.end_operands, args);
         let edge = f.own.wrapping_add(TALL * mr * COLUMNS * size);
         let (out, pitch) = match (self.direct, self.x.axis) {
-            (Some(o), Some(i)) if !args.in_place => (f.ptrs[o as usize], self.launch.operands[o as usize].strides[i]),
+            (Some(o), Some(i)) if !args.in_place && !f.past_caches => {
+                (f.ptrs[o as usize], self.launch.operands[o as usize].strides[i])
+            }
             _ => (f.own, COLUMNS as isize),
         };
         let direct = out != f.own;
@@ -430,14 +456,51 @@ unsafe fn transpose<T: Copy + Default>(
                 std::slice::from_raw_parts_mut(to.add(l * width + rows), width - rows).fill(T::default());
             }
         }
-        // Eight by eight: both sides stay in a few cache lines.
-        for l0 in (0..lanes).step_by(8) {
+        if row == 1 {
+            for l in 0..lanes {
+                std::ptr::copy_nonoverlapping(from.offset(l as isize * lane), to.add(l * width), rows);
+            }
+            return;
+        }
+        // A cache line of each row at a time: both sides stay in L1, whatever the stride.
+        let mut l = 0;
+        while lane == 1 && rows == width && l + LINE <= lanes {
+            let (from, to) = (from.add(l), to.add(l * width));
+            match width {
+                4 => lines::<T, 4>(from, row, to),
+                6 => lines::<T, 6>(from, row, to),
+                8 => lines::<T, 8>(from, row, to),
+                12 => lines::<T, 12>(from, row, to),
+                16 => lines::<T, 16>(from, row, to),
+                32 => lines::<T, 32>(from, row, to),
+                _ => break,
+            }
+            l += LINE;
+        }
+        for l0 in (l..lanes).step_by(LINE) {
             for r in 0..rows {
                 let src = from.offset(r as isize * row + l0 as isize * lane);
-                for l in 0..(lanes - l0).min(8) {
+                for l in 0..(lanes - l0).min(LINE) {
                     *to.add((l0 + l) * width + r) = *src.offset(l as isize * lane);
                 }
             }
         }
     }
+}
+
+/// Elements of a row that are packed at a time.
+const LINE: usize = 8;
+
+/// `R` whole rows of `LINE` elements each, `row` apart, to `LINE` columns.
+#[inline(always)]
+unsafe fn lines<T: Copy + Default, const R: usize>(from: *const T, row: isize, to: *mut T) {
+    let mut block = [[T::default(); R]; LINE];
+    for r in 0..R {
+        for (l, column) in block.iter_mut().enumerate() {
+            // SAFETY: the caller's.
+            column[r] = unsafe { *from.offset(r as isize * row).add(l) };
+        }
+    }
+    // SAFETY: the caller's; the columns lie one after the other.
+    unsafe { (to as *mut [[T; R]; LINE]).write_unaligned(block) }
 }

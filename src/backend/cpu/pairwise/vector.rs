@@ -11,6 +11,18 @@ pub unsafe trait Vector: Copy {
     const LANES: usize;
     /// Reads `LANES` elements.
     unsafe fn load(p: *const Self::Elem) -> Self;
+    /// Asks for the cache line at `p`.
+    #[inline(always)]
+    unsafe fn prefetch(p: *const Self::Elem) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: a prefetch never faults; SSE is part of the target.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = p;
+    }
     /// Writes `LANES` elements.
     unsafe fn store(self, p: *mut Self::Elem);
     /// One element in every lane.
