@@ -22,6 +22,7 @@ mod cases;
 mod dag;
 mod distances;
 mod exchange;
+mod metrics;
 mod mistakes;
 mod naive;
 mod pairs;
@@ -37,6 +38,7 @@ fn main() -> std::process::ExitCode {
             dag::tests(),
             distances::tests(),
             exchange::tests(),
+            metrics::tests(),
             mistakes::tests(),
             pairs::tests(),
             promises::tests(),

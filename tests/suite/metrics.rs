@@ -1,0 +1,120 @@
+//! SciPy's metrics on rows with edge cases (zeros, constants, NaN), kept in `tests/data/distances.csv`; neighbours, condensed forms.
+
+use ndarray::{Array1, Array2, s};
+use ndcuda::distance::{self, Metric, cdist, knn, pdist, squareform};
+use ndcuda::{Device, Error};
+
+/// Name, rows, columns, values.
+fn points() -> Vec<(String, usize, usize, Vec<f64>)> {
+    let text = include_str!("../data/distances.csv");
+    let parse = |line: &str| {
+        let f: Vec<&str> = line.split(',').collect();
+        let values = f[4].split(' ').map(|v| v.parse().unwrap()).collect();
+        (f[0].to_string(), f[1].parse().unwrap(), f[2].parse().unwrap(), values)
+    };
+    text.lines().skip(1).map(parse).collect()
+}
+
+fn edge_cases_are_scipys(dev: &Device) {
+    let all = points();
+    let get = |name: &str| all.iter().find(|p| p.0 == name).map(|p| p.3.clone()).unwrap();
+    let rows = |name: &str| Array2::from_shape_vec((get(name).len() / 6, 6), get(name)).unwrap();
+    let (hx, hy) = (rows("x"), rows("y"));
+    let (x, y, vi) = (dev.array(&hx).unwrap(), dev.array(&hy).unwrap(), dev.array(rows("vi")).unwrap());
+    let [w, v] = ["w", "v"].map(|n| dev.array(Array1::from(get(n))).unwrap());
+    let mut seen = 0;
+    for (name, n, m, values) in &all {
+        if *m == 0 {
+            continue;
+        }
+        seen += 1;
+        let want = Array2::from_shape_vec((*n, *m), values.clone()).unwrap();
+        let got = match name.as_str() {
+            "minkowski+w" => distance::minkowski(&x, &y, 3.0, &w),
+            "seuclidean+v" => distance::seuclidean(&x, &y, &v),
+            "mahalanobis+vi" => distance::mahalanobis(&x, &y, &vi),
+            name => cdist(&x.slice(s![..*n, ..]), &y, name.parse::<Metric>().unwrap()),
+        };
+        let got = got.to_ndarray().unwrap();
+        for (at, &want) in want.indexed_iter() {
+            let got = got[at];
+            // A root of a difference that rounds to 0.
+            let near = (got - want).abs() <= 1e-13 * want.abs() + 3e-8 * f64::from(u8::from(name == "jensenshannon"));
+            let same = got.is_nan() && want.is_nan() || got == want || near || (got - want).abs() < 1e-15;
+            assert!(same, "{name} of {} and {}: {got:e}, SciPy has {want:e}", hx.row(at.0), hy.row(at.1));
+        }
+    }
+    assert_eq!(seen, 21);
+}
+
+fn neighbours_are_those_of_a_sort(dev: &Device) {
+    let value = |i: usize, k: usize, s: usize| ((i * 37 + k * 11 + s * 5) % 13) as f32;
+    let (n, m, d) = (23, 40, 3);
+    let mut hy = Array2::from_shape_fn((m, d), |(i, k)| value(i, k, 2));
+    hy[[7, 1]] = f32::NAN;
+    let (x, y) = (dev.from_fn((n, d), |(i, k)| value(i, k, 1)).unwrap(), dev.array(&hy).unwrap());
+    for metric in [Metric::SqEuclidean, Metric::CityBlock, Metric::Canberra] {
+        let host = cdist(&x, &y, metric).to_ndarray().unwrap();
+        for k in [0, 1, 5, m] {
+            let (near, at) = knn(&x, &y, k, metric).unwrap();
+            let (near, at) = (near.to_ndarray().unwrap(), at.to_ndarray().unwrap());
+            for i in 0..n {
+                let mut order: Vec<usize> = (0..m).filter(|&j| !host[[i, j]].is_nan()).collect();
+                order.sort_by(|&a, &b| host[[i, a]].total_cmp(&host[[i, b]]).then(a.cmp(&b)));
+                for r in 0..k {
+                    let want = order.get(r).map_or((f32::INFINITY, -1), |&j| (host[[i, j]], j as i64));
+                    assert_eq!((near[[i, r]], at[[i, r]]), want, "{metric}: neighbour {r} of row {i}");
+                }
+            }
+        }
+    }
+    assert!(matches!(knn(&x, &y, m + 1, Metric::CityBlock), Err(Error::Shape { op: "knn", .. })));
+}
+
+fn condensed_forms_are_scipys(dev: &Device) {
+    for n in [0, 1, 2, 9] {
+        let x = dev.from_fn((n, 4), |(i, k)| ((i * 7 + k * 3) % 11) as f64 + 1.0).unwrap();
+        for metric in Metric::ALL {
+            if n < 2 && metric == Metric::SEuclidean {
+                continue;
+            }
+            let (v, all) = (pdist(&x, metric).unwrap(), cdist(&x, &x, metric).to_ndarray().unwrap());
+            assert_eq!(v.shape(), [n * n.saturating_sub(1) / 2], "{metric}");
+            if metric == Metric::SEuclidean {
+                continue;
+            }
+            let square = squareform(&v).unwrap().to_ndarray().unwrap();
+            for ((i, j), &got) in square.indexed_iter() {
+                let want = if i == j { 0.0 } else { all[[i.min(j), i.max(j)]] };
+                assert!(got == want || got.is_nan() && want.is_nan(), "{metric} {i} {j}: {got} {want}");
+            }
+        }
+    }
+    assert!(squareform(&dev.zeros::<f32, _>(4)).is_err());
+    assert!(distance::condensed(&dev.zeros::<f32, _>((2, 3))).is_err());
+}
+
+fn wrong_shapes_name_the_distance(dev: &Device) {
+    let (x, y) = (dev.zeros::<f32, _>((3, 4)), dev.zeros::<f32, _>((2, 5)));
+    let text = |e: ndcuda::Result<ndcuda::DeviceArray2<f32>>| e.unwrap_err().to_string();
+    for (op, e) in [
+        ("cdist", distance::try_cdist(&x, &y, Metric::Cosine)),
+        ("sqeuclidean_broadcast", distance::try_sqeuclidean_broadcast(&x, &y)),
+        ("sqeuclidean_expanded", distance::try_sqeuclidean_expanded(&x, &y)),
+        ("cityblock", distance::try_cityblock(&x, &y)),
+        ("euclidean", distance::try_euclidean(&x, &y)),
+    ] {
+        let e = text(e);
+        assert!(e.contains(op) && e.contains("[3, 4]") && e.contains("[2, 5]"), "{e}");
+    }
+    let short = dev.zeros::<f32, _>(3);
+    assert!(text(distance::try_seuclidean(&x, &x, &short)).contains("seuclidean"));
+    assert!(text(distance::try_minkowski(&x, &x, 2.0, &short)).contains("[4]"));
+    assert!(text(distance::try_mahalanobis(&x, &x, &y)).contains("[4, 4]"));
+    let other = Device::cpu_with_threads(1).zeros::<f32, _>((3, 4));
+    assert!(text(distance::try_cityblock(&x, &other)).contains("to_device"));
+}
+
+tests_on_devices! {
+    edge_cases_are_scipys neighbours_are_those_of_a_sort condensed_forms_are_scipys wrong_shapes_name_the_distance
+}
