@@ -4,6 +4,7 @@
 mod alu;
 mod counters;
 mod decode;
+mod exec;
 mod fault;
 mod machine;
 mod memory;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::counters::Counters;
+use crate::decode::Item;
+use crate::exec::{self, Job};
 use crate::fault::{Fault, FaultKind};
 use crate::memory::{INIT, Memory};
 use crate::module::Module;
@@ -48,6 +50,8 @@ impl Default for Config {
 #[derive(Clone, Debug)]
 pub struct Loaded {
     module: Module,
+    /// The variables' addresses, in the module's order.
+    globals: Vec<u64>,
 }
 
 impl Loaded {
@@ -57,8 +61,9 @@ impl Loaded {
     }
 
     /// Where a variable lies, and its size.
-    pub fn variable(&self, _name: &str) -> Option<(u64, u64)> {
-        None
+    pub fn variable(&self, name: &str) -> Option<(u64, u64)> {
+        let globals = &self.module.code.globals;
+        globals.iter().position(|g| g.name == name).map(|i| (self.globals[i], globals[i].bytes))
     }
 }
 
@@ -67,6 +72,8 @@ pub struct Machine {
     config: Config,
     memory: Mutex<Memory>,
     totals: Mutex<Counters>,
+    /// Held by the launch that runs.
+    running: Mutex<()>,
 }
 
 impl fmt::Debug for Machine {
@@ -82,7 +89,12 @@ fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Machine {
     /// A device with nothing in its memory.
     pub fn new(config: Config) -> Machine {
-        Machine { memory: Mutex::new(Memory::new(config.memory)), totals: Mutex::default(), config }
+        Machine {
+            memory: Mutex::new(Memory::new(config.memory)),
+            totals: Mutex::default(),
+            running: Mutex::default(),
+            config,
+        }
     }
 
     /// What the device is like.
@@ -197,25 +209,96 @@ impl Machine {
 
     /// Gives a module's variables their places in memory.
     pub fn load(&self, module: &Module) -> Result<Loaded, Fault> {
-        Ok(Loaded { module: module.clone() })
+        let code = &module.code;
+        let mut globals = vec![];
+        for g in &code.globals {
+            match self.alloc(g.bytes) {
+                Some(addr) => globals.push(addr),
+                None => {
+                    globals.into_iter().for_each(|a| _ = self.free(a));
+                    return Err(Fault::new(FaultKind::OutOfMemory, None, format!("variable {}", g.name)));
+                }
+            }
+        }
+        for (g, &addr) in code.globals.iter().zip(&globals) {
+            let mut bytes = vec![];
+            for item in &g.init {
+                let value = match *item {
+                    Item::Bits(b) => b,
+                    Item::Address(other, plus) => globals[other as usize].wrapping_add_signed(plus),
+                };
+                bytes.extend_from_slice(&value.to_le_bytes()[..g.element as usize]);
+            }
+            bytes.resize(g.bytes as usize, 0);
+            self.write(addr, &bytes)?;
+        }
+        Ok(Loaded { module: module.clone(), globals })
     }
 
     /// Gives back the memory of a module's variables.
-    pub fn unload(&self, _loaded: Loaded) {}
+    pub fn unload(&self, loaded: &Loaded) -> Result<(), Fault> {
+        loaded.globals.iter().try_for_each(|&a| self.free(a))
+    }
 
     /// Runs a kernel to its end. A fault leaves the machine usable, with what the kernel wrote so far.
     pub fn launch(
         &self,
         loaded: &Loaded,
         entry: &str,
-        _grid: [u32; 3],
-        _block: [u32; 3],
-        _dynamic_shared: u32,
-        _params: &[u8],
+        grid: [u32; 3],
+        block: [u32; 3],
+        dynamic_shared: u32,
+        params: &[u8],
     ) -> Result<Counters, Fault> {
-        if loaded.module.entry(entry).is_none() {
+        let Some(e) = loaded.module.entry(entry) else {
             return Err(Fault::new(FaultKind::NoSuchEntry, None, entry));
+        };
+        let refuse = |detail: String| Err(Fault::new(FaultKind::BadLaunch, None, format!("{entry}: {detail}")));
+        let threads: u64 = block.iter().map(|&n| n as u64).product();
+        if threads == 0 || grid.contains(&0) {
+            return refuse(format!("a grid of {grid:?} blocks of {block:?} threads"));
         }
-        Err(Fault::new(FaultKind::BadLaunch, None, "the executor is not there yet"))
+        if threads > e.max_threads as u64 || block[2] > 64 {
+            return refuse(format!("a block of {block:?} threads, of at most {}", e.max_threads));
+        }
+        if e.required.is_some_and(|r| r != block) {
+            return refuse(format!("a block of {block:?} threads, not {:?}", e.required));
+        }
+        if grid[0] > i32::MAX as u32 || grid[1] > 65535 || grid[2] > 65535 {
+            return refuse(format!("a grid of {grid:?} blocks"));
+        }
+        let shared = e.static_shared as u64 + dynamic_shared as u64;
+        if shared > self.shared_limit() as u64 {
+            return refuse(format!("{shared} bytes of shared memory, of at most {}", self.shared_limit()));
+        }
+        if params.len() < e.params_bytes as usize {
+            return refuse(format!("{} bytes of parameters, of {}", params.len(), e.params_bytes));
+        }
+        let job = Job {
+            module: &loaded.module,
+            entry,
+            grid,
+            block,
+            dynamic_shared,
+            params: &params[..e.params_bytes as usize],
+            globals: &loaded.globals,
+            memory: &self.memory,
+            detect: self.config.detect,
+            seed: self.config.seed,
+        };
+        let _running = locked(&self.running);
+        let counters = exec::run(&job)?;
+        *locked(&self.totals) += counters;
+        Ok(counters)
+    }
+
+    /// The most shared memory that a block can have on such a device.
+    pub fn shared_limit(&self) -> u32 {
+        1024 * match self.config.cc {
+            (7, 5) => 64,
+            (8, 0 | 7) => 163,
+            (9 | 10, _) => 227,
+            _ => 99,
+        }
     }
 }

@@ -16,14 +16,38 @@ pub(crate) struct How {
 macro_rules! by_int {
     ($ty:expr, |$t:ident| $e:expr) => {
         match $ty {
-            Ty::U8 | Ty::B8 => { type $t = u8; $e }
-            Ty::S8 => { type $t = i8; $e }
-            Ty::U16 | Ty::B16 => { type $t = u16; $e }
-            Ty::S16 => { type $t = i16; $e }
-            Ty::U32 | Ty::B32 => { type $t = u32; $e }
-            Ty::S32 => { type $t = i32; $e }
-            Ty::U64 | Ty::B64 => { type $t = u64; $e }
-            Ty::S64 => { type $t = i64; $e }
+            Ty::U8 | Ty::B8 => {
+                type $t = u8;
+                $e
+            }
+            Ty::S8 => {
+                type $t = i8;
+                $e
+            }
+            Ty::U16 | Ty::B16 => {
+                type $t = u16;
+                $e
+            }
+            Ty::S16 => {
+                type $t = i16;
+                $e
+            }
+            Ty::U32 | Ty::B32 => {
+                type $t = u32;
+                $e
+            }
+            Ty::S32 => {
+                type $t = i32;
+                $e
+            }
+            Ty::U64 | Ty::B64 => {
+                type $t = u64;
+                $e
+            }
+            Ty::S64 => {
+                type $t = i64;
+                $e
+            }
             _ => return None,
         }
     };
@@ -33,10 +57,22 @@ macro_rules! by_int {
 macro_rules! by_round {
     ($round:expr, |$m:ident| $e:expr) => {
         match $round {
-            Round::Nearest => { const $m: Round = Round::Nearest; $e }
-            Round::Zero => { const $m: Round = Round::Zero; $e }
-            Round::Down => { const $m: Round = Round::Down; $e }
-            Round::Up => { const $m: Round = Round::Up; $e }
+            Round::Nearest => {
+                const $m: Round = Round::Nearest;
+                $e
+            }
+            Round::Zero => {
+                const $m: Round = Round::Zero;
+                $e
+            }
+            Round::Down => {
+                const $m: Round = Round::Down;
+                $e
+            }
+            Round::Up => {
+                const $m: Round = Round::Up;
+                $e
+            }
         }
     };
 }
@@ -72,8 +108,12 @@ pub(crate) fn convert(to: Ty, from: Ty, how: How) -> Option<Alu> {
         }
         (_, _) if !to.float() && !from.float() => by_int!(to, |D| by_int!(from, |S| alu!(|a: S| -> D { a as D }))),
         // Rust's `as` saturates and turns NaN to 0, as PTX's conversions do.
-        (_, Ty::F32) if !to.float() => by_int!(to, |D| by_round!(r, |M| alu!(|a: f32| -> D { integral_f32(a, M) as D }))),
-        (_, Ty::F64) if !to.float() => by_int!(to, |D| by_round!(r, |M| alu!(|a: f64| -> D { integral_f64(a, M) as D }))),
+        (_, Ty::F32) if !to.float() => {
+            by_int!(to, |D| by_round!(r, |M| alu!(|a: f32| -> D { integral_f32(a, M) as D })))
+        }
+        (_, Ty::F64) if !to.float() => {
+            by_int!(to, |D| by_round!(r, |M| alu!(|a: f64| -> D { integral_f64(a, M) as D })))
+        }
         (_, Ty::F16) if !to.float() => {
             by_int!(to, |D| by_round!(r, |M| alu!(|a: u16| -> D { integral_f32(num::f16_to_f32(a), M) as D })))
         }
@@ -103,7 +143,9 @@ pub(crate) fn convert(to: Ty, from: Ty, how: How) -> Option<Alu> {
         (Ty::F16, Ty::F32) => by_round!(r, |M| alu!(|a: f32| -> u16 { num::f32_to_f16(a, M) })),
         (Ty::F16, Ty::F64) => by_round!(r, |M| alu!(|a: f64| -> u16 { num::f32_to_f16(num::narrow_odd(a), M) })),
         (Ty::F16, Ty::F16) if how.integral => {
-            by_round!(r, |M| alu!(|a: u16| -> u16 { num::f32_to_f16(integral_f32(num::f16_to_f32(a), M), Round::Nearest) }))
+            by_round!(r, |M| alu!(|a: u16| -> u16 {
+                num::f32_to_f16(integral_f32(num::f16_to_f32(a), M), Round::Nearest)
+            }))
         }
         (Ty::BF16, Ty::F32) => by_round!(r, |M| alu!(|a: f32| -> u16 { num::f32_to_bf16(a, M) })),
         (Ty::BF16, Ty::F64) => by_round!(r, |M| alu!(|a: f64| -> u16 { num::f32_to_bf16(num::narrow_odd(a), M) })),

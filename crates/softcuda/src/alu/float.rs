@@ -44,8 +44,12 @@ fn op_f32(op: &str, round: Round, mode: &str) -> Option<Alu> {
         "div" => directed!(round, alu!(|a: f32, b: f32| -> f32 { a / b }), |a: f32, b: f32| -> f32, |M| {
             narrow(num::div_odd(a, b), M)
         }),
-        "rcp" => directed!(round, alu!(|a: f32| -> f32 { 1.0 / a }), |a: f32| -> f32, |M| narrow(num::div_odd(1.0, a), M)),
-        "sqrt" => directed!(round, alu!(|a: f32| -> f32 { a.sqrt() }), |a: f32| -> f32, |M| narrow(num::sqrt_odd(a), M)),
+        "rcp" => {
+            directed!(round, alu!(|a: f32| -> f32 { 1.0 / a }), |a: f32| -> f32, |M| narrow(num::div_odd(1.0, a), M))
+        }
+        "sqrt" => {
+            directed!(round, alu!(|a: f32| -> f32 { a.sqrt() }), |a: f32| -> f32, |M| narrow(num::sqrt_odd(a), M))
+        }
         "rsqrt" => alu!(|a: f32| -> f32 { through(a, |a| 1.0 / a.sqrt()) }),
         "ex2" if mode == "approx" => alu!(|a: f32| -> f32 { through(a, f64::exp2) }),
         "lg2" if mode == "approx" => alu!(|a: f32| -> f32 { through(a, f64::log2) }),
@@ -56,8 +60,12 @@ fn op_f32(op: &str, round: Round, mode: &str) -> Option<Alu> {
         "abs" => alu!(|a: u32| -> u32 { a & 0x7fff_ffff }),
         "min" => alu!(|a: f32, b: f32| -> f32 { num::min_f32(a, b) }),
         "max" => alu!(|a: f32, b: f32| -> f32 { num::max_f32(a, b) }),
-        "min.NaN" => alu!(|a: f32, b: f32| -> f32 { if a.is_nan() || b.is_nan() { f32::from_bits(0x7fff_ffff) } else { num::min_f32(a, b) } }),
-        "max.NaN" => alu!(|a: f32, b: f32| -> f32 { if a.is_nan() || b.is_nan() { f32::from_bits(0x7fff_ffff) } else { num::max_f32(a, b) } }),
+        "min.NaN" => alu!(|a: f32, b: f32| -> f32 {
+            if a.is_nan() || b.is_nan() { f32::from_bits(0x7fff_ffff) } else { num::min_f32(a, b) }
+        }),
+        "max.NaN" => alu!(|a: f32, b: f32| -> f32 {
+            if a.is_nan() || b.is_nan() { f32::from_bits(0x7fff_ffff) } else { num::max_f32(a, b) }
+        }),
         // The sign is the first operand's.
         "copysign" => alu!(|a: u32, b: u32| -> u32 { a & 0x8000_0000 | b & 0x7fff_ffff }),
         _ => return None,
@@ -66,8 +74,12 @@ fn op_f32(op: &str, round: Round, mode: &str) -> Option<Alu> {
 
 fn op_f64(op: &str, round: Round, mode: &str) -> Option<Alu> {
     Some(match op {
-        "add" => directed!(round, alu!(|a: f64, b: f64| -> f64 { a + b }), |a: f64, b: f64| -> f64, |M| num::sum_f64(a, b, M)),
-        "sub" => directed!(round, alu!(|a: f64, b: f64| -> f64 { a - b }), |a: f64, b: f64| -> f64, |M| num::sum_f64(a, -b, M)),
+        "add" => {
+            directed!(round, alu!(|a: f64, b: f64| -> f64 { a + b }), |a: f64, b: f64| -> f64, |M| num::sum_f64(a, b, M))
+        }
+        "sub" => {
+            directed!(round, alu!(|a: f64, b: f64| -> f64 { a - b }), |a: f64, b: f64| -> f64, |M| num::sum_f64(a, -b, M))
+        }
         "mul" => {
             directed!(round, alu!(|a: f64, b: f64| -> f64 { a * b }), |a: f64, b: f64| -> f64, |M| num::product_f64(a, b, M))
         }

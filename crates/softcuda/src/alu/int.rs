@@ -7,12 +7,30 @@ use crate::types::Ty;
 macro_rules! typed {
     ($ty:expr, |$t:ident| $e:expr) => {
         match $ty {
-            Ty::U16 | Ty::B16 => { type $t = u16; $e }
-            Ty::S16 => { type $t = i16; $e }
-            Ty::U32 | Ty::B32 => { type $t = u32; $e }
-            Ty::S32 => { type $t = i32; $e }
-            Ty::U64 | Ty::B64 => { type $t = u64; $e }
-            Ty::S64 => { type $t = i64; $e }
+            Ty::U16 | Ty::B16 => {
+                type $t = u16;
+                $e
+            }
+            Ty::S16 => {
+                type $t = i16;
+                $e
+            }
+            Ty::U32 | Ty::B32 => {
+                type $t = u32;
+                $e
+            }
+            Ty::S32 => {
+                type $t = i32;
+                $e
+            }
+            Ty::U64 | Ty::B64 => {
+                type $t = u64;
+                $e
+            }
+            Ty::S64 => {
+                type $t = i64;
+                $e
+            }
             _ => return None,
         }
     };
@@ -21,10 +39,26 @@ macro_rules! typed {
 macro_rules! wide {
     ($ty:expr, |$t:ident, $w:ident| $e:expr) => {
         match $ty {
-            Ty::U16 => { type $t = u16; type $w = u32; $e }
-            Ty::S16 => { type $t = i16; type $w = i32; $e }
-            Ty::U32 => { type $t = u32; type $w = u64; $e }
-            Ty::S32 => { type $t = i32; type $w = i64; $e }
+            Ty::U16 => {
+                type $t = u16;
+                type $w = u32;
+                $e
+            }
+            Ty::S16 => {
+                type $t = i16;
+                type $w = i32;
+                $e
+            }
+            Ty::U32 => {
+                type $t = u32;
+                type $w = u64;
+                $e
+            }
+            Ty::S32 => {
+                type $t = i32;
+                type $w = i64;
+                $e
+            }
             _ => return None,
         }
     };
@@ -49,7 +83,9 @@ pub(crate) fn int_op(op: &str, ty: Ty) -> Option<Alu> {
         "mad.hi" => match ty {
             Ty::U64 => alu!(|a: u64, b: u64, c: u64| -> u64 { ((a as u128 * b as u128 >> 64) as u64).wrapping_add(c) }),
             Ty::S64 => alu!(|a: i64, b: i64, c: i64| -> i64 { ((a as i128 * b as i128 >> 64) as i64).wrapping_add(c) }),
-            _ => wide!(ty, |T, W| alu!(|a: T, b: T, c: T| -> T { (((a as W * b as W) >> T::BITS) as T).wrapping_add(c) })),
+            _ => wide!(ty, |T, W| alu!(|a: T, b: T, c: T| -> T {
+                (((a as W * b as W) >> T::BITS) as T).wrapping_add(c)
+            })),
         },
         "mul24.lo" => match ty {
             Ty::U32 => alu!(|a: u32, b: u32| -> u32 { (a & 0xff_ffff).wrapping_mul(b & 0xff_ffff) }),
@@ -113,8 +149,12 @@ pub(crate) fn bit_op(op: &str, ty: Ty) -> Option<Alu> {
             Ty::S64 => alu!(|a: i64, b: u32| -> i64 { a >> b.min(63) }),
             _ => return None,
         },
-        "shf.l.wrap" => alu!(|a: u32, b: u32, c: u32| -> u32 { (((b as u64) << 32 | a as u64) << (c & 31) >> 32) as u32 }),
-        "shf.l.clamp" => alu!(|a: u32, b: u32, c: u32| -> u32 { (((b as u64) << 32 | a as u64) << c.min(32) >> 32) as u32 }),
+        "shf.l.wrap" => {
+            alu!(|a: u32, b: u32, c: u32| -> u32 { (((b as u64) << 32 | a as u64) << (c & 31) >> 32) as u32 })
+        }
+        "shf.l.clamp" => {
+            alu!(|a: u32, b: u32, c: u32| -> u32 { (((b as u64) << 32 | a as u64) << c.min(32) >> 32) as u32 })
+        }
         "shf.r.wrap" => alu!(|a: u32, b: u32, c: u32| -> u32 { (((b as u64) << 32 | a as u64) >> (c & 31)) as u32 }),
         "shf.r.clamp" => alu!(|a: u32, b: u32, c: u32| -> u32 { (((b as u64) << 32 | a as u64) >> c.min(32)) as u32 }),
         "popc" if wide => alu!(|a: u64| -> u32 { a.count_ones() }),
@@ -126,9 +166,19 @@ pub(crate) fn bit_op(op: &str, ty: Ty) -> Option<Alu> {
             macro_rules! find {
                 ($t:ty, |$x:ident| $bits:expr) => {
                     if op == "bfind" {
-                        alu!(|$x: $t| -> u32 {{ let b = $bits; if b == 0 { !0 } else { b.ilog2() } }})
+                        alu!(|$x: $t| -> u32 {
+                            {
+                                let b = $bits;
+                                if b == 0 { !0 } else { b.ilog2() }
+                            }
+                        })
                     } else {
-                        alu!(|$x: $t| -> u32 {{ let b = $bits; if b == 0 { !0 } else { b.leading_zeros() } }})
+                        alu!(|$x: $t| -> u32 {
+                            {
+                                let b = $bits;
+                                if b == 0 { !0 } else { b.leading_zeros() }
+                            }
+                        })
                     }
                 };
             }
@@ -151,8 +201,12 @@ pub(crate) fn bit_op(op: &str, ty: Ty) -> Option<Alu> {
         "bfi" => alu!(|a: u32, b: u32, c: u32, d: u32| -> u32 { insert(a as u64, b as u64, c, d) as u32 }),
         "lop3" => alu!(|a: u32, b: u32, c: u32, t: u32| -> u32 { lop3(a, b, c, t) }),
         "prmt" => alu!(|a: u32, b: u32, c: u32| -> u32 { prmt(a, b, c) }),
-        "prmt.f4e" => alu!(|a: u32, b: u32, c: u32| -> u32 { prmt(a, b, [0x3210, 0x4321, 0x5432, 0x6543][c as usize & 3]) }),
-        "prmt.b4e" => alu!(|a: u32, b: u32, c: u32| -> u32 { prmt(a, b, [0x5670, 0x6701, 0x7012, 0x0123][c as usize & 3]) }),
+        "prmt.f4e" => {
+            alu!(|a: u32, b: u32, c: u32| -> u32 { prmt(a, b, [0x3210, 0x4321, 0x5432, 0x6543][c as usize & 3]) })
+        }
+        "prmt.b4e" => {
+            alu!(|a: u32, b: u32, c: u32| -> u32 { prmt(a, b, [0x5670, 0x6701, 0x7012, 0x0123][c as usize & 3]) })
+        }
         "prmt.rc8" => alu!(|a: u32, b: u32, c: u32| -> u32 { prmt(a, b, (c & 3) * 0x1111) }),
         "prmt.rc16" => alu!(|a: u32, b: u32, c: u32| -> u32 { prmt(a, b, [0x1010, 0x3232][c as usize & 1]) }),
         "dp4a.u32.u32" => alu!(|a: u32, b: u32, c: u32| -> u32 {

@@ -6,7 +6,7 @@ mod int;
 pub(crate) mod num;
 
 pub(crate) use cvt::{How, convert, extend, narrow_row, pack16};
-pub(crate) use float::{flush, float_compare, float_op, saturate};
+pub(crate) use float::{float_compare, float_op, flush, saturate};
 pub(crate) use int::{bit_op, int_compare, int_op, pred_op, select};
 
 /// Lanes that take part, as bits and as a word each.

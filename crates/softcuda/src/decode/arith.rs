@@ -5,7 +5,8 @@ use super::regs::Value;
 use super::{Decoder, Mods, Res};
 use crate::alu::num::Round;
 use crate::alu::{
-    Alu, How, convert, float_compare, float_op, flush, int_compare, int_op, narrow_row, pack16, pred_op, saturate, select,
+    Alu, How, convert, float_compare, float_op, flush, int_compare, int_op, narrow_row, pack16, pred_op, saturate,
+    select,
 };
 use crate::parse::Arg;
 use crate::types::Ty;
@@ -84,7 +85,9 @@ impl<'a> Decoder<'a> {
             return self.float(m, d, rest);
         }
         let mut op = m.op.to_string();
-        for part in ["lo", "hi", "wide", "l", "r", "wrap", "clamp", "shiftamt", "f4e", "b4e", "rc8", "rc16", "sat", "cc"] {
+        for part in
+            ["lo", "hi", "wide", "l", "r", "wrap", "clamp", "shiftamt", "f4e", "b4e", "rc8", "rc16", "sat", "cc"]
+        {
             if m.has(part) {
                 op += ".";
                 op += part;
@@ -299,7 +302,8 @@ impl<'a> Decoder<'a> {
     /// A comparison into a fresh predicate.
     fn compare(&mut self, m: &Mods<'a>, ty: Ty, a: &Arg<'a>, b: &Arg<'a>, to: u32) -> Res<()> {
         const ALL: &[&str] = &[
-            "eq", "ne", "lt", "le", "gt", "ge", "lo", "ls", "hi", "hs", "equ", "neu", "ltu", "leu", "gtu", "geu", "num", "nan",
+            "eq", "ne", "lt", "le", "gt", "ge", "lo", "ls", "hi", "hs", "equ", "neu", "ltu", "leu", "gtu", "geu",
+            "num", "nan",
         ];
         let Some(cmp) = m.pick(ALL) else { return self.fail("unknown comparison") };
         let f = if ty.float() { float_compare(cmp, ty) } else { int_compare(cmp, ty) };

@@ -135,32 +135,95 @@ pub(crate) struct Copied {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Alu { f: Alu, o: [u32; 5] },
-    Bra { target: u32 },
+    Alu {
+        f: Alu,
+        o: [u32; 5],
+    },
+    Bra {
+        target: u32,
+    },
     Exit,
-    Ret { back: u32 },
+    Ret {
+        back: u32,
+    },
     /// `back` is the row that keeps the way back.
-    Call { target: u32, back: u32, args: Box<[Copied]> },
+    Call {
+        target: u32,
+        back: u32,
+        args: Box<[Copied]>,
+    },
     /// What follows a call: the result's bytes are fetched.
-    Fetch { results: Box<[Copied]> },
+    Fetch {
+        results: Box<[Copied]>,
+    },
     /// A call of a function without a body.
-    CallUndefined { name: Box<str> },
+    CallUndefined {
+        name: Box<str>,
+    },
     Trap,
     Nop,
     Fence,
-    Bar { mode: BarMode, id: u32, count: u32, d: u32, p: u32, not: bool },
-    BarWarp { members: u32 },
+    Bar {
+        mode: BarMode,
+        id: u32,
+        count: u32,
+        d: u32,
+        p: u32,
+        not: bool,
+    },
+    BarWarp {
+        members: u32,
+    },
     Ld(Box<Access>),
     St(Box<Access>),
     Atom(Box<Atom>),
-    Shfl { mode: ShflMode, d: u32, p: u32, a: u32, b: u32, c: u32, members: u32 },
-    Vote { mode: VoteMode, d: u32, p: u32, not: bool, members: u32 },
-    Match { all: bool, wide: bool, d: u32, p: u32, a: u32, members: u32 },
-    Activemask { d: u32 },
-    Redux { op: AtomOp, signed: bool, d: u32, a: u32, members: u32 },
-    Clock { d: u32, what: Clock },
-    CpAsync { to: Place, from: Place, bytes: u32, read: u32 },
+    Shfl {
+        mode: ShflMode,
+        d: u32,
+        p: u32,
+        a: u32,
+        b: u32,
+        c: u32,
+        members: u32,
+    },
+    Vote {
+        mode: VoteMode,
+        d: u32,
+        p: u32,
+        not: bool,
+        members: u32,
+    },
+    Match {
+        all: bool,
+        wide: bool,
+        d: u32,
+        p: u32,
+        a: u32,
+        members: u32,
+    },
+    Activemask {
+        d: u32,
+    },
+    Redux {
+        op: AtomOp,
+        signed: bool,
+        d: u32,
+        a: u32,
+        members: u32,
+    },
+    Clock {
+        d: u32,
+        what: Clock,
+    },
+    CpAsync {
+        to: Place,
+        from: Place,
+        bytes: u32,
+        read: u32,
+    },
     CpCommit,
     /// Waits until at most so many groups are pending; `u32::MAX - 1`: for everything, committed or not.
-    CpWait { left: u32 },
+    CpWait {
+        left: u32,
+    },
 }

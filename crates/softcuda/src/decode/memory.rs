@@ -18,9 +18,33 @@ fn class(space: Space) -> Class {
 /// What caches, other processors and prefetchers are told.
 fn hints(m: &Mods<'_>) {
     for h in [
-        "ca", "cg", "cs", "lu", "cv", "wb", "wt", "nc", "cta", "cluster", "gpu", "sys", "weak", "unified", "aligned", "all",
-        "L1::evict_normal", "L1::evict_unchanged", "L1::evict_first", "L1::evict_last", "L1::no_allocate", "L2::64B", "L2::128B",
-        "L2::256B", "L2::evict_first", "L2::evict_last", "L2::evict_normal",
+        "ca",
+        "cg",
+        "cs",
+        "lu",
+        "cv",
+        "wb",
+        "wt",
+        "nc",
+        "cta",
+        "cluster",
+        "gpu",
+        "sys",
+        "weak",
+        "unified",
+        "aligned",
+        "all",
+        "L1::evict_normal",
+        "L1::evict_unchanged",
+        "L1::evict_first",
+        "L1::evict_last",
+        "L1::no_allocate",
+        "L2::64B",
+        "L2::128B",
+        "L2::256B",
+        "L2::evict_first",
+        "L2::evict_last",
+        "L2::evict_normal",
     ] {
         m.has(h);
     }

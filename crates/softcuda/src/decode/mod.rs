@@ -92,7 +92,11 @@ type Res<T> = Result<T, ParseError>;
 enum Sym {
     Reg(Reg),
     /// `%r<n>`
-    Range { at: u32, ty: Ty, count: u32 },
+    Range {
+        at: u32,
+        ty: Ty,
+        count: u32,
+    },
     Global(u32),
     Shared(u32),
     Dynamic,
@@ -244,7 +248,9 @@ impl<'a> Decoder<'a> {
     fn initialise(&mut self, vars: &[Var<'a>]) -> Res<()> {
         for v in vars.iter().filter(|v| !v.init.is_empty()) {
             self.line = v.line;
-            let Some(Sym::Global(index)) = self.find(v.name) else { return self.fail("only global memory has initial values") };
+            let Some(Sym::Global(index)) = self.find(v.name) else {
+                return self.fail("only global memory has initial values");
+            };
             let mut items = vec![];
             for i in &v.init {
                 items.push(match *i {
@@ -338,8 +344,11 @@ impl<'a> Decoder<'a> {
         self.scope = 0;
         self.open();
         for (list, entry_offsets) in [(&f.params, true), (&f.returns, false)] {
-            let places =
-                if entry_offsets { &self.code.funcs[self.current].params } else { &self.code.funcs[self.current].returns };
+            let places = if entry_offsets {
+                &self.code.funcs[self.current].params
+            } else {
+                &self.code.funcs[self.current].returns
+            };
             let syms: Vec<_> =
                 places.iter().map(|p| if f.entry { Sym::KernelParam(p.0) } else { Sym::Local(p.0) }).collect();
             for (v, sym) in list.iter().zip(syms) {
@@ -412,12 +421,12 @@ impl<'a> Decoder<'a> {
                     Some(n) if *ty == Ty::Pred => {
                         // Predicates of a range stand side by side.
                         let at = plan.row(false);
-                        (1..n.div_ceil(32)).for_each(|_| drop(plan.row(false)));
+                        (1..n.div_ceil(32)).for_each(|_| _ = plan.row(false));
                         Sym::Range { at, ty: *ty, count: n }
                     }
                     Some(n) => {
                         let at = plan.row(ty.wide());
-                        (1..n).for_each(|_| drop(plan.row(ty.wide())));
+                        (1..n).for_each(|_| _ = plan.row(ty.wide()));
                         Sym::Range { at, ty: *ty, count: n }
                     }
                 };

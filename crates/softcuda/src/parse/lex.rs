@@ -42,7 +42,10 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<(Tok<'_>, u32)>, ParseError> {
             }
             b'0'..=b'9' => {
                 i += b[i..].iter().take_while(|c| c.is_ascii_alphanumeric()).count();
-                out.push((number(&text[start..i]).ok_or_else(|| ParseError::new(line, "no number", &text[start..i]))?, line));
+                out.push((
+                    number(&text[start..i]).ok_or_else(|| ParseError::new(line, "no number", &text[start..i]))?,
+                    line,
+                ));
             }
             _ if word(c) => {
                 loop {
