@@ -10,6 +10,7 @@ mod machine;
 mod memory;
 mod module;
 mod parse;
+mod race;
 mod types;
 
 pub use counters::Counters;

@@ -9,6 +9,7 @@ use crate::exec::{self, Job};
 use crate::fault::{Fault, FaultKind};
 use crate::memory::{INIT, Memory};
 use crate::module::Module;
+use crate::race::Race;
 
 /// Which detectors are on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,8 +73,8 @@ pub struct Machine {
     config: Config,
     memory: Mutex<Memory>,
     totals: Mutex<Counters>,
-    /// Held by the launch that runs.
-    running: Mutex<()>,
+    /// Held by the launch that runs: the race detector's next epoch.
+    running: Mutex<u32>,
 }
 
 impl fmt::Debug for Machine {
@@ -92,7 +93,7 @@ impl Machine {
         Machine {
             memory: Mutex::new(Memory::new(config.memory)),
             totals: Mutex::default(),
-            running: Mutex::default(),
+            running: Mutex::new(1),
             config,
         }
     }
@@ -274,6 +275,11 @@ impl Machine {
         if params.len() < e.params_bytes as usize {
             return refuse(format!("{} bytes of parameters, of {}", params.len(), e.params_bytes));
         }
+        let mut epoch = locked(&self.running);
+        if Race::worn(*epoch) {
+            locked(&self.memory).blocks().iter().for_each(|b| b.clear_cells());
+            *epoch = 1;
+        }
         let job = Job {
             module: &loaded.module,
             entry,
@@ -285,9 +291,9 @@ impl Machine {
             memory: &self.memory,
             detect: self.config.detect,
             seed: self.config.seed,
+            epoch: *epoch,
         };
-        let _running = locked(&self.running);
-        let counters = exec::run(&job)?;
+        let counters = exec::run(&job, &mut epoch)?;
         *locked(&self.totals) += counters;
         Ok(counters)
     }

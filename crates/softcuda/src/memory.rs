@@ -3,9 +3,10 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::fault::{Fault, FaultKind};
+use crate::race::Cell;
 
 /// Where device addresses begin: no host pointer of a user's process lies there by chance.
 pub(crate) const BASE: u64 = 0x7000_0000_0000;
@@ -30,7 +31,8 @@ unsafe impl Sync for Pages {}
 
 impl Pages {
     pub fn new(bytes: usize) -> Option<Pages> {
-        let layout = Layout::from_size_align(bytes.max(1), 64).ok()?;
+        // A greater alignment than this is met by writing zeros, which touches every page.
+        let layout = Layout::from_size_align(bytes.max(1), 16).ok()?;
         // SAFETY: the size is not 0.
         let at = NonNull::new(unsafe { alloc_zeroed(layout) })?;
         Some(Pages { at, layout })
@@ -56,11 +58,28 @@ pub(crate) struct Block {
     pub data: Pages,
     /// [`INIT`] where a byte was written.
     pub shadow: Pages,
+    /// The race detector's cells: of a byte, and of four.
+    cells: [OnceLock<Option<Pages>>; 2],
 }
 
 impl Block {
     pub fn end(&self) -> u64 {
         self.base + self.bytes
+    }
+
+    /// The race detector's cells of 1 or 4 bytes (a shift of 0 or 2), null if there is no memory for them.
+    pub fn cells(&self, shift: u32) -> *mut Cell {
+        let make = || Pages::new(((self.bytes as usize >> shift) + 1).checked_mul(size_of::<Cell>())?);
+        let pages = self.cells[(shift != 0) as usize].get_or_init(make);
+        pages.as_ref().map_or(std::ptr::null_mut(), |p| p.ptr().cast())
+    }
+
+    /// Forgets who touched what.
+    pub fn clear_cells(&self) {
+        for pages in self.cells.iter().filter_map(|c| c.get()?.as_ref()) {
+            // SAFETY: the whole of it; no launch runs.
+            unsafe { pages.ptr().write_bytes(0, pages.layout.size()) }
+        }
     }
 }
 
@@ -87,7 +106,8 @@ impl Memory {
             return None;
         }
         let pages = |n: u64| Pages::new(usize::try_from(n).ok()?);
-        let block = Block { base: self.next, bytes, data: pages(bytes)?, shadow: pages(bytes)? };
+        let block =
+            Block { base: self.next, bytes, data: pages(bytes)?, shadow: pages(bytes)?, cells: Default::default() };
         let base = self.next;
         self.next += size + GUARD;
         self.used += size;

@@ -86,6 +86,17 @@ pub(crate) struct Code {
     pub local: Vec<u8>,
 }
 
+impl Code {
+    /// The race detector's cells for a space: of 4 bytes, or of 1 if anything narrower is accessed (as a shift).
+    pub fn shift(&self, space: Space) -> u32 {
+        let narrow = self.insts.iter().any(|i| match &i.op {
+            Op::Ld(a) | Op::St(a) => a.bytes < 4 && (a.place.space == space || a.place.space == Space::Generic),
+            _ => false,
+        });
+        if narrow { 0 } else { 2 }
+    }
+}
+
 type Res<T> = Result<T, ParseError>;
 
 #[derive(Clone, Copy, Debug)]

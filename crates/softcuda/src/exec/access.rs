@@ -9,6 +9,7 @@ use crate::decode::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW};
 use crate::fault::FaultKind;
 use crate::memory::{BASE, INIT};
 use crate::parse::Space;
+use crate::race::{Clash, Touch};
 
 /// The lanes' addresses.
 pub(super) type Addrs = [u64; 32];
@@ -75,6 +76,16 @@ pub(super) unsafe fn written(p: *const u8, n: usize) -> bool {
             _ => std::slice::from_raw_parts(p, n).iter().all(|&b| b == INIT),
         }
     }
+}
+
+/// [`written`] of many bytes.
+///
+/// # Safety
+/// They can be read.
+unsafe fn written_all(p: *const u8, n: usize) -> bool {
+    // SAFETY: the caller's promise.
+    let (chunks, rest) = unsafe { std::slice::from_raw_parts(p, n) }.as_chunks::<32>();
+    chunks.iter().all(|c| *c == [INIT; 32]) && rest.iter().all(|&b| b == INIT)
 }
 
 impl Exec<'_> {
@@ -212,49 +223,201 @@ impl Exec<'_> {
         n as u64
     }
 
+    /// Tells the race detector of a touch of global memory.
+    #[inline(always)]
+    pub(super) fn touch_global(
+        &mut self,
+        i: usize,
+        at: usize,
+        size: usize,
+        touch: Touch,
+        w: &Warp,
+        lane: u32,
+    ) -> Res<()> {
+        if !self.race.on {
+            return Ok(());
+        }
+        let shift = self.race.global_shift;
+        let cells = self.blocks[i].cells(shift);
+        if cells.is_null() {
+            return Ok(());
+        }
+        for k in at >> shift..=(at + size - 1) >> shift {
+            // SAFETY: there is a cell for each piece of the allocation, and one launch runs at a time.
+            let clash = self.race.touch(unsafe { &mut *cells.add(k) }, touch, w.index, false);
+            if let Some(clash) = clash {
+                let addr = self.blocks[i].base + at as u64;
+                // A contiguous request is told at once: the lane is that of the piece.
+                let lane = if size > 32 { ((k << shift) - at) as u32 * 32 / size as u32 } else { lane };
+                return self.race_found(clash, lane, addr, self.describe(addr));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn race_found(&self, clash: Clash, lane: u32, addr: u64, what: String) -> Res<()> {
+        let other = if clash.wrote { "written" } else { "read" };
+        let detail = format!("{what}, {other} by warp {} without an order between the two", clash.warp());
+        stop(FaultKind::Race, lane, Some(addr), detail)
+    }
+
+    /// The allocation, and the first byte in it, of a request whose 32 lanes lie one after another.
+    fn contiguous(&mut self, addrs: &Addrs, size: usize, active: u32) -> Res<Option<(usize, usize)>> {
+        let first = addrs[0];
+        let mut apart = 0;
+        for (lane, &a) in addrs.iter().enumerate() {
+            apart |= a ^ first.wrapping_add((lane * size) as u64);
+        }
+        if active != !0 || apart != 0 {
+            return Ok(None);
+        }
+        let i = self.blocks.partition_point(|b| b.base <= first);
+        // Lane by lane it will be found out who leaves the allocation.
+        Ok(match i.checked_sub(1).map(|i| &self.blocks[i]) {
+            Some(b) if first + 32 * size as u64 <= b.end() => Some((i - 1, (first - b.base) as usize)),
+            _ => None,
+        })
+    }
+
+    fn request(&mut self, addrs: &Addrs, size: usize, active: u32, line: bool, store: bool) {
+        let sectors = if line {
+            (addrs[31] + size as u64 - 1 >> 5) - (addrs[0] >> 5) + 1
+        } else {
+            self.sectors(addrs, size, active)
+        };
+        let c = &mut self.counters;
+        let (requests, all) = match store {
+            false => (&mut c.load_requests, &mut c.load_sectors),
+            true => (&mut c.store_requests, &mut c.store_sectors),
+        };
+        *requests += 1;
+        *all += sectors;
+        c.widest = c.widest.max(size as u64);
+    }
+
     fn load_global(&mut self, w: &mut Warp, a: &Access, addrs: &Addrs, active: u32) -> Res<()> {
-        let size = a.bytes as usize * a.count as usize;
+        let (bytes, size) = (a.bytes as usize, a.bytes as usize * a.count as usize);
         self.aligned(addrs, size, active)?;
-        self.counters.load_requests += 1;
-        self.counters.widest = self.counters.widest.max(size as u64);
-        self.counters.load_sectors += self.sectors(addrs, size, active);
+        let line = self.contiguous(addrs, size, active)?;
+        self.request(addrs, size, active, line.is_some(), false);
+        if let Some((i, at)) = line {
+            let block = &self.blocks[i];
+            // SAFETY: `contiguous` has checked the range.
+            let (shadow, data) = unsafe { (block.shadow.ptr().add(at), block.data.ptr().add(at)) };
+            // SAFETY: as above.
+            if !self.job.detect.uninit || unsafe { written_all(shadow, 32 * size) } {
+                if !a.strong {
+                    self.touch_global(i, at, 32 * size, Touch::Read, w, 0)?;
+                } else {
+                    self.race.sync(addrs[0], w.index, false, true, false);
+                }
+                for k in 0..a.count as usize {
+                    let wide = a.wides >> k & 1 == 1;
+                    for lane in 0..32 {
+                        // SAFETY: as above.
+                        let v = extended(unsafe { read(data.add(lane * size + k * bytes), a.bytes) }, a);
+                        w.put(a.rows[k], wide, lane as u32, v);
+                    }
+                }
+                return Ok(());
+            }
+        }
+        let mut before = None;
         for lane in bits(active) {
             let addr = addrs[lane as usize];
             let i = self.find(addr, size, lane)?;
             let block = &self.blocks[i];
             let at = (addr - block.base) as usize;
             // SAFETY: `find` has checked the range.
-            unsafe {
-                if self.job.detect.uninit && !written(block.shadow.ptr().add(at), size) {
+            let (shadow, data) = unsafe { (block.shadow.ptr().add(at), block.data.ptr().add(at)) };
+            if before != Some(addr) {
+                // SAFETY: as above.
+                if self.job.detect.uninit && !unsafe { written(shadow, size) } {
                     return stop(FaultKind::Uninitialised, lane, Some(addr), self.describe(addr));
                 }
-                let p = block.data.ptr().add(at);
-                for k in 0..a.count as usize {
-                    let v = extended(read(p.add(k * a.bytes as usize), a.bytes), a);
-                    w.put(a.rows[k], a.wides >> k & 1 == 1, lane, v);
+                match a.strong {
+                    false => self.touch_global(i, at, size, Touch::Read, w, lane)?,
+                    true => self.race.sync(addr, w.index, false, true, false),
                 }
+                before = Some(addr);
+            }
+            for k in 0..a.count as usize {
+                // SAFETY: as above.
+                let v = extended(unsafe { read(data.add(k * bytes), a.bytes) }, a);
+                w.put(a.rows[k], a.wides >> k & 1 == 1, lane, v);
             }
         }
         Ok(())
     }
 
     fn store_global(&mut self, w: &mut Warp, a: &Access, addrs: &Addrs, active: u32) -> Res<()> {
-        let size = a.bytes as usize * a.count as usize;
+        let (bytes, size) = (a.bytes as usize, a.bytes as usize * a.count as usize);
         self.aligned(addrs, size, active)?;
-        self.counters.store_requests += 1;
-        self.counters.widest = self.counters.widest.max(size as u64);
-        self.counters.store_sectors += self.sectors(addrs, size, active);
+        let line = self.contiguous(addrs, size, active)?;
+        self.request(addrs, size, active, line.is_some(), true);
+        let touch = if a.strong { Touch::Atomic } else { Touch::Write };
+        if line.is_none() {
+            self.same_address(w, a, addrs, size, active)?;
+        }
+        if let Some((i, at)) = line {
+            self.touch_global(i, at, 32 * size, touch, w, 0)?;
+            // SAFETY: `contiguous` has checked the range.
+            unsafe { self.blocks[i].shadow.ptr().add(at).write_bytes(INIT, 32 * size) }
+        }
         for lane in bits(active) {
             let addr = addrs[lane as usize];
-            let i = self.find(addr, size, lane)?;
-            let block = &self.blocks[i];
-            let at = (addr - block.base) as usize;
-            // SAFETY: `find` has checked the range.
-            unsafe {
-                block.shadow.ptr().add(at).write_bytes(INIT, size);
-                let p = block.data.ptr().add(at);
-                for k in 0..a.count as usize {
-                    write(p.add(k * a.bytes as usize), a.bytes, w.get(a.rows[k], a.wides >> k & 1 == 1, lane));
+            let (i, at) = match line {
+                Some((i, at)) => (i, at + lane as usize * size),
+                None => {
+                    let i = self.find(addr, size, lane)?;
+                    let at = (addr - self.blocks[i].base) as usize;
+                    self.touch_global(i, at, size, touch, w, lane)?;
+                    // SAFETY: `find` has checked the range.
+                    unsafe { self.blocks[i].shadow.ptr().add(at).write_bytes(INIT, size) }
+                    (i, at)
+                }
+            };
+            if a.strong {
+                self.race.sync(addr, w.index, false, false, true);
+            }
+            for k in 0..a.count as usize {
+                let v = w.get(a.rows[k], a.wides >> k & 1 == 1, lane);
+                // SAFETY: the range was checked above.
+                unsafe { write(self.blocks[i].data.ptr().add(at + k * bytes), a.bytes, v) }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lanes of one store that write different values to one address.
+    pub(super) fn same_address(&mut self, w: &Warp, a: &Access, addrs: &Addrs, size: usize, active: u32) -> Res<()> {
+        if !self.race.on || a.strong {
+            return Ok(());
+        }
+        let mut end = 0;
+        let rising = bits(active).all(|l| {
+            let ok = addrs[l as usize] >= end;
+            end = addrs[l as usize] + size as u64;
+            ok
+        });
+        if rising {
+            return Ok(());
+        }
+        let value = |l: u32, k: u64| {
+            let e = (k / a.bytes as u64) as usize;
+            w.get(a.rows[e], a.wides >> e & 1 == 1, l) >> (8 * (k % a.bytes as u64)) & 255
+        };
+        for l in bits(active) {
+            for m in bits(active & !((2u64 << l) - 1) as u32) {
+                let (x, y) = (addrs[l as usize], addrs[m as usize]);
+                let (from, to) = (x.max(y), x.min(y) + size as u64);
+                if let Some(b) = (from..to).find(|&b| value(l, b - x) != value(m, b - y)) {
+                    return stop(
+                        FaultKind::Race,
+                        m,
+                        Some(b),
+                        format!("lanes {l} and {m} store different values there"),
+                    );
                 }
             }
         }

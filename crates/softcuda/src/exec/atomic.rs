@@ -3,10 +3,12 @@
 use super::access::{read, write, written};
 use super::warp::Warp;
 use super::{Exec, Res, bits, stop};
+use crate::decode::SHARED_WINDOW;
 use crate::decode::inst::{Atom, AtomOp, AtomTy, NONE};
 use crate::fault::FaultKind;
 use crate::memory::INIT;
 use crate::parse::Space;
+use crate::race::Touch;
 
 impl Exec<'_> {
     pub(super) fn atom(&mut self, w: &mut Warp, a: &Atom, active: u32) -> Res<()> {
@@ -33,6 +35,14 @@ impl Exec<'_> {
                     }
                     _ => return stop(FaultKind::OutOfBounds, lane, Some(addr), "atomics need global or shared memory"),
                 };
+                match space {
+                    Space::Shared => x.touch_shared(addr as u32 as usize, size, Touch::Atomic, w, lane)?,
+                    _ => {
+                        x.touch_global(x.last, (addr - x.blocks[x.last].base) as usize, size, Touch::Atomic, w, lane)?
+                    }
+                }
+                let key = if space == Space::Shared { SHARED_WINDOW + addr as u32 as u64 } else { addr };
+                x.race.sync(key, w.index, a.orders, true, true);
                 // SAFETY: the range was checked above.
                 unsafe {
                     if x.job.detect.uninit && a.op != AtomOp::Exch && !written(shadow, size) {

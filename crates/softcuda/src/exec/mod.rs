@@ -16,10 +16,12 @@ use crate::fault::{Fault, FaultKind, Place};
 use crate::machine::Detect;
 use crate::memory::{Block, Memory, Pages};
 use crate::module::Module;
+use crate::parse::Space;
+use crate::race::Race;
 use warp::{State, Warp};
 
 /// Rounds of a block's warps, each of [`warp::FUEL`] taken branches, after which a kernel is given up.
-const PATIENCE: u64 = 1 << 16;
+const PATIENCE: u64 = 1 << 14;
 
 /// What a launch is given.
 pub(crate) struct Job<'a> {
@@ -34,6 +36,8 @@ pub(crate) struct Job<'a> {
     pub memory: &'a Mutex<Memory>,
     pub detect: Detect,
     pub seed: u64,
+    /// The race detector's first epoch.
+    pub epoch: u32,
 }
 
 /// A fault, before it is known which instruction had it.
@@ -81,23 +85,28 @@ pub(crate) struct Exec<'a> {
     bars: Vec<Barrier>,
     counts: [u64; 8],
     pub counters: Counters,
+    race: Race,
     ctaid: [u32; 3],
 }
 
 /// Runs a launch to its end.
-pub(crate) fn run(job: &Job<'_>) -> Result<Counters, Fault> {
+pub(crate) fn run(job: &Job<'_>, epoch: &mut u32) -> Result<Counters, Fault> {
     let code = &*job.module.code;
     let Some(func) = code.funcs.iter().find(|f| f.entry && f.defined && f.name == job.entry) else {
         return Err(Fault::new(FaultKind::NoSuchEntry, None, job.entry));
     };
     let blocks = job.memory.lock().unwrap_or_else(PoisonError::into_inner).blocks();
     let mut exec = Exec::new(job, code, func, blocks);
-    exec.grid()?;
+    let result = exec.grid();
+    *epoch = exec.race.next();
+    result?;
     let mut c = exec.counters;
     let n = |class: Class| exec.counts[class as usize];
     (c.fp32, c.fp64, c.int) = (n(Class::Fp32), n(Class::Fp64), n(Class::Int));
     (c.global, c.shared) = (n(Class::Global), n(Class::Shared));
     (c.control, c.other) = (n(Class::Control), n(Class::Other));
+    c.unique_loaded = exec.race.fresh_reads << exec.race.global_shift;
+    c.unique_stored = exec.race.fresh_writes << exec.race.global_shift;
     c.launches = 1;
     c.threads = job.grid.iter().chain(&job.block).map(|&n| n as u64).product();
     Ok(c)
@@ -120,6 +129,8 @@ impl<'a> Exec<'a> {
             fresh[s.at as usize..(s.at + s.bytes) as usize].fill(1);
         }
         fresh[dynamic_at as usize..(dynamic_at + job.dynamic_shared) as usize].fill(1);
+        let race =
+            Race::new(job.detect.race, job.epoch, fresh.len(), code.shift(Space::Shared), code.shift(Space::Global));
         let threads: u32 = job.block.iter().product();
         let count = threads.div_ceil(32);
         let mut exec = Exec {
@@ -136,6 +147,7 @@ impl<'a> Exec<'a> {
             bars: vec![Barrier::default(); 16],
             counts: [0; 8],
             counters: Counters::default(),
+            race,
             ctaid: [0; 3],
         };
         for w in 0..count {
@@ -206,6 +218,7 @@ impl<'a> Exec<'a> {
 
     fn block(&mut self, number: u64) -> Result<(), Fault> {
         self.shared_shadow.copy_from_slice(&self.shared_fresh);
+        self.race.begin_block();
         self.bars.iter_mut().for_each(|b| *b = Barrier::default());
         for i in 0..self.warps.len() {
             self.warps[i].reset(self.func.start, &self.code.local);
@@ -284,7 +297,7 @@ impl<'a> Exec<'a> {
                 }
                 warp.pass();
             }
-            self.synchronised();
+            self.race.barrier();
         }
         Ok(())
     }
@@ -314,9 +327,6 @@ impl<'a> Exec<'a> {
         };
         Fault { kind: s.kind, address: s.address, detail: s.detail, place: Some(Box::new(place)) }
     }
-
-    /// Called when a barrier of the block is complete.
-    fn synchronised(&mut self) {}
 }
 
 /// The lanes of a mask.

@@ -6,6 +6,7 @@ use super::{Exec, Res, bits, stop};
 use crate::decode::inst::{Access, NONE, Place};
 use crate::fault::FaultKind;
 use crate::memory::INIT;
+use crate::race::Touch;
 
 impl Exec<'_> {
     /// Where an address lies in the block's shared memory, once `size` bytes there belong to a variable.
@@ -35,6 +36,24 @@ impl Exec<'_> {
         )
     }
 
+    /// Tells the race detector of a touch of shared memory.
+    #[inline(always)]
+    pub(super) fn touch_shared(&mut self, at: usize, size: usize, touch: Touch, w: &Warp, lane: u32) -> Res<()> {
+        if !self.race.on {
+            return Ok(());
+        }
+        let shift = self.race.shared_shift;
+        for k in at >> shift..=(at + size - 1) >> shift {
+            let mut cell = self.race.shared[k];
+            let clash = self.race.touch(&mut cell, touch, w.index, true);
+            self.race.shared[k] = cell;
+            if let Some(clash) = clash {
+                return self.race_found(clash, lane, at as u64, self.shared_name(at));
+            }
+        }
+        Ok(())
+    }
+
     /// The variable in shared memory at or before an address.
     pub(super) fn shared_name(&self, at: usize) -> String {
         let at = at as u32;
@@ -50,8 +69,16 @@ impl Exec<'_> {
         let size = a.bytes as usize * a.count as usize;
         self.aligned(addrs, size, active)?;
         self.bank_conflicts(addrs, size, active);
+        let mut before = None;
+        let mut at = 0;
         for lane in bits(active) {
-            let at = self.shared_at(addrs[lane as usize], size, lane, true)?;
+            if before != Some(addrs[lane as usize]) {
+                at = self.shared_at(addrs[lane as usize], size, lane, true)?;
+                if !a.strong {
+                    self.touch_shared(at, size, Touch::Read, w, lane)?;
+                }
+                before = Some(addrs[lane as usize]);
+            }
             for k in 0..a.count as usize {
                 // SAFETY: `shared_at` has checked the range.
                 let mut v = unsafe { read(self.shared.as_ptr().add(at + k * a.bytes as usize), a.bytes) };
@@ -69,8 +96,11 @@ impl Exec<'_> {
         let size = a.bytes as usize * a.count as usize;
         self.aligned(addrs, size, active)?;
         self.bank_conflicts(addrs, size, active);
+        self.same_address(w, a, addrs, size, active)?;
+        let touch = if a.strong { Touch::Atomic } else { Touch::Write };
         for lane in bits(active) {
             let at = self.shared_at(addrs[lane as usize], size, lane, false)?;
+            self.touch_shared(at, size, touch, w, lane)?;
             self.shared_shadow[at..at + size].fill(INIT);
             for k in 0..a.count as usize {
                 let v = w.get(a.rows[k], a.wides >> k & 1 == 1, lane);
@@ -138,6 +168,7 @@ impl Exec<'_> {
             if take > 0 {
                 self.find(addr, take as usize, lane)?;
             }
+            self.touch_shared(at, size, Touch::Write, w, lane)?;
             self.shared_shadow[at..at + size].fill(1);
             let p = Pending { lane, to: at as u32, from: addr, bytes, read: take };
             if w.copies.is_empty() {
@@ -175,6 +206,7 @@ impl Exec<'_> {
                     self.shared[to..to + p.read as usize].copy_from_slice(source);
                 }
             }
+            self.touch_shared(to, n, Touch::Write, w, p.lane)?;
             self.shared_shadow[to..to + n].fill(INIT);
         }
         Ok(())
