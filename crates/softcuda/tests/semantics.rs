@@ -1,4 +1,11 @@
 //! What single instructions compute, against Rust.
+#![allow(
+    clippy::precedence,
+    clippy::type_complexity,
+    clippy::nonminimal_bool,
+    clippy::neg_cmp_op_on_partial_ord,
+    reason = "oracles spelt as PTX's manual does"
+)]
 
 mod common;
 

@@ -103,7 +103,7 @@ pub(crate) fn convert(to: Ty, from: Ty, how: How) -> Option<Alu> {
     Some(match (to, from) {
         (_, _) if !to.float() && !from.float() && how.sat => {
             by_int!(to, |D| by_int!(from, |S| alu!(|a: S| -> D {
-                { (a as i128).clamp(D::MIN as i128, D::MAX as i128) as D }
+                (a as i128).clamp(D::MIN as i128, D::MAX as i128) as D
             })))
         }
         (_, _) if !to.float() && !from.float() => by_int!(to, |D| by_int!(from, |S| alu!(|a: S| -> D { a as D }))),
@@ -157,10 +157,10 @@ pub(crate) fn convert(to: Ty, from: Ty, how: How) -> Option<Alu> {
 pub(crate) fn pack16(to: Ty, round: Round) -> Option<Alu> {
     Some(match to {
         Ty::F16x2 => by_round!(round, |M| alu!(|a: f32, b: f32| -> u32 {
-            { (num::f32_to_f16(a, M) as u32) << 16 | num::f32_to_f16(b, M) as u32 }
+            (num::f32_to_f16(a, M) as u32) << 16 | num::f32_to_f16(b, M) as u32
         })),
         Ty::BF16x2 => by_round!(round, |M| alu!(|a: f32, b: f32| -> u32 {
-            { (num::f32_to_bf16(a, M) as u32) << 16 | num::f32_to_bf16(b, M) as u32 }
+            (num::f32_to_bf16(a, M) as u32) << 16 | num::f32_to_bf16(b, M) as u32
         })),
         _ => return None,
     })

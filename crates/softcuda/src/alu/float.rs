@@ -142,7 +142,7 @@ macro_rules! float_compares {
             "le" => compare!(|a, b: $t| a <= b),
             "gt" => compare!(|a, b: $t| a > b),
             "ge" => compare!(|a, b: $t| a >= b),
-            "equ" => compare!(|a, b: $t| !(a < b || a > b)),
+            "equ" => compare!(|a, b: $t| a == b || a.is_nan() || b.is_nan()),
             "neu" => compare!(|a, b: $t| a != b),
             "ltu" => compare!(|a, b: $t| !(a >= b)),
             "leu" => compare!(|a, b: $t| !(a > b)),
@@ -156,7 +156,11 @@ macro_rules! float_compares {
 }
 
 /// `setp` of floats: ordered, unordered and NaN tests.
-#[allow(clippy::neg_cmp_op_on_partial_ord, reason = "the unordered comparisons are these negations")]
+#[allow(
+    clippy::neg_cmp_op_on_partial_ord,
+    clippy::nonminimal_bool,
+    reason = "unordered comparisons are these negations"
+)]
 pub(crate) fn float_compare(cmp: &str, ty: Ty) -> Option<Alu> {
     Some(match ty {
         Ty::F32 => float_compares!(f32, cmp),

@@ -76,13 +76,17 @@ pub(crate) fn int_op(op: &str, ty: Ty) -> Option<Alu> {
         "mul.wide" => wide!(ty, |T, W| alu!(|a: T, b: T| -> W { (a as W).wrapping_mul(b as W) })),
         "mad.wide" => wide!(ty, |T, W| alu!(|a: T, b: T, c: W| -> W { (a as W).wrapping_mul(b as W).wrapping_add(c) })),
         "mul.hi" => match ty {
-            Ty::U64 => alu!(|a: u64, b: u64| -> u64 { (a as u128 * b as u128 >> 64) as u64 }),
-            Ty::S64 => alu!(|a: i64, b: i64| -> i64 { (a as i128 * b as i128 >> 64) as i64 }),
+            Ty::U64 => alu!(|a: u64, b: u64| -> u64 { ((a as u128 * b as u128) >> 64) as u64 }),
+            Ty::S64 => alu!(|a: i64, b: i64| -> i64 { ((a as i128 * b as i128) >> 64) as i64 }),
             _ => wide!(ty, |T, W| alu!(|a: T, b: T| -> T { ((a as W * b as W) >> T::BITS) as T })),
         },
         "mad.hi" => match ty {
-            Ty::U64 => alu!(|a: u64, b: u64, c: u64| -> u64 { ((a as u128 * b as u128 >> 64) as u64).wrapping_add(c) }),
-            Ty::S64 => alu!(|a: i64, b: i64, c: i64| -> i64 { ((a as i128 * b as i128 >> 64) as i64).wrapping_add(c) }),
+            Ty::U64 => {
+                alu!(|a: u64, b: u64, c: u64| -> u64 { (((a as u128 * b as u128) >> 64) as u64).wrapping_add(c) })
+            }
+            Ty::S64 => {
+                alu!(|a: i64, b: i64, c: i64| -> i64 { (((a as i128 * b as i128) >> 64) as i64).wrapping_add(c) })
+            }
             _ => wide!(ty, |T, W| alu!(|a: T, b: T, c: T| -> T {
                 (((a as W * b as W) >> T::BITS) as T).wrapping_add(c)
             })),

@@ -412,11 +412,4 @@ impl<'a> Decoder<'a> {
     pub(super) fn optional(&mut self, arg: Option<&Arg<'a>>, ty: Ty) -> Res<u32> {
         arg.map_or(Ok(NONE), |a| self.src(a, ty))
     }
-
-    /// The lower word of a row of addresses.
-    pub(super) fn low_words(&mut self, row: u32) -> u32 {
-        let t = self.temp(false);
-        self.part(narrow_row(), &[t, row]);
-        t
-    }
 }

@@ -31,7 +31,6 @@ pub(crate) const PARAM_WINDOW: u64 = 0x6200_0000_0000;
 pub(crate) struct Global {
     pub name: String,
     pub bytes: u64,
-    pub align: u32,
     /// Element size and the elements that are set; the others are 0.
     pub element: u32,
     pub init: Vec<Item>,
@@ -68,7 +67,6 @@ pub(crate) struct Func {
     pub max_threads: Option<u32>,
     pub required: Option<[u32; 3]>,
     pub registers: u32,
-    pub line: u32,
 }
 
 /// A decoded module.
@@ -250,7 +248,7 @@ impl<'a> Decoder<'a> {
         let element = v.ty.bytes();
         let bytes = v.bytes.unwrap_or(element as u64 * v.init.len() as u64);
         let name = v.name.to_string();
-        self.code.globals.push(Global { name, bytes, align: v.align, element, init: vec![] });
+        self.code.globals.push(Global { name, bytes, element, init: vec![] });
         self.scopes[self.scope].names.insert(v.name, Sym::Global(index));
         Ok(())
     }
@@ -335,7 +333,6 @@ impl<'a> Decoder<'a> {
             max_threads: f.max_threads,
             required: f.required,
             registers: 0,
-            line: self.line,
         };
         self.functions.insert(f.name, self.code.funcs.len());
         self.code.funcs.push(func);
@@ -635,7 +632,7 @@ impl<'a> Decoder<'a> {
         if given.len() != func.params.len() || results.len() != func.returns.len() {
             return self.fail(format!("{name} has {} parameters", func.params.len()));
         }
-        let mut places = |args: &[Arg<'a>]| -> Res<Vec<u32>> {
+        let places = |args: &[Arg<'a>]| -> Res<Vec<u32>> {
             let place = |a: &Arg<'a>| match a {
                 Arg::Name(n) => match self.find(n) {
                     Some(Sym::Local(at)) => Ok(at),

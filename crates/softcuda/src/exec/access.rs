@@ -281,7 +281,7 @@ impl Exec<'_> {
 
     fn request(&mut self, addrs: &Addrs, size: usize, active: u32, line: bool, store: bool) {
         let sectors = if line {
-            (addrs[31] + size as u64 - 1 >> 5) - (addrs[0] >> 5) + 1
+            ((addrs[31] + size as u64 - 1) >> 5) - (addrs[0] >> 5) + 1
         } else {
             self.sectors(addrs, size, active)
         };

@@ -445,13 +445,7 @@ impl<'a> Parser<'a> {
     }
 
     fn offset(&mut self) -> Res<i64> {
-        if self.eat(b'+') {
-            self.int()
-        } else if self.peek() == Some(Tok::Punct(b'-')) {
-            self.int()
-        } else {
-            Ok(0)
-        }
+        if self.eat(b'+') || self.peek() == Some(Tok::Punct(b'-')) { self.int() } else { Ok(0) }
     }
 
     fn arg(&mut self) -> Res<Arg<'a>> {
