@@ -137,7 +137,7 @@ macro_rules! float_compares {
     ($t:ty, $cmp:expr) => {
         match $cmp {
             "eq" => compare!(|a, b: $t| a == b),
-            "ne" => compare!(|a, b: $t| a < b || a > b),
+            "ne" => compare!(|a, b: $t| a != b && !a.is_nan() && !b.is_nan()),
             "lt" => compare!(|a, b: $t| a < b),
             "le" => compare!(|a, b: $t| a <= b),
             "gt" => compare!(|a, b: $t| a > b),

@@ -5,8 +5,7 @@ use super::regs::Value;
 use super::{Decoder, Mods, Res};
 use crate::alu::num::Round;
 use crate::alu::{
-    Alu, How, convert, float_compare, float_op, flush, int_compare, int_op, narrow_row, pack16, pred_op, saturate,
-    select,
+    Alu, How, convert, float_compare, float_op, flush, int_compare, int_op, pack16, pred_op, saturate, select,
 };
 use crate::parse::Arg;
 use crate::types::Ty;
