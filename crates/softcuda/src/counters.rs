@@ -4,6 +4,7 @@ use std::ops::AddAssign;
 
 /// Counts of one launch, or of several added up. Instructions are counted for each active lane, requests for each warp.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[repr(C)]
 pub struct Counters {
     /// Launches added up here.
     pub launches: u64,

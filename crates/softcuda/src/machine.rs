@@ -7,7 +7,7 @@ use crate::counters::Counters;
 use crate::decode::Item;
 use crate::exec::{self, Job};
 use crate::fault::{Fault, FaultKind};
-use crate::memory::{INIT, Memory};
+use crate::memory::{BASE, INIT, Memory};
 use crate::module::Module;
 use crate::race::Race;
 
@@ -35,6 +35,8 @@ pub struct Config {
     pub cc: (u32, u32),
     /// Bytes of global memory.
     pub memory: u64,
+    /// Where its addresses begin: devices of one process need places of their own.
+    pub base: u64,
     /// Orders warps and blocks.
     pub seed: u64,
     /// Detectors. Bounds and barriers are always checked.
@@ -43,7 +45,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { cc: (8, 0), memory: 8 << 30, seed: 0, detect: Detect::default() }
+        Config { cc: (8, 0), memory: 8 << 30, base: BASE, seed: 0, detect: Detect::default() }
     }
 }
 
@@ -91,7 +93,7 @@ impl Machine {
     /// A device with nothing in its memory.
     pub fn new(config: Config) -> Machine {
         Machine {
-            memory: Mutex::new(Memory::new(config.memory)),
+            memory: Mutex::new(Memory::new(config.memory, config.base)),
             totals: Mutex::default(),
             running: Mutex::new(1),
             config,
@@ -141,6 +143,16 @@ impl Machine {
             block.data.ptr().add((addr - block.base) as usize).copy_to_nonoverlapping(out.as_mut_ptr(), out.len())
         }
         Ok(())
+    }
+
+    /// The first byte of a range that nothing has written, if there is one.
+    pub fn unwritten(&self, addr: u64, bytes: u64) -> Result<Option<u64>, Fault> {
+        let memory = locked(&self.memory);
+        let block = memory.holds(addr, bytes)?;
+        let at = (addr - block.base) as usize;
+        // SAFETY: `holds` has checked the range.
+        let shadow = unsafe { std::slice::from_raw_parts(block.shadow.ptr().add(at), bytes as usize) };
+        Ok(shadow.iter().position(|&s| s != INIT).map(|i| addr + i as u64))
     }
 
     /// Copies within the device; what was not written stays so. The ranges may overlap.

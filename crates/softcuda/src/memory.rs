@@ -96,8 +96,8 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub fn new(limit: u64) -> Memory {
-        Memory { limit, next: BASE, used: 0, peak: 0, live: BTreeMap::new(), freed: BTreeMap::new() }
+    pub fn new(limit: u64, base: u64) -> Memory {
+        Memory { limit, next: base, used: 0, peak: 0, live: BTreeMap::new(), freed: BTreeMap::new() }
     }
 
     pub fn alloc(&mut self, bytes: u64) -> Option<u64> {
