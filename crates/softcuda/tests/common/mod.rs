@@ -1,0 +1,184 @@
+//! Shared by the tests: fixtures, argument structs, arrays on a machine.
+#![allow(dead_code, reason = "each test uses some of it")]
+
+use softcuda::{Config, Counters, Fault, Loaded, Machine, Module};
+
+/// `(mul, shift)` such that `t / n == (high32(t * mul) + t) >> shift`.
+pub fn divider(n: u32) -> (u32, u32) {
+    let shift = n.next_power_of_two().trailing_zeros();
+    let mul = (((1u64 << shift) - n as u64) << 32) / n as u64 + 1;
+    (mul as u32, shift)
+}
+
+/// Builds the bytes of an argument struct.
+#[derive(Default, Clone)]
+pub struct Args(pub Vec<u8>);
+
+impl Args {
+    pub fn u64(mut self, v: u64) -> Args {
+        self.0.extend(v.to_le_bytes());
+        self
+    }
+
+    pub fn i32s(mut self, v: &[i32]) -> Args {
+        v.iter().for_each(|v| self.0.extend(v.to_le_bytes()));
+        self
+    }
+
+    pub fn extents(mut self, n: &[u32]) -> Args {
+        for &n in n {
+            let (mul, shift) = divider(n);
+            [n, mul, shift].iter().for_each(|v| self.0.extend(v.to_le_bytes()));
+        }
+        self
+    }
+
+    pub fn bytes(mut self) -> Vec<u8> {
+        self.0.resize(self.0.len().next_multiple_of(8), 0);
+        self.0
+    }
+}
+
+pub fn fixture(name: &str) -> Module {
+    let path = format!("{}/tests/ptx/{name}.ptx", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    Module::parse(&text).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// All fixtures of a kernel.
+pub fn fixtures(kernel: &str) -> Vec<(String, Module)> {
+    let dir = format!("{}/tests/ptx", env!("CARGO_MANIFEST_DIR"));
+    let mut names: Vec<String> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|f| f.unwrap().file_name().into_string().unwrap())
+        .filter(|f| f.split('.').next() == Some(kernel))
+        .map(|f| f.trim_end_matches(".ptx").to_string())
+        .collect();
+    names.sort();
+    assert!(!names.is_empty(), "no fixture of {kernel}");
+    names.into_iter().map(|n| (n.clone(), fixture(&n))).collect()
+}
+
+pub fn machine(seed: u64) -> Machine {
+    Machine::new(Config { seed, memory: 1 << 32, ..Config::default() })
+}
+
+pub fn upload<T: Copy>(m: &Machine, v: &[T]) -> u64 {
+    let p = m.alloc(size_of_val(v) as u64).unwrap();
+    // SAFETY: plain numbers.
+    let bytes = unsafe { std::slice::from_raw_parts(v.as_ptr().cast::<u8>(), size_of_val(v)) };
+    m.write(p, bytes).unwrap();
+    p
+}
+
+pub fn download<T: Copy + Default>(m: &Machine, p: u64, n: usize) -> Vec<T> {
+    let mut out = vec![T::default(); n];
+    // SAFETY: plain numbers.
+    let bytes = unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast::<u8>(), n * size_of::<T>()) };
+    m.read(p, bytes).unwrap();
+    out
+}
+
+/// The only kernel of a module.
+pub fn only(m: &Module) -> String {
+    let mut names = m.entries().map(|e| e.name.clone());
+    let name = names.next().unwrap();
+    assert!(names.next().is_none());
+    name
+}
+
+pub fn launch(m: &Machine, l: &Loaded, grid: [u32; 3], block: [u32; 3], args: &[u8]) -> Result<Counters, Fault> {
+    m.launch(l, &only(l.module()), grid, block, 0, args)
+}
+
+/// Numbers that look random, in [-1, 1).
+pub fn noise(n: usize, seed: u64) -> Vec<f32> {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..n)
+        .map(|_| {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            (x >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+/// A run of a kernel: what it wrote and what it should have.
+pub type Run = Result<(Vec<f32>, Vec<f32>, Counters), Fault>;
+
+/// Whether all values are within a relative tolerance.
+pub fn close(got: &[f32], want: &[f32], tolerance: f32) -> bool {
+    got.len() == want.len() && got.iter().zip(want).all(|(g, w)| (g - w).abs() <= tolerance * w.abs().max(1e-3))
+}
+
+/// Softmax of rows by at most `blocks` blocks.
+pub fn softmax(module: &Module, rows: usize, columns: usize, blocks: u32, seed: u64) -> Run {
+    let m = machine(seed);
+    let l = m.load(module)?;
+    let x = noise(rows * columns, 1);
+    let (p0, p1) = (upload(&m, &x), m.alloc((rows * columns * 4) as u64).unwrap());
+    let args = Args::default().u64(p0).u64(p1).u64(0).u64(0).u64(0).extents(&[rows as u32, columns as u32]);
+    let args = args.i32s(&[columns as i32, 1, columns as i32, 1]).bytes();
+    let lanes = (columns.div_ceil(4).next_power_of_two() as u32).min(256);
+    let grid = (rows as u32).div_ceil(256 / lanes).min(blocks);
+    let counters = launch(&m, &l, [grid, 1, 1], [lanes, 256 / lanes, 1], &args)?;
+    let row = |r: &[f32]| {
+        let max = r.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let e: Vec<f32> = r.iter().map(|v| (v - max).exp()).collect();
+        let sum: f32 = e.iter().sum();
+        e.into_iter().map(move |e| e / sum).collect::<Vec<_>>()
+    };
+    let want = x.chunks(columns).flat_map(row).collect();
+    Ok((download(&m, p1, rows * columns), want, counters))
+}
+
+/// Sums of absolute values: of rows, or of columns; by at most `blocks` blocks times `parts`, into which each sum is cut.
+pub fn sum_of_abs(
+    module: &Module,
+    by_row: bool,
+    [rows, columns]: [usize; 2],
+    [blocks, parts]: [u32; 2],
+    seed: u64,
+) -> Run {
+    let m = machine(seed);
+    let l = m.load(module)?;
+    let x = noise(rows * columns, 2);
+    let (results, folded) = if by_row { (rows, columns) } else { (columns, rows) };
+    let (p0, p1) = (upload(&m, &x), m.alloc((results * 4) as u64).unwrap());
+    let scratch = m.alloc((results as u32 * parts * 24) as u64).unwrap();
+    let tickets = upload(&m, &vec![0u32; results]);
+    let args = Args::default().u64(p0).u64(p1).u64(0).u64(scratch).u64(tickets);
+    let args = args.extents(&[rows as u32, columns as u32]).i32s(&[columns as i32, 1]);
+    let args = args.i32s(if by_row { &[1, 0] } else { &[0, 1] }).bytes();
+    let block = if by_row {
+        let lanes = (folded.div_ceil(4).next_power_of_two() as u32).min(256);
+        [lanes, 256 / lanes, 1]
+    } else {
+        let lanes = (folded.div_ceil(8).next_power_of_two() as u32).min(8);
+        [256 / lanes, lanes, 1]
+    };
+    let groups = if by_row { block[1] } else { block[0] };
+    let counters = launch(&m, &l, [(results as u32).div_ceil(groups).min(blocks), parts, 1], block, &args)?;
+    let at = |r: usize, k: usize| if by_row { x[r * columns + k] } else { x[k * columns + r] };
+    let want = (0..results).map(|r| (0..folded).map(|k| at(r, k).abs() as f64).sum::<f64>() as f32).collect();
+    assert!(download::<u32>(&m, tickets, results).iter().all(|&t| t == 0), "tickets are left");
+    Ok((download(&m, p1, results), want, counters))
+}
+
+/// Squared distances of rows, in f32.
+pub fn pairwise(module: &Module, [ni, nj, nk]: [usize; 3], seed: u64) -> Run {
+    let m = machine(seed);
+    let l = m.load(module)?;
+    let (x, y) = (noise(ni * nk, 3), noise(nj * nk, 4));
+    let (p0, p1, p2) = (upload(&m, &x), upload(&m, &y), m.alloc((ni * nj * 4) as u64).unwrap());
+    let args = Args::default().u64(p0).u64(p1).u64(p2).u64(0).u64(0).u64(0);
+    let args = args.extents(&[ni as u32, nj as u32, nk as u32]);
+    let args = args.i32s(&[nk as i32, 0, 1, 0, nk as i32, 1, nj as i32, 1, 0]).bytes();
+    let tiles = ni.div_ceil(64) * nj.div_ceil(128);
+    let counters = launch(&m, &l, [tiles as u32, 1, 1], [32, 8, 1], &args)?;
+    let distance =
+        |i: usize, j: usize| (0..nk).map(|k| (x[i * nk + k] as f64 - y[j * nk + k] as f64).powi(2)).sum::<f64>() as f32;
+    let want = (0..ni * nj).map(|n| distance(n / nj, n % nj)).collect();
+    Ok((download(&m, p2, ni * nj), want, counters))
+}
