@@ -40,13 +40,19 @@ impl Test {
 /// Runs what the command line asks for.
 pub fn run(tests: Vec<Test>) -> ExitCode {
     let arguments = Arguments::from_args();
+    let gpu = std::env::var("NDCUDA_SUITE").is_ok_and(|v| v == "gpu");
+    let stood_in = if gpu || std::path::Path::new("/dev/nvidiactl").exists() { Ok(false) } else { stand_in() };
     let devices = [("cpu", Ok(Device::cpu())), ("cuda", Device::cuda(0))];
     if !arguments.list {
         for (name, device) in &devices {
             match device {
+                Ok(d) if *name == "cuda" && stood_in == Ok(true) => println!("{name}: {d}, played in software"),
                 Ok(d) => println!("{name}: {d}"),
                 Err(e) => println!("{name}: its tests are ignored: {e}"),
             }
+        }
+        if let Err(e) = stood_in {
+            println!("the software device does not stand in: {e}");
         }
     }
     let mut trials = vec![];
@@ -63,11 +69,27 @@ pub fn run(tests: Vec<Test>) -> ExitCode {
                     body(&device.map_err(|e| e.to_string())?);
                     Ok(())
                 };
-                Trial::test(format!("{}::{name}", test.name()), run).with_ignored_flag(!there)
+                Trial::test(format!("{}::{name}", test.name()), run).with_ignored_flag(!there && !gpu)
             })),
         }
     }
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Puts the software device where the driver and cuBLAS are looked for. It runs PTX alone.
+#[cfg(target_os = "linux")]
+fn stand_in() -> Result<bool, String> {
+    use softcuda_driver::control::{Control, load_blas};
+    Control::load()?;
+    load_blas()?;
+    // SAFETY: no other thread runs yet.
+    unsafe { std::env::set_var("NDCUDA_CODE", "ptx") };
+    Ok(true)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stand_in() -> Result<bool, String> {
+    Err("it is made for Linux".into())
 }
 
 thread_local! {

@@ -18,6 +18,7 @@ macro_rules! tests_on_devices {
     };
 }
 
+mod accuracy;
 mod cases;
 mod dag;
 mod distances;
@@ -34,6 +35,7 @@ mod views;
 fn main() -> std::process::ExitCode {
     harness::run(
         [
+            accuracy::tests(),
             cases::tests(),
             dag::tests(),
             distances::tests(),
