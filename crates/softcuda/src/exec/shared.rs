@@ -114,6 +114,15 @@ impl Exec<'_> {
     /// Counts a request and the wavefronts that its bank conflicts cost.
     pub(super) fn bank_conflicts(&mut self, addrs: &Addrs, size: usize, active: u32) {
         self.counters.shared_requests += 1;
+        // All lanes at one address, or one after another: no bank has two words of a phase.
+        let step = addrs[1].wrapping_sub(addrs[0]);
+        let mut apart = 0;
+        for (lane, &a) in addrs.iter().enumerate() {
+            apart |= a ^ addrs[0].wrapping_add(step.wrapping_mul(lane as u64));
+        }
+        if apart == 0 && (step == 0 || (step == size as u64 && size >= 4)) {
+            return;
+        }
         // 8 bytes a lane take half a warp at once, 16 bytes a quarter.
         let lanes = (128 / size.max(4)).max(1) as u32;
         let mut phase = 0;

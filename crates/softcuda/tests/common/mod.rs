@@ -1,7 +1,13 @@
 //! Shared by the tests: fixtures, argument structs, arrays on a machine.
 #![allow(dead_code, reason = "each test uses some of it")]
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
 use softcuda::{Config, Counters, Fault, Loaded, Machine, Module};
+
+/// How long the last launch took.
+pub static NANOS: AtomicU64 = AtomicU64::new(0);
 
 /// `(mul, shift)` such that `t / n == (high32(t * mul) + t) >> shift`.
 pub fn divider(n: u32) -> (u32, u32) {
@@ -88,7 +94,10 @@ pub fn only(m: &Module) -> String {
 }
 
 pub fn launch(m: &Machine, l: &Loaded, grid: [u32; 3], block: [u32; 3], args: &[u8]) -> Result<Counters, Fault> {
-    m.launch(l, &only(l.module()), grid, block, 0, args)
+    let start = Instant::now();
+    let result = m.launch(l, &only(l.module()), grid, block, 0, args);
+    NANOS.store(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+    result
 }
 
 /// Numbers that look random, in [-1, 1).
