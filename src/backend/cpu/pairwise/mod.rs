@@ -363,6 +363,14 @@ impl Pairwise {
         let segments = k.div_ceil(SEGMENT).max(1);
         let Some(y) = at.y else {
             let own = edge.wrapping_add(mr * nr * size);
+            // Columns that lie side by side in memory are read there.
+            let plain = match self.y.ops[..] {
+                [TOp::Load { operand: o, .. }] if self.y.norm.is_none() => {
+                    let info = self.y.operands[o as usize];
+                    (info.row == 1 && info.lane >= 0).then_some((o, info.lane as usize))
+                }
+                _ => None,
+            };
             for j in (0..width).step_by(nr) {
                 let norm = (at.norms[1] + (j0 + j) * size) as *mut u8;
                 for s in 0..segments {
@@ -370,8 +378,17 @@ impl Pairwise {
                     let xp = (at.x + (i0 * k + s * SEGMENT * mr) * size) as *const u8;
                     // SAFETY: `own` has room for a segment, the scratch for whole blocks.
                     unsafe {
-                        self.pack(f, &self.y, (j0 + j) / nr, s, own, norm, args);
-                        (self.kernel.run)(steps, xp, own, f.own.wrapping_add(j * size), COLUMNS, s > 0);
+                        let (yp, step) = match plain {
+                            Some((o, lane)) if width - j >= nr => {
+                                self.seek(f, i0, j0 + j, &self.y.operands, args);
+                                (f.ptrs[o as usize].wrapping_add(s * SEGMENT * lane * size) as *const u8, lane)
+                            }
+                            _ => {
+                                self.pack(f, &self.y, (j0 + j) / nr, s, own, norm, args);
+                                (own as *const u8, nr)
+                            }
+                        };
+                        (self.kernel.run)(steps, xp, yp, step, f.own.wrapping_add(j * size), COLUMNS, s > 0);
                     }
                 }
             }
@@ -390,12 +407,12 @@ impl Pairwise {
                     unsafe {
                         if whole || !direct {
                             // Own scratch has room for whole blocks at its edges.
-                            (self.kernel.run)(steps, xp, yp, at(i), pitch as usize, s > 0);
+                            (self.kernel.run)(steps, xp, yp, nr, at(i), pitch as usize, s > 0);
                         } else if s == 0 {
                             for t in 0..segments {
                                 let (a, b) = (t * SEGMENT * mr * size, t * SEGMENT * nr * size);
                                 let steps = (k - t * SEGMENT).min(SEGMENT);
-                                (self.kernel.run)(steps, xp.add(a), yp.add(b), edge, nr, t > 0);
+                                (self.kernel.run)(steps, xp.add(a), yp.add(b), nr, edge, nr, t > 0);
                             }
                             for r in 0..(count - i).min(mr) {
                                 let n = (width - j).min(nr) * size;
