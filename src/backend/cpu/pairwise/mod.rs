@@ -14,12 +14,12 @@ mod vector;
 
 use super::program::{Compiler, Count, Reg, RegInfo, TOp, TileAxes};
 use super::threads::Threads;
-use super::tile::{Frame, Homes, OperandInfo, PAST_CACHES, fence, operands, scratch};
+use super::tile::{Frame, Homes, OperandInfo, operands, scratch};
 use crate::backend::Args;
 use crate::buffer::Pool;
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::kernel::{Id, KOp, KernelIr, Launch, Role};
+use crate::kernel::{Id, KOp, KernelIr, Launch};
 use crate::ops::Isa;
 use above::Above;
 use micro::Kernel;
@@ -71,8 +71,6 @@ pub struct Pairwise {
     homes: Homes,
     tile: usize,
     isa: Isa,
-    /// Bytes written for each pair.
-    written: usize,
 }
 
 /// Where a run has what it packed: panels and norms of x and of y. Of y there is nothing where it is packed as it is needed.
@@ -135,8 +133,6 @@ impl Pairwise {
         let tile = (kernel.rows.max(kernel.columns) * SEGMENT).max(COLUMNS);
         let last = above.as_ref().map_or(&[][..], |a| &a.end);
         let homes = Homes::new(&c.regs, &[&c.setup, &x.ops, &y.ops, &end, last], &fixed, tile, 0);
-        let out = ir.operands.iter().filter(|o| o.role == Role::Out);
-        let written = if above.is_none() { out.map(|o| o.dtype.size()).sum() } else { 0 };
         let sides = [found.i, found.j, Some(found.k)];
         let batch = (0..ir.axes as usize).filter(|&a| !sides.contains(&Some(a))).collect();
         Ok(Some(Pairwise {
@@ -158,7 +154,6 @@ impl Pairwise {
             homes,
             tile,
             isa,
-            written,
         }))
     }
 
@@ -192,9 +187,6 @@ impl Pairwise {
             norms: [base + at_norms, base + at_norms + bytes(&self.x, 1)],
         };
         let serial = ext.iter().product::<usize>() <= SERIAL;
-        // Results made at once wait in cache, then go past it in whole rows: their lines need not be read first.
-        let results = batches * self.extent(self.x.axis) * self.extent(self.y.axis);
-        let past_caches = !args.in_place && ext[self.k] <= SEGMENT && results * self.written >= PAST_CACHES;
         for b in 0..batches {
             let place = |f: &mut Frame<'_>| {
                 let mut rest = b;
@@ -223,7 +215,7 @@ impl Pairwise {
             let across = self.extent(self.y.axis).div_ceil(COLUMNS);
             let most = match (&self.above, ext[self.k]) {
                 (None, 0..=64) => 1,
-                (None, k) if all && self.direct.is_some() && !args.in_place && !past_caches => {
+                (None, k) if all && self.direct.is_some() && !args.in_place => {
                     (ROWS / (self.kernel.rows * k.min(SEGMENT) * size)).max(TALL)
                 }
                 _ => TALL,
@@ -242,7 +234,6 @@ impl Pairwise {
             threads.spread(groups * across, serial, &|next| {
                 self.thread(args, bad, |f| {
                     place(f);
-                    f.past_caches = past_caches;
                     while let Some(u) = next() {
                         // SAFETY: blocks of results do not overlap; the packed panels are whole.
                         unsafe {
@@ -251,9 +242,6 @@ impl Pairwise {
                                 self.rows(f, rows, chunk, at, args, |_, _| ());
                             }
                         }
-                    }
-                    if past_caches {
-                        fence();
                     }
                 });
             })?;
@@ -354,9 +342,7 @@ impl Pairwise {
         self.seek(f, i0, j0, &self.end_operands, args);
         let edge = f.own.wrapping_add(TALL * mr * COLUMNS * size);
         let (out, pitch) = match (self.direct, self.x.axis) {
-            (Some(o), Some(i)) if !args.in_place && !f.past_caches => {
-                (f.ptrs[o as usize], self.launch.operands[o as usize].strides[i])
-            }
+            (Some(o), Some(i)) if !args.in_place => (f.ptrs[o as usize], self.launch.operands[o as usize].strides[i]),
             _ => (f.own, COLUMNS as isize),
         };
         let direct = out != f.own;
