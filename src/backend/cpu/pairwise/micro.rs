@@ -47,12 +47,12 @@ steps! {
     Largest |acc, x, y| acc.max_abs(x.sub(y).abs()), |a, b| a.max_abs(b);
 }
 
-/// A block of results: `(k, x panel, y panel, results, elements from row to row, add to what is there)`. The x panel is
-/// `[k][rows]`, the y panel `[k][columns]`.
+/// A block of results: `(k, x panel, y panel, elements from step to step of it, results, elements from row to row, add to what
+/// is there)`. The x panel is `[k][rows]`; a packed y panel is `[k][columns]`.
 ///
 /// # Safety
 /// The panels hold `k` steps, the results all rows and columns of the block, and the machine has the set.
-pub type Micro = unsafe fn(usize, *const u8, *const u8, *mut u8, usize, bool);
+pub type Micro = unsafe fn(usize, *const u8, *const u8, usize, *mut u8, usize, bool);
 
 /// A micro-kernel and the size of its block.
 #[derive(Clone, Copy)]
@@ -70,6 +70,7 @@ unsafe fn block<V: Vector, S: Step, const R: usize, const C: usize>(
     k: usize,
     x: *const u8,
     y: *const u8,
+    step: usize,
     out: *mut u8,
     pitch: usize,
     add: bool,
@@ -95,7 +96,7 @@ unsafe fn block<V: Vector, S: Step, const R: usize, const C: usize>(
                 }
             }
             x = x.add(R);
-            y = y.add(C * V::LANES);
+            y = y.wrapping_add(step);
         }
         for (r, row) in acc.iter().enumerate() {
             for (c, &a) in row.iter().enumerate() {
@@ -110,9 +111,9 @@ unsafe fn block<V: Vector, S: Step, const R: usize, const C: usize>(
 macro_rules! kernel {
     ($(#[$feature:meta])? $v:ty, $step:ty, $rows:literal x $vectors:literal) => {{
         $(#[$feature])?
-        unsafe fn run(k: usize, x: *const u8, y: *const u8, out: *mut u8, pitch: usize, add: bool) {
+        unsafe fn run(k: usize, x: *const u8, y: *const u8, step: usize, out: *mut u8, pitch: usize, add: bool) {
             // SAFETY: the caller's.
-            unsafe { block::<$v, $step, $rows, $vectors>(k, x, y, out, pitch, add) }
+            unsafe { block::<$v, $step, $rows, $vectors>(k, x, y, step, out, pitch, add) }
         }
         Kernel { run, rows: $rows, columns: $vectors * <$v as Vector>::LANES }
     }};

@@ -14,12 +14,12 @@ mod vector;
 
 use super::program::{Compiler, Count, Reg, RegInfo, TOp, TileAxes};
 use super::threads::Threads;
-use super::tile::{Frame, Homes, OperandInfo, PAST_CACHES, fence, operands, scratch};
+use super::tile::{Frame, Homes, OperandInfo, operands, scratch};
 use crate::backend::Args;
 use crate::buffer::Pool;
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::kernel::{Id, KOp, KernelIr, Launch, Role};
+use crate::kernel::{Id, KOp, KernelIr, Launch};
 use crate::ops::Isa;
 use above::Above;
 use micro::Kernel;
@@ -71,8 +71,6 @@ pub struct Pairwise {
     homes: Homes,
     tile: usize,
     isa: Isa,
-    /// Bytes written for each pair.
-    written: usize,
 }
 
 /// Where a run has what it packed: panels and norms of x and of y. Of y there is nothing where it is packed as it is needed.
@@ -135,8 +133,6 @@ impl Pairwise {
         let tile = (kernel.rows.max(kernel.columns) * SEGMENT).max(COLUMNS);
         let last = above.as_ref().map_or(&[][..], |a| &a.end);
         let homes = Homes::new(&c.regs, &[&c.setup, &x.ops, &y.ops, &end, last], &fixed, tile, 0);
-        let out = ir.operands.iter().filter(|o| o.role == Role::Out);
-        let written = if above.is_none() { out.map(|o| o.dtype.size()).sum() } else { 0 };
         let sides = [found.i, found.j, Some(found.k)];
         let batch = (0..ir.axes as usize).filter(|&a| !sides.contains(&Some(a))).collect();
         Ok(Some(Pairwise {
@@ -158,7 +154,6 @@ impl Pairwise {
             homes,
             tile,
             isa,
-            written,
         }))
     }
 
@@ -192,9 +187,6 @@ impl Pairwise {
             norms: [base + at_norms, base + at_norms + bytes(&self.x, 1)],
         };
         let serial = ext.iter().product::<usize>() <= SERIAL;
-        // Results made at once wait in cache, then go past it in whole rows: their lines need not be read first.
-        let results = batches * self.extent(self.x.axis) * self.extent(self.y.axis);
-        let past_caches = !args.in_place && ext[self.k] <= SEGMENT && results * self.written >= PAST_CACHES;
         for b in 0..batches {
             let place = |f: &mut Frame<'_>| {
                 let mut rest = b;
@@ -223,7 +215,7 @@ impl Pairwise {
             let across = self.extent(self.y.axis).div_ceil(COLUMNS);
             let most = match (&self.above, ext[self.k]) {
                 (None, 0..=64) => 1,
-                (None, k) if all && self.direct.is_some() && !args.in_place && !past_caches => {
+                (None, k) if all && self.direct.is_some() && !args.in_place => {
                     (ROWS / (self.kernel.rows * k.min(SEGMENT) * size)).max(TALL)
                 }
                 _ => TALL,
@@ -242,7 +234,6 @@ impl Pairwise {
             threads.spread(groups * across, serial, &|next| {
                 self.thread(args, bad, |f| {
                     place(f);
-                    f.past_caches = past_caches;
                     while let Some(u) = next() {
                         // SAFETY: blocks of results do not overlap; the packed panels are whole.
                         unsafe {
@@ -251,9 +242,6 @@ impl Pairwise {
                                 self.rows(f, rows, chunk, at, args, |_, _| ());
                             }
                         }
-                    }
-                    if past_caches {
-                        fence();
                     }
                 });
             })?;
@@ -354,15 +342,21 @@ impl Pairwise {
         self.seek(f, i0, j0, &self.end_operands, args);
         let edge = f.own.wrapping_add(TALL * mr * COLUMNS * size);
         let (out, pitch) = match (self.direct, self.x.axis) {
-            (Some(o), Some(i)) if !args.in_place && !f.past_caches => {
-                (f.ptrs[o as usize], self.launch.operands[o as usize].strides[i])
-            }
+            (Some(o), Some(i)) if !args.in_place => (f.ptrs[o as usize], self.launch.operands[o as usize].strides[i]),
             _ => (f.own, COLUMNS as isize),
         };
         let direct = out != f.own;
         let segments = k.div_ceil(SEGMENT).max(1);
         let Some(y) = at.y else {
             let own = edge.wrapping_add(mr * nr * size);
+            // Columns that lie side by side in memory are read there.
+            let plain = match self.y.ops[..] {
+                [TOp::Load { operand: o, .. }] if self.y.norm.is_none() => {
+                    let info = self.y.operands[o as usize];
+                    (info.row == 1 && info.lane >= 0).then_some((o, info.lane as usize))
+                }
+                _ => None,
+            };
             for j in (0..width).step_by(nr) {
                 let norm = (at.norms[1] + (j0 + j) * size) as *mut u8;
                 for s in 0..segments {
@@ -370,8 +364,17 @@ impl Pairwise {
                     let xp = (at.x + (i0 * k + s * SEGMENT * mr) * size) as *const u8;
                     // SAFETY: `own` has room for a segment, the scratch for whole blocks.
                     unsafe {
-                        self.pack(f, &self.y, (j0 + j) / nr, s, own, norm, args);
-                        (self.kernel.run)(steps, xp, own, f.own.wrapping_add(j * size), COLUMNS, s > 0);
+                        let (yp, step) = match plain {
+                            Some((o, lane)) if width - j >= nr => {
+                                self.seek(f, i0, j0 + j, &self.y.operands, args);
+                                (f.ptrs[o as usize].wrapping_add(s * SEGMENT * lane * size) as *const u8, lane)
+                            }
+                            _ => {
+                                self.pack(f, &self.y, (j0 + j) / nr, s, own, norm, args);
+                                (own as *const u8, nr)
+                            }
+                        };
+                        (self.kernel.run)(steps, xp, yp, step, f.own.wrapping_add(j * size), COLUMNS, s > 0);
                     }
                 }
             }
@@ -390,12 +393,12 @@ impl Pairwise {
                     unsafe {
                         if whole || !direct {
                             // Own scratch has room for whole blocks at its edges.
-                            (self.kernel.run)(steps, xp, yp, at(i), pitch as usize, s > 0);
+                            (self.kernel.run)(steps, xp, yp, nr, at(i), pitch as usize, s > 0);
                         } else if s == 0 {
                             for t in 0..segments {
                                 let (a, b) = (t * SEGMENT * mr * size, t * SEGMENT * nr * size);
                                 let steps = (k - t * SEGMENT).min(SEGMENT);
-                                (self.kernel.run)(steps, xp.add(a), yp.add(b), edge, nr, t > 0);
+                                (self.kernel.run)(steps, xp.add(a), yp.add(b), nr, edge, nr, t > 0);
                             }
                             for r in 0..(count - i).min(mr) {
                                 let n = (width - j).min(nr) * size;
