@@ -114,7 +114,10 @@ pub(super) fn text() -> String {
         line(format!("    static ND void init(State& acc) {{ {} }}", r.cuda_init));
         line(format!("    static ND void step(State& acc, T v, i64 k) {{ {} }}", r.cuda_step));
         line(format!("    static ND void merge(State& acc, const State& from) {{ {} }}", r.cuda_merge));
-        line(format!("    static ND Out finish(const State& acc, i64 seen) {{ Out out; {} return out; }}", r.cuda_finish));
+        line(format!(
+            "    static ND Out finish(const State& acc, i64 seen) {{ Out out; {} return out; }}",
+            r.cuda_finish
+        ));
         line("};".into());
         for d in REGISTERS.into_iter().filter(|&d| r.takes(d)) {
             line(format!("typedef nd_{}<{d}, {}> nd_{}_{d};", r.name, (r.out)(d), r.name));

@@ -27,7 +27,11 @@ pub(super) enum Data {
     Loop(usize),
     Place(usize),
     Scalar(u8),
-    Fold { code: u64, number: u64, seen: u64 },
+    Fold {
+        code: u64,
+        number: u64,
+        seen: u64,
+    },
     /// The end of the loop over rows.
     Row,
 }
@@ -222,12 +226,7 @@ struct State {
 
 /// What follows the fold of a pairwise kernel, and the registers that hold its value and the indices along three axes from the start: an
 /// instruction for each stands at the beginning, which is not run.
-pub(super) fn epilogue(
-    ir: &KernelIr,
-    launch: &Launch,
-    fold: Id,
-    axes: [Option<usize>; 3],
-) -> Result<(Code, [Reg; 4])> {
+pub(super) fn epilogue(ir: &KernelIr, launch: &Launch, fold: Id, axes: [Option<usize>; 3]) -> Result<(Code, [Reg; 4])> {
     let mut e = Encoder::new(ir, launch, 1);
     let registers = [0; 4].map(|_| {
         let r = e.register(1);

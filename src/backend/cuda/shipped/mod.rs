@@ -15,8 +15,8 @@ use super::emit::args::{Aux, Grid};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernel::{AxisSet, Bind, KernelIr, Launch, Operand};
-use half::{bf16, f16};
 use assemble::{Hole, Program};
+use half::{bf16, f16};
 use modules::Module;
 
 /// Threads of a block.
