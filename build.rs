@@ -8,6 +8,8 @@ fn main() -> io::Result<()> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let mut files: Vec<PathBuf> =
         fs::read_dir(root.join("kernels"))?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    // The folders hold what is made from these files.
+    files.retain(|path| path.is_file());
     files.sort();
     let mut hash = Fnv::new();
     for file in files {

@@ -62,7 +62,7 @@ impl fmt::Display for Probe {
 }
 
 impl Device {
-    fn new(backend: Box<dyn Backend>) -> Device {
+    pub(crate) fn new(backend: Box<dyn Backend>) -> Device {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         if debug::level() >= 1 {

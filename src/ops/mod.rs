@@ -265,7 +265,6 @@ macro_rules! define {
 }
 
 /// The rows of a chapter, as a slice.
-#[cfg(test)]
 macro_rules! list {
     ($($(#[$section:meta])* impl $class:ident {$(
         $(#[$doc:meta])*
@@ -297,7 +296,6 @@ pub mod row {
 }
 
 /// Every row, by chapter.
-#[cfg(test)]
 pub static ROWS: [&[OpRef]; 9] = [
     arithmetic::arithmetic_rows!(list),
     powers::powers_rows!(list),
@@ -311,7 +309,6 @@ pub static ROWS: [&[OpRef]; 9] = [
 ];
 
 /// Every row.
-#[cfg(test)]
 pub fn rows() -> impl Iterator<Item = OpRef> {
     ROWS.iter().flat_map(|chapter| chapter.iter().copied())
 }

@@ -388,8 +388,7 @@ pub static MOMENTS: ReducerRow = ReducerRow {
     doc: "Sum of squared deviations from the mean, which var divides by the count.",
 };
 
-/// Every reducer, for tests.
-#[cfg(test)]
+/// Every reducer.
 pub static ROWS: [ReducerRef; 9] = [&SUM, &PROD, &MIN, &MAX, &ARGMIN, &ARGMAX, &ANY, &ALL, &MOMENTS];
 
 /// The tables of [`ReduceLoops`] have a place for every [`Isa`].

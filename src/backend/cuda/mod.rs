@@ -11,6 +11,9 @@ mod libs;
 mod modules;
 mod pool;
 pub mod probe;
+// The launch side does not call it yet.
+#[allow(dead_code)]
+pub mod shipped;
 mod stage;
 
 use super::{Args, Backend, Exe};
