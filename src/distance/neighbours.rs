@@ -104,7 +104,7 @@ pub fn condensed<T: Float>(d: &DeviceArray2<T>) -> Result<DeviceArray1<T>> {
 #[track_caller]
 pub fn squareform<T: Float>(d: &DeviceArray1<T>) -> Result<DeviceArray2<T>> {
     let len = d.len();
-    let n = (1 + (1 + 8 * len).isqrt()) / 2;
+    let n = (1 + 8 * len).isqrt().div_ceil(2);
     if n * (n - 1) / 2 != len {
         return Err(Error::Shape {
             op: "squareform",

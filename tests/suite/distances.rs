@@ -63,7 +63,8 @@ fn metrics_are_scipys(dev: &Device) {
             }
         }
     }
-    check::<f32>(dev, 2e-6);
+    // A chain of k has an error of up to k / 2 ulp: CUDA folds segments of 1024, the CPU of 256.
+    check::<f32>(dev, if dev.to_string() == "cpu" { 2e-6 } else { 6e-6 });
     check::<f64>(dev, 2e-14);
 }
 

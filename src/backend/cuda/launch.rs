@@ -4,6 +4,7 @@ use super::emit::args::{Aux, Grid, grid, pack};
 use super::gpu::Gpu;
 use super::modules::Module;
 use super::pool::{Block, Pool};
+use super::shipped::{self, Shipped};
 use super::stage::Stage;
 use crate::backend::Args;
 use crate::error::{Error, Result};
@@ -21,35 +22,55 @@ const FAULT: usize = 16;
 /// A kernel that is ready to run.
 #[derive(Debug)]
 pub struct Kernel {
-    ir: KernelIr,
-    launch: Launch,
-    grid: Grid,
+    code: Code,
     module: Arc<Module>,
-    gathers: bool,
+    /// For each operand, the length of its gathered axis; empty where the kernel does not gather.
+    gathered: SmallVec<[usize; 4]>,
+}
+
+/// What a kernel's function is.
+#[derive(Debug)]
+pub enum Code {
+    /// One of its own, from its text.
+    Own(Box<(KernelIr, Launch)>, Grid),
+    /// One that ships, and its program.
+    Shipped(Box<Shipped>),
 }
 
 impl Kernel {
-    /// A kernel with its function.
-    pub fn new(ir: KernelIr, launch: Launch, module: Arc<Module>) -> Kernel {
+    /// A kernel with its own function.
+    pub fn own(ir: KernelIr, launch: Launch, module: Arc<Module>) -> Kernel {
         let grid = grid(&ir, &launch.extents);
-        let gathers = ir.code.iter().any(|i| matches!(i.op, KOp::LoadAt(_) | KOp::StoreAt(_)));
-        Kernel { ir, launch, grid, module, gathers }
+        Kernel { gathered: gathered(&ir, &launch), code: Code::Own(Box::new((ir, launch)), grid), module }
+    }
+
+    /// A kernel that runs on one that ships.
+    pub fn shipped(ir: &KernelIr, launch: &Launch, shipped: Shipped, module: Arc<Module>) -> Kernel {
+        Kernel { gathered: gathered(ir, launch), code: Code::Shipped(Box::new(shipped)), module }
+    }
+
+    fn grid(&self) -> Grid {
+        match &self.code {
+            Code::Own(_, grid) => *grid,
+            Code::Shipped(shipped) => shipped.grid,
+        }
     }
 
     /// Queues it. A kernel that gathers is waited for, so that a bad index is an error of the evaluation that made it.
     pub fn run(&self, on: &Queue, args: &Args<'_>) -> Result<()> {
         let pointers: SmallVec<[u64; 8]> = args.bases.iter().map(|&b| b as u64).collect();
-        let scratch = match self.grid.scratch {
+        let Grid { blocks, threads, scratch, tickets } = self.grid();
+        let scratch = match scratch {
             0 => None,
             n => Some(on.pool.scratch(n)?),
         };
-        let tickets = match self.grid.tickets {
+        let tickets = match tickets {
             0 => None,
             n => Some(on.tickets(n)?),
         };
-        let fault = match self.gathers {
-            false => None,
-            true => {
+        let fault = match self.gathered.is_empty() {
+            true => None,
+            false => {
                 let block = on.pool.scratch(FAULT)?;
                 on.gpu.zero(block.address(), FAULT)?;
                 Some(block)
@@ -60,9 +81,22 @@ impl Kernel {
             scratch: scratch.as_ref().map_or(0, Block::address),
             tickets: tickets.as_ref().map_or(0, |t| t.address()),
         };
-        let mut bytes = pack(&self.ir, &self.launch, &pointers, args.params, aux)?;
+        // A long program goes ahead of its kernel, and is freed in the stream's order behind it.
+        let mut program = None;
+        let mut bytes = match &self.code {
+            Code::Own(kernel, _) => pack(&kernel.0, &kernel.1, &pointers, args.params, aux)?,
+            Code::Shipped(shipped) => {
+                let mut packed = shipped::pack(shipped, &pointers, args.params, aux)?;
+                if let Some(upload) = packed.upload {
+                    let block = on.pool.scratch(upload.len())?;
+                    on.stage.upload(&upload, block.address())?;
+                    packed.params[..8].copy_from_slice(&block.address().to_ne_bytes());
+                    program = Some(block);
+                }
+                packed.params
+            }
+        };
         let mut params = [bytes.as_mut_ptr().cast::<c_void>()];
-        let Grid { blocks, threads, .. } = self.grid;
         on.gpu.bind()?;
         // SAFETY: the function takes one struct, whose bytes these are, and the driver copies them; the operands are memory of this
         // device that the caller keeps until the kernel is queued, and what is freed then is freed in the stream's order.
@@ -82,6 +116,7 @@ impl Kernel {
             )
         };
         on.gpu.check("cuLaunchKernel", status)?;
+        drop(program);
         match fault {
             None => Ok(()),
             Some(block) => self.settle(on, &block),
@@ -96,11 +131,18 @@ impl Kernel {
         match word(0) {
             0 => Ok(()),
             operand => {
-                let bind = self.launch.operands.get(operand as usize - 1);
-                let len = bind.and_then(|b| b.gather).map_or(0, |g| g.1);
+                let len = self.gathered.get(operand as usize - 1).copied().unwrap_or(0);
                 Err(Error::Index { op: "take", index: word(1) as i64, axis: 0, len, at: String::new() })
             }
         }
+    }
+}
+
+/// For each operand, the length of its gathered axis; empty where no kernel gathers.
+fn gathered(ir: &KernelIr, launch: &Launch) -> SmallVec<[usize; 4]> {
+    match ir.code.iter().any(|i| matches!(i.op, KOp::LoadAt(_) | KOp::StoreAt(_))) {
+        true => launch.operands.iter().map(|b| b.gather.map_or(0, |g| g.1)).collect(),
+        false => SmallVec::new(),
     }
 }
 

@@ -11,8 +11,6 @@ mod libs;
 mod modules;
 mod pool;
 pub mod probe;
-// The launch side does not call it yet.
-#[allow(dead_code)]
 pub mod shipped;
 mod stage;
 
@@ -127,10 +125,14 @@ impl Backend for Cuda {
         for what in chosen {
             out.push(Box::new(match (what, &mut modules) {
                 (Ok(gemm), _) => Ready::Gemm(gemm),
-                (Err((ir, launch)), modules) => {
-                    let missing = || Error::Internal { stage: "cuda", detail: "a kernel without code".into() };
-                    Ready::Kernel(Kernel::new(ir, launch, modules.next().ok_or_else(missing)?))
-                }
+                (Err((ir, launch)), modules) => Ready::Kernel(match modules.next().flatten() {
+                    Some(module) => Kernel::own(ir, launch, module),
+                    None => {
+                        let shipped = shipped::prepare(&ir, &launch)?;
+                        let module = self.modules.shipped(&shipped)?;
+                        Kernel::shipped(&ir, &launch, shipped, module)
+                    }
+                }),
             }));
         }
         Ok(out)

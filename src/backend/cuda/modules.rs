@@ -1,8 +1,9 @@
 //! From a kernel's text to a function on the device: kept in memory, else read from disk, else compiled.
 
 use super::cache::{Cache, Key};
-use super::compile::{Form, nvrtc};
+use super::compile::{Form, Nvrtc, nvrtc};
 use super::gpu::Gpu;
+use super::shipped::Shipped;
 use crate::debug;
 use crate::error::{Error, Result};
 use cudarc::driver::sys::{self, CUresult};
@@ -93,6 +94,8 @@ pub struct Modules {
     loaded: Mutex<HashMap<String, Arc<Module>>>,
     /// Whether PTX is made from the start: asked for, or because the driver refused a cubin.
     ptx: AtomicBool,
+    /// Whether kernels of their own may be made: else all run on what ships.
+    own: bool,
 }
 
 impl Modules {
@@ -107,12 +110,39 @@ impl Modules {
                 return Err(Error::Config { name: "NDCUDA_CODE", value, reason });
             }
         };
+        let own = match std::env::var("NDCUDA_JIT") {
+            Err(_) => true,
+            Ok(v) if v == "eager" => true,
+            Ok(v) if v == "off" => false,
+            Ok(value) => {
+                let reason = "kernels are compiled eager or, with off, never".into();
+                return Err(Error::Config { name: "NDCUDA_JIT", value, reason });
+            }
+        };
         let cache = Cache::from_environment();
-        Ok(Modules { gpu, cache, loaded: Mutex::default(), ptx: ptx.into() })
+        Ok(Modules { gpu, cache, loaded: Mutex::default(), ptx: ptx.into(), own })
     }
 
-    /// The functions of several kernels, in their order; those not at hand are compiled side by side.
-    pub fn all(&self, texts: &[Text]) -> Result<Vec<Arc<Module>>> {
+    /// The function of a kernel that ships.
+    pub fn shipped(&self, kernel: &Shipped) -> Result<Arc<Module>> {
+        let loaded = || self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        // No kernel's text is so short.
+        if let Some(module) = loaded().get(kernel.name) {
+            return Ok(module.clone());
+        }
+        match Module::load(&self.gpu, kernel.module.as_bytes(), &kernel.entry) {
+            Ok(module) => Ok(loaded().entry(kernel.name.into()).or_insert(Arc::new(module)).clone()),
+            Err(Ok(status)) => Err(self.refused(status)),
+            Err(Err(e)) => Err(e),
+        }
+    }
+
+    /// The functions of several kernels, in their order; those not at hand are compiled side by side. None for what is not at hand where
+    /// there is no compiler.
+    pub fn all(&self, texts: &[Text]) -> Result<Vec<Option<Arc<Module>>>> {
+        if !self.own {
+            return Ok(vec![None; texts.len()]);
+        }
         let mut missing: Vec<&Text> = vec![];
         for text in texts {
             if self.find(text).is_none() && missing.iter().all(|m| m.own() != text.own()) {
@@ -120,7 +150,7 @@ impl Modules {
             }
         }
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(missing.len());
-        let made: Vec<Result<Arc<Module>>> = if threads < 2 {
+        let made: Vec<Result<Option<Arc<Module>>>> = if threads < 2 {
             missing.iter().map(|t| self.make(t)).collect()
         } else {
             let next = Mutex::new(missing.iter().enumerate());
@@ -147,10 +177,10 @@ impl Modules {
             done.sort_by_key(|d| d.0);
             done.into_iter().map(|d| d.1).collect()
         };
-        let made: Vec<Arc<Module>> = made.into_iter().collect::<Result<_>>()?;
+        let made: Vec<Option<Arc<Module>>> = made.into_iter().collect::<Result<_>>()?;
         let find = |text: &Text| {
             let own = missing.iter().position(|m| m.own() == text.own()).map(|n| made[n].clone());
-            own.or_else(|| self.find(text)).map_or_else(|| self.make(text), Ok)
+            own.or_else(|| self.find(text).map(Some)).map_or_else(|| self.make(text), Ok)
         };
         texts.iter().map(find).collect()
     }
@@ -160,8 +190,9 @@ impl Modules {
     }
 
     /// Makes a kernel's function and keeps it.
-    fn make(&self, text: &Text) -> Result<Arc<Module>> {
-        let module = Arc::new(self.fresh(text)?);
+    fn make(&self, text: &Text) -> Result<Option<Arc<Module>>> {
+        let Some(module) = self.fresh(text)? else { return Ok(None) };
+        let module = Arc::new(module);
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let unused = if loaded.len() >= KEEP {
             loaded.extract_if(|_, m| Arc::strong_count(m) == 1).map(|(_, m)| m).collect()
@@ -172,22 +203,23 @@ impl Modules {
         drop(loaded);
         // Unloading waits for the device: not under the lock.
         drop(unused);
-        Ok(module)
+        Ok(Some(module))
     }
 
-    fn fresh(&self, text: &Text) -> Result<Module> {
+    fn fresh(&self, text: &Text) -> Result<Option<Module>> {
         let form = if self.ptx.load(Ordering::Relaxed) { Form::Ptx } else { Form::Cubin };
         let key = |form| Key { source: text.own(), arch: self.gpu.arch, form };
         if let Some(code) = self.cache.get(key(form)) {
             match Module::load(&self.gpu, &code, &text.name) {
-                Ok(module) => return Ok(module),
+                Ok(module) => return Ok(Some(module)),
                 // Made for another driver, or not what it seems: compiled once more below.
                 Err(Ok(_)) => self.cache.remove(key(form)),
                 Err(Err(e)) => return Err(e),
             }
         }
-        match self.compile_and_load(text, form)? {
-            Ok(module) => Ok(module),
+        let Ok(nvrtc) = nvrtc() else { return Ok(None) };
+        match self.compile_and_load(nvrtc, text, form)? {
+            Ok(module) => Ok(Some(module)),
             Err(status) if form == Form::Cubin && is_refusal(status) => {
                 self.ptx.store(true, Ordering::Relaxed);
                 if debug::level() >= 1 {
@@ -196,10 +228,10 @@ impl Modules {
                 if let Some(code) = self.cache.get(key(Form::Ptx))
                     && let Ok(module) = Module::load(&self.gpu, &code, &text.name)
                 {
-                    return Ok(module);
+                    return Ok(Some(module));
                 }
-                let second = self.compile_and_load(text, Form::Ptx)?;
-                second.map_err(|status| self.refused(status))
+                let second = self.compile_and_load(nvrtc, text, Form::Ptx)?;
+                second.map(Some).map_err(|status| self.refused(status))
             }
             Err(status) => Err(self.refused(status)),
         }
@@ -209,9 +241,7 @@ impl Modules {
         super::driver::failed(self.gpu.index, "cuModuleLoadData", status)
     }
 
-    fn compile_and_load(&self, text: &Text, form: Form) -> Result<Result<Module, CUresult>> {
-        let nvrtc = nvrtc()
-            .map_err(|reason| Error::DeviceUnavailable { device: self.gpu.title(), reason: reason.to_string() })?;
+    fn compile_and_load(&self, nvrtc: &Nvrtc, text: &Text, form: Form) -> Result<Result<Module, CUresult>> {
         let start = std::time::Instant::now();
         let (arch, made) = nvrtc.target(self.gpu.arch, form);
         let code = nvrtc.compile(&text.source, arch, made, &text.name, text.own())?;

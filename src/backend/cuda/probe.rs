@@ -14,14 +14,16 @@ pub use super::driver::Missing;
 pub fn describe(gpu: &Gpu) -> String {
     let (major, minor) = gpu.arch;
     let version = driver().map_or((0, 0), |d| d.version);
-    format!("{}, compute capability {major}.{minor}, driver of CUDA {}.{}", gpu.name, version.0, version.1)
+    let compiler = match nvrtc() {
+        Ok(_) => String::new(),
+        Err(reason) => format!("; kernels are those that ship, which are slower: {reason}"),
+    };
+    format!("{}, compute capability {major}.{minor}, driver of CUDA {}.{}{compiler}", gpu.name, version.0, version.1)
 }
 
-/// Whether `Device::default` may take a GPU: a driver, and something to make kernels with.
+/// Whether `Device::default` may take a GPU: a driver that works. Without NVRTC the kernels that ship run.
 pub fn usable() -> Result<(), Missing> {
-    driver().map_err(Clone::clone)?;
-    nvrtc().map_err(|reason| Missing { reason: reason.into(), installed: true })?;
-    Ok(())
+    driver().map(|_| ()).map_err(Clone::clone)
 }
 
 /// One line each on the driver, NVRTC, cuBLAS and the cache: what was found, or why not and what to do.
