@@ -109,6 +109,8 @@ fn check(row: OpRef, d: DType, args: &[u64; 3], got: u64) -> Result<(), String> 
         // Zeros of both signs are the same where a bound is stated, and in the larger or smaller of two zeros.
         _ if value == 0.0 && rounded == 0.0 => bound > 0.0 || matches!(row.name, "maximum" | "minimum" | "clamp"),
         _ if bound == 0.0 => false,
+        // Next to the largest value there is but infinity.
+        DType::F64 if value.is_infinite() => want.abs() == f64::MAX && value.signum() == want.signum(),
         // The f64 references err, too.
         DType::F64 => (value - want).abs() / (want.abs().next_up() - want.abs()) <= bound + 1.0,
         DType::F32 => (value - want).abs() / spacing32(want) <= bound,

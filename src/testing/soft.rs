@@ -1,0 +1,130 @@
+//! A device that runs the shipped kernels on the software device: no driver, no compiler.
+
+use crate::Device;
+use crate::backend::cuda::{emit::args::Aux, shipped};
+use crate::backend::{Args, Backend, Exe};
+use crate::buffer::Buffer;
+use crate::error::{Error, Result};
+use crate::kernel::{Launch, Step, gemm};
+use softcuda::{Config, Loaded, Machine, Module};
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+struct Soft {
+    machine: Arc<Machine>,
+    modules: Mutex<HashMap<&'static str, Loaded>>,
+}
+
+struct Owner(Arc<Machine>, u64);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.free(self.1).unwrap();
+    }
+}
+
+/// A device of its own; `seed` orders its warps and blocks.
+pub fn device(seed: u64) -> Device {
+    let config = Config { seed, ..Config::default() };
+    Device::new(Box::new(Soft { machine: Arc::new(Machine::new(config)), modules: Mutex::default() }))
+}
+
+impl Soft {
+    fn memory(&self, bytes: &[u8]) -> Owner {
+        let at = self.machine.alloc(bytes.len().max(1) as u64).unwrap();
+        self.machine.write(at, bytes).unwrap();
+        Owner(self.machine.clone(), at)
+    }
+}
+
+impl Backend for Soft {
+    fn name(&self) -> String {
+        "soft".into()
+    }
+
+    fn alloc(&self, bytes: usize, _align: usize) -> Result<Buffer> {
+        let at = self.machine.alloc(bytes.max(1) as u64).unwrap();
+        // SAFETY: nothing on the host reads it: the machine checks each access.
+        Ok(unsafe { Buffer::new(at as usize, bytes, Box::new(Owner(self.machine.clone(), at))) })
+    }
+
+    fn upload(&self, from: &[u8], to: &Buffer) -> Result<()> {
+        self.machine.write(to.address() as u64, from).unwrap();
+        Ok(())
+    }
+
+    fn download(&self, buffer: &Buffer, from: usize, to: &mut [u8]) -> Result<()> {
+        self.machine.read((buffer.address() + from) as u64, to).unwrap();
+        Ok(())
+    }
+
+    fn is_host(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>> {
+        let ready = |step: &&Step| {
+            let (ir, launch) = match step {
+                Step::Kernel(ir, launch) => (ir.clone(), launch.clone()),
+                Step::Gemm(spec) => gemm::kernel(spec),
+            };
+            Ok(Box::new((shipped::prepare(&ir, &launch)?, launch)) as Exe)
+        };
+        steps.iter().map(ready).collect()
+    }
+
+    fn run(&self, exe: &Exe, args: &Args<'_>) -> Result<()> {
+        let (kernel, launch) = exe.downcast_ref::<(shipped::Shipped, Launch)>().unwrap();
+        let mut modules = self.modules.lock().unwrap();
+        let loaded = modules.entry(kernel.name).or_insert_with(|| {
+            let module = Module::parse(kernel.module).unwrap_or_else(|e| panic!("{}: {e}", kernel.name));
+            self.machine.load(&module).unwrap()
+        });
+        let pointers: Vec<u64> = args.bases.iter().map(|&b| b as u64).collect();
+        let (fault, tickets) = (self.memory(&[0; 16]), self.memory(&vec![0; 4 * kernel.grid.tickets]));
+        let scratch = self.machine.alloc(kernel.grid.scratch.max(1) as u64).unwrap();
+        let scratch = Owner(self.machine.clone(), scratch);
+        let aux = Aux { fault: fault.1, scratch: scratch.1, tickets: tickets.1 };
+        let mut packed = shipped::pack(kernel, &pointers, args.params, aux)?;
+        let upload = packed.upload.map(|bytes| self.memory(&bytes));
+        if let Some(u) = &upload {
+            packed.params[..8].copy_from_slice(&u.1.to_ne_bytes());
+        }
+        let ((bx, by), (tx, ty)) = (kernel.grid.blocks, kernel.grid.threads);
+        self.machine
+            .launch(loaded, &kernel.entry, [bx, by, 1], [tx, ty, 1], 0, &packed.params)
+            .unwrap_or_else(|e| panic!("{e}\n{kernel:?}"));
+        let mut words = [0; 16];
+        self.machine.read(fault.1, &mut words).unwrap();
+        let [operand, index] = [0, 8].map(|at| u64::from_ne_bytes(words[at..at + 8].try_into().unwrap()));
+        let mut left = vec![1; 4 * kernel.grid.tickets];
+        self.machine.read(tickets.1, &mut left).unwrap();
+        assert!(left.iter().all(|&b| b == 0), "tickets are left");
+        match operand.checked_sub(1) {
+            None => Ok(()),
+            Some(o) => {
+                let len = launch.operands[o as usize].gather.map_or(0, |g| g.1);
+                Err(Error::Index { op: "take", index: index as i64, axis: 0, len, at: String::new() })
+            }
+        }
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn time(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+        work().map(|()| 0.0)
+    }
+
+    fn memory(&self) -> (usize, usize) {
+        (self.machine.live().1 as usize, 0)
+    }
+
+    fn trim(&self) {}
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
