@@ -32,7 +32,7 @@ pub enum Metric {
     SEuclidean,
     /// The Jensen-Shannon distance of rows as probabilities, to base e.
     JensenShannon,
-    /// The share of coordinates that differ among those where one is not 0; no such, 0.
+    /// Of coordinates that are 0 or not: those that differ over those set in either; 0 where none is.
     Jaccard,
     /// Of coordinates that are 0 or not: those that differ over these and twice those set in both. Rows of zeros give NaN.
     Dice,

@@ -227,15 +227,12 @@ pub fn try_cdist<T: Float<Sum = T, Mean = T>>(
             let far = T::from_f64(f64::INFINITY);
             sx.equal(T::ZERO).where_(far, sy.t().equal(T::ZERO).where_(far, d))
         }
-        Metric::Jaccard => {
-            let (x, y) = rows(x, y);
-            let count = |mask: DeviceArray<bool, Ix3>| mask.cast::<T>().sum_axis(k);
-            let (differ, set) = (count(x.not_equal(&y)), count((x.abs() + y.abs()).not_equal(T::ZERO)));
-            set.equal(T::ZERO).where_(T::ZERO, differ / set)
-        }
-        Metric::Dice | Metric::RogersTanimoto | Metric::RussellRao | Metric::SokalSneath | Metric::Yule => {
-            boolean(x, y, metric)
-        }
+        Metric::Jaccard
+        | Metric::Dice
+        | Metric::RogersTanimoto
+        | Metric::RussellRao
+        | Metric::SokalSneath
+        | Metric::Yule => boolean(x, y, metric),
     })
 }
 
@@ -249,6 +246,10 @@ fn boolean<T: Float<Sum = T, Mean = T>>(x: &DeviceArray2<T>, y: &DeviceArray2<T>
     let (nx, ny) = (x.sum_keep(Axis(1)), y.sum_keep(Axis(1)).t());
     let differ = &nx + &ny - &both * two;
     match metric {
+        Metric::Jaccard => {
+            let either = both + &differ;
+            either.equal(T::ZERO).where_(T::ZERO, differ / &either)
+        }
         Metric::Dice => &differ / (both * two + &differ),
         Metric::RogersTanimoto => &differ * two / (&differ + d),
         Metric::RussellRao => (both * T::from_f64(-1.0) + d) / d,

@@ -37,10 +37,23 @@ impl Test {
     }
 }
 
+/// Tests that take long on the software device, which `NDCUDA_SUITE=all` runs nevertheless.
+const LONG: [&str; 8] = [
+    "scale::",
+    "dag::",
+    "pairs::",
+    "promises::",
+    "reduce::",
+    "views::",
+    "distances::forms_of_one_distance_agree",
+    "metrics::neighbours_are_those_of_a_sort",
+];
+
 /// Runs what the command line asks for.
 pub fn run(tests: Vec<Test>) -> ExitCode {
     let arguments = Arguments::from_args();
-    let gpu = std::env::var("NDCUDA_SUITE").is_ok_and(|v| v == "gpu");
+    let asked = std::env::var("NDCUDA_SUITE").unwrap_or_default();
+    let (gpu, all) = (asked == "gpu", asked == "all");
     let stood_in = if gpu || std::path::Path::new("/dev/nvidiactl").exists() { Ok(false) } else { stand_in() };
     let devices = [("cpu", Ok(Device::cpu())), ("cuda", Device::cuda(0))];
     if !arguments.list {
@@ -51,8 +64,10 @@ pub fn run(tests: Vec<Test>) -> ExitCode {
                 Err(e) => println!("{name}: its tests are ignored: {e}"),
             }
         }
-        if let Err(e) = stood_in {
-            println!("the software device does not stand in: {e}");
+        match &stood_in {
+            Err(e) => println!("the software device does not stand in: {e}"),
+            Ok(true) if !all => println!("ignored on the software device, for its speed: {}", LONG.join(", ")),
+            Ok(_) => {}
         }
     }
     let mut trials = vec![];
@@ -64,7 +79,8 @@ pub fn run(tests: Vec<Test>) -> ExitCode {
             })),
             Body::Each(body) => trials.extend(devices.iter().map(|(name, device)| {
                 let device = device.clone();
-                let there = device.is_ok();
+                let long = *name == "cuda" && stood_in == Ok(true) && LONG.iter().any(|l| test.name().starts_with(l));
+                let there = device.is_ok() && (all || !long);
                 let run = move || {
                     body(&device.map_err(|e| e.to_string())?);
                     Ok(())

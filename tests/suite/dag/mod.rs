@@ -11,6 +11,8 @@ use ndcuda::Device;
 use program::{Dev, Program, eval, read};
 
 const CASES: u64 = 3000;
+/// As many where each program has to be compiled.
+const COMPILED: u64 = 60;
 
 /// The naive value of each step; `None` where a step is not valid.
 fn naive(p: &Program) -> Option<Vec<Arr>> {
@@ -110,7 +112,7 @@ fn random_programs(dev: &Device) {
         return;
     }
     let first = setting("NDCUDA_FUZZ_FROM").unwrap_or(0);
-    let cases = setting("NDCUDA_FUZZ_CASES").unwrap_or(CASES);
+    let cases = setting("NDCUDA_FUZZ_CASES").unwrap_or(if dev.to_string() == "cpu" { CASES } else { COMPILED });
     let (mut failed, verbose) = (vec![], setting("NDCUDA_FUZZ_VERBOSE").is_some());
     for n in first..first + cases {
         if verbose {
