@@ -1,5 +1,6 @@
 //! Distances of all metrics against their definitions, at sizes where tiles end; and that arithmetic has the host's bits.
 
+use crate::harness::on_the_host;
 use ndarray::{Array2, ArrayView1, Axis, NewAxis, Zip, arr2, s};
 use ndcuda::distance::{self, Metric, cdist};
 use ndcuda::{Device, DeviceArray2, Float, f16};
@@ -64,7 +65,7 @@ fn metrics_are_scipys(dev: &Device) {
         }
     }
     // A chain of k has an error of up to k / 2 ulp: CUDA folds segments of 1024, the CPU of 256.
-    check::<f32>(dev, if dev.to_string() == "cpu" { 2e-6 } else { 6e-6 });
+    check::<f32>(dev, if on_the_host(dev) { 2e-6 } else { 6e-6 });
     check::<f64>(dev, 2e-14);
 }
 
@@ -121,7 +122,7 @@ fn parts_have_the_bits_of_the_whole(dev: &Device, parts: &[(Range<usize>, Range<
 fn bits_do_not_depend_on_the_batch(dev: &Device) {
     parts_have_the_bits_of_the_whole(dev, &[(0..2, 0..140), (5..70, 64..66), (0..150, 137..140), (7..90, 30..129)]);
     // One row, on either side and on both. CUDA folds it by lanes, in another order than the rows of a batch.
-    if dev.to_string() != "cpu" {
+    if !on_the_host(dev) {
         return;
     }
     parts_have_the_bits_of_the_whole(dev, &[(0..1, 0..140), (149..150, 3..4), (0..150, 71..72), (9..10, 130..140)]);
