@@ -54,11 +54,20 @@ steps! {
 /// The panels hold `k` steps, the results all rows and columns of the block, and the machine has the set.
 pub type Micro = unsafe fn(usize, *const u8, *const u8, usize, *mut u8, usize, bool);
 
+/// Steps of one row's block, of a segment that may be taken in parts: `(k, x, y, elements from step to step of it, chain,
+/// results, whether the segment begins here, whether it ends, add to what is there)`. The chain waits for the next part.
+///
+/// # Safety
+/// As [`Micro`]; the chain holds the columns of a block.
+pub type Part = unsafe fn(usize, *const u8, *const u8, usize, *mut u8, *mut u8, bool, bool, bool);
+
 /// A micro-kernel and the size of its block.
 #[derive(Clone, Copy)]
 pub struct Kernel {
     /// The kernel.
     pub run: Micro,
+    /// For a block of one row, the same in parts.
+    pub part: Part,
     /// Rows of its block.
     pub rows: usize,
     /// Columns of its block.
@@ -108,6 +117,47 @@ unsafe fn block<V: Vector, S: Step, const R: usize, const C: usize>(
     }
 }
 
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn part<V: Vector, S: Step, const C: usize>(
+    k: usize,
+    x: *const u8,
+    y: *const u8,
+    step: usize,
+    chain: *mut u8,
+    out: *mut u8,
+    begins: bool,
+    ends: bool,
+    add: bool,
+) {
+    let (x, mut y) = (x as *const V::Elem, y as *const V::Elem);
+    let (chain, out) = (chain as *mut V::Elem, out as *mut V::Elem);
+    // SAFETY: the contract of `Part`.
+    unsafe {
+        let mut acc = [V::zero(); C];
+        if !begins {
+            for (c, a) in acc.iter_mut().enumerate() {
+                *a = V::load(chain.add(c * V::LANES));
+            }
+        }
+        for i in 0..k {
+            let xv = V::splat(x.add(i));
+            for (c, a) in acc.iter_mut().enumerate() {
+                *a = S::step(*a, xv, V::load(y.add(c * V::LANES)));
+            }
+            y = y.wrapping_add(step);
+        }
+        for (c, &a) in acc.iter().enumerate() {
+            let (p, q) = (chain.add(c * V::LANES), out.add(c * V::LANES));
+            match (ends, add) {
+                (false, _) => a.store(p),
+                (true, false) => a.store(q),
+                (true, true) => S::merge(V::load(q), a).store(q),
+            }
+        }
+    }
+}
+
 macro_rules! kernel {
     ($(#[$feature:meta])? $v:ty, $step:ty, $rows:literal x $vectors:literal) => {{
         $(#[$feature])?
@@ -115,7 +165,13 @@ macro_rules! kernel {
             // SAFETY: the caller's.
             unsafe { block::<$v, $step, $rows, $vectors>(k, x, y, step, out, pitch, add) }
         }
-        Kernel { run, rows: $rows, columns: $vectors * <$v as Vector>::LANES }
+        #[allow(clippy::too_many_arguments)]
+        $(#[$feature])?
+        unsafe fn in_parts(k: usize, x: *const u8, y: *const u8, step: usize, chain: *mut u8, out: *mut u8, begins: bool, ends: bool, add: bool) {
+            // SAFETY: the caller's.
+            unsafe { part::<$v, $step, $vectors>(k, x, y, step, chain, out, begins, ends, add) }
+        }
+        Kernel { run, part: in_parts, rows: $rows, columns: $vectors * <$v as Vector>::LANES }
     }};
 }
 
