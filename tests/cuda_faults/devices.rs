@@ -1,0 +1,2 @@
+//! x
+use crate::child::Case; pub const CASES: &[Case] = &[];
