@@ -1,2 +1,3 @@
 //! x
-use crate::child::Case; pub const CASES: &[Case] = &[];
+use crate::child::Case;
+pub const CASES: &[Case] = &[];

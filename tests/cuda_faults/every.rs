@@ -121,7 +121,9 @@ fn one() {
     }
     match got {
         // Pinned memory and its events have a substitute.
-        Ok(out) => assert!(out == expected() && matches!(kind, Kind::Pinned | Kind::Event | Kind::Sync), "{kind:?} {n}"),
+        Ok(out) => {
+            assert!(out == expected() && matches!(kind, Kind::Pinned | Kind::Event | Kind::Sync), "{kind:?} {n}")
+        }
         Err(e) => assert!(is_driver_error(&e) || matches!(e, Error::DeviceUnavailable { .. }), "{e:?}"),
     }
     if kind == Kind::Kernel {
