@@ -16,7 +16,7 @@ pub const CASES: &[Case] = &[
 /// Cases that a test runs many times: the calls of a first run fail, each in a new process.
 pub const PARTS: &[Case] = &[Case { name: "every::one", variables: &[], body: one }];
 
-const COLD: [(&str, Kind); 7] = [
+const FIRST: [(&str, Kind); 7] = [
     ("modules", Kind::Module),
     ("pinned", Kind::Pinned),
     ("streams", Kind::Stream),
@@ -27,8 +27,8 @@ const COLD: [(&str, Kind); 7] = [
 ];
 
 /// A test for each kind of call that a process makes when it first does something, or that ends its context.
-pub fn cold() -> Vec<Trial> {
-    COLD.iter().map(|(name, _)| Trial::test(format!("every::first_{name}"), move || all_of(name))).collect()
+pub fn first() -> Vec<Trial> {
+    FIRST.iter().map(|(name, _)| Trial::test(format!("every::first_{name}"), move || all_of(name))).collect()
 }
 
 fn all_of(kind: &str) -> Result<(), Failed> {
@@ -47,7 +47,8 @@ fn held(control: &Control, dev: &Device) -> Live {
     Live { peak_bytes: 0, ..control.live() }
 }
 
-fn is_driver_error(e: &Error) -> bool {
+/// Whether an error is one of the driver, of a library or for want of memory.
+pub fn is_driver_error(e: &Error) -> bool {
     match e {
         Error::At { source, .. } => is_driver_error(source),
         e => matches!(e, Error::Driver { .. } | Error::OutOfMemory { .. }),
@@ -71,8 +72,8 @@ fn fails(control: &Control, dev: &Device, kind: Kind, n: u64, code: i32) -> bool
     }
 }
 
-/// A device that has run the program before: modules are loaded, plans made.
-fn warm() {
+/// Calls fail on a device that has run the program before: modules are loaded, plans made.
+pub fn warm() {
     let (control, _) = device();
     let dev = Device::cuda(0).unwrap();
     let want = expected();
@@ -111,7 +112,7 @@ fn warm() {
 fn one() {
     let (control, _) = device();
     let var = |name| std::env::var(name).unwrap();
-    let kind = COLD.iter().find(|c| c.0 == var("TEST_KIND")).unwrap().1;
+    let kind = FIRST.iter().find(|c| c.0 == var("TEST_KIND")).unwrap().1;
     let n: u64 = var("TEST_NTH").parse().unwrap();
     control.fail(kind, n);
     let got = Device::cuda(0).and_then(|dev| work(&dev));

@@ -21,21 +21,18 @@ mod work;
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
     let all = [every::CASES, memory::CASES, libraries::CASES, devices::CASES, deferred::CASES].concat();
-    let cached = cache::CASES;
     if let Some(name) = std::env::var_os(child::NAME) {
-        let case = all.iter().chain(cached).chain(every::PARTS).chain(cache::PARTS).find(|c| *c.name == *name);
+        let case = all.iter().chain(every::PARTS).chain(cache::PARTS).find(|c| *c.name == *name);
         (case.expect("a case of this name").body)();
         println!("end");
         return std::process::ExitCode::SUCCESS;
     }
     let args = libtest_mimic::Arguments::from_args();
-    let mut trials: Vec<libtest_mimic::Trial> = all.iter().map(child::trial).collect();
-    let compilers = child::compilers();
-    if compilers.is_empty() && !args.list {
+    let compiler = !child::compilers().is_empty();
+    if !compiler && !args.list {
         println!("no NVRTC in target/nvrtc-venv: what is kept on disk is not tested");
     }
-    trials.extend(cached.iter().map(|c| child::trial(c).with_ignored_flag(compilers.is_empty())));
-    trials.extend(every::cold().into_iter().chain(cache::parents(!compilers.is_empty())));
+    let trials = all.iter().map(child::trial).chain(every::first()).chain(cache::parents(compiler)).collect();
     libtest_mimic::run(&args, trials).exit_code()
 }
 
