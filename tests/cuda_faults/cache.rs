@@ -7,12 +7,15 @@ use ndcuda::{Axis, Device};
 use softcuda_driver::control::Kind;
 use std::path::{Path, PathBuf};
 
+/// A test on a folder of its own.
+type Test = fn(&Folder) -> Result<(), Failed>;
+
 /// What runs in a child, which tells where its kernels came from.
 pub const PARTS: &[Case] = &[Case { name: "cache::one", variables: &[], body: one }];
 
 /// The tests: each runs the child several times with one folder. Without NVRTC they are ignored.
 pub fn parents(there: bool) -> Vec<Trial> {
-    let tests: [(&str, fn(&Folder) -> Result<(), Failed>); 11] = [
+    let tests: [(&str, Test); 11] = [
         ("warm_start_loads_no_compiler", warm_start),
         ("warm_start_where_cubins_are_refused", warm_start_of_ptx),
         ("off", off),
@@ -25,7 +28,7 @@ pub fn parents(there: bool) -> Vec<Trial> {
         ("folder_that_takes_no_files", no_files),
         ("full", full),
     ];
-    let trial = |(name, test): (&'static str, fn(&Folder) -> Result<(), Failed>)| {
+    let trial = |(name, test): (&'static str, Test)| {
         Trial::test(format!("cache::{name}"), move || test(&Folder::new(name)?)).with_ignored_flag(!there)
     };
     tests.into_iter().map(trial).collect()
