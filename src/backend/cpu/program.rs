@@ -222,12 +222,31 @@ impl<'a> Compiler<'a> {
         r
     }
 
+    /// As [`Compiler::bind`], for a tile in the compute dtype: a 16-bit float's value, widened.
+    pub fn bind_wide(&mut self, id: Id) -> Reg {
+        let own = self.ir.code[id as usize].dtype;
+        let r = self.reg(own.compute().size(), Count::Tile, false);
+        if own == own.compute() {
+            self.value.insert(id, r)
+        } else {
+            self.wide.insert(id, r)
+        };
+        r
+    }
+
     /// Emits what computes `id`, its arguments first, unless it is there.
     pub fn emit(&mut self, id: Id, out: &mut Vec<TOp>) -> Result<Reg> {
         if let Some(&r) = self.value.get(&id) {
             return Ok(r);
         }
         let inst = self.ir.code[id as usize].clone();
+        if let Some(&w) = self.wide.get(&id) {
+            // Bound widened; the way back is exact.
+            let (from, count) = (inst.dtype.compute(), self.regs[w as usize].count);
+            let r = self.call(ops::cast(from, inst.dtype).get(self.isa), [w; 3], inst.dtype, count, out);
+            self.value.insert(id, r);
+            return Ok(r);
+        }
         let count = self.count(inst.over);
         let dst = match inst.op {
             KOp::Param(p) => {
@@ -322,8 +341,12 @@ impl<'a> Compiler<'a> {
 
     /// An argument in the dtype and count an operation wants.
     pub fn arg(&mut self, id: Id, want: DType, count: Count, out: &mut Vec<TOp>) -> Result<Reg> {
-        let mut r = self.emit(id, out)?;
         let own = self.ir.code[id as usize].dtype;
+        let wide = if own == want { None } else { self.wide.get(&id).copied() };
+        let mut r = match wide {
+            Some(w) => w,
+            None => self.emit(id, out)?,
+        };
         if own != want {
             r = match self.wide.get(&id) {
                 Some(&w) => w,

@@ -1,5 +1,6 @@
 //! Micro-kernels: a block of results in registers, one step for each k.
 
+use super::code::Code;
 use super::vector::{Plain, Vector};
 use crate::dtype::DType;
 use crate::ops::Isa;
@@ -61,13 +62,18 @@ pub type Micro = unsafe fn(usize, *const u8, *const u8, usize, *mut u8, usize, b
 /// As [`Micro`]; the chain holds the columns of a block.
 pub type Part = unsafe fn(usize, *const u8, *const u8, usize, *mut u8, *mut u8, bool, bool, bool);
 
-/// A micro-kernel and the size of its block.
-#[derive(Clone, Copy)]
+/// How a block of results is made.
+pub enum Run {
+    /// By a micro-kernel, in registers; for a block of one row, the same in parts.
+    Micro(Micro, Part),
+    /// By code, in L1.
+    Code(Code),
+}
+
+/// What makes a block of results, and its size.
 pub struct Kernel {
-    /// The kernel.
-    pub run: Micro,
-    /// For a block of one row, the same in parts.
-    pub part: Part,
+    /// How.
+    pub run: Run,
     /// Rows of its block.
     pub rows: usize,
     /// Columns of its block.
@@ -171,7 +177,7 @@ macro_rules! kernel {
             // SAFETY: the caller's.
             unsafe { part::<$v, $step, $vectors>(k, x, y, step, chain, out, begins, ends, add) }
         }
-        Kernel { run, part: in_parts, rows: $rows, columns: $vectors * <$v as Vector>::LANES }
+        Kernel { run: Run::Micro(run, in_parts), rows: $rows, columns: $vectors * <$v as Vector>::LANES }
     }};
 }
 
