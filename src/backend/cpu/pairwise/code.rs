@@ -5,12 +5,14 @@
 //! a block. What varies with one side alone was computed while packing. Tiles stay in L1; the states of a block's rows in L2.
 
 use super::find::Found;
+use super::fused::{self, Pair, Sum};
 use super::micro::{Kernel, Run};
 use super::{COLUMNS, Packed, Pairwise, SEGMENT, Side, TALL};
 use crate::backend::cpu::program::{Compiler, Count, FoldOp, Reg, TOp, TileAxes};
 use crate::backend::cpu::tile::{Frame, splat};
 use crate::error::Result;
-use crate::kernel::Launch;
+use crate::kernel::{Id, KOp, KernelIr, Launch};
+use crate::ops::{Isa, reduce};
 use std::ops::Range;
 
 /// Elements of a tile.
@@ -20,7 +22,7 @@ const ELEMENTS: usize = 1024;
 pub struct Code {
     /// From the packed values to the folds' arguments.
     pub ops: Vec<TOp>,
-    folds: Vec<FoldOp>,
+    folds: Vec<(FoldOp, Option<(Sum, Reg)>)>,
     x: Vec<Reg>,
     y: Vec<Reg>,
     /// Steps of k of a tile.
@@ -37,16 +39,55 @@ pub fn shape(found: &Found, launch: &Launch) -> (usize, usize) {
     (1, columns.min(m.next_power_of_two().max(16)))
 }
 
+/// What a sum adds up, where a fused loop does so.
+fn sum(ir: &KernelIr, found: &Found, fold: Id) -> Option<(Pair, Id, Id)> {
+    let inst = &ir.code[fold as usize];
+    let KOp::Reduce { reducer, .. } = inst.op else { return None };
+    let pair = fused::pair(ir, inst.args[0])?;
+    // What varies with one side is packed whole.
+    let made_here = found.both.contains(&inst.args[0]);
+    (made_here && *reducer == reduce::SUM && ir.code[inst.args[0] as usize].dtype == inst.dtype).then_some(pair)
+}
+
+/// A pair of operations whose first no one else needs.
+fn unary(ir: &KernelIr, found: &Found, n: Id) -> Option<(Pair, Id, Id)> {
+    let pair = fused::pair(ir, n)?;
+    let args = &ir.code[n as usize].args;
+    let uses = |args: &[Id]| args.iter().filter(|&&a| a == args[0]).count();
+    let all: usize = ir.code.iter().map(|i| i.args.iter().filter(|&&a| a == args[0]).count()).sum();
+    let two = matches!(pair.0, Pair::AbsAdd | Pair::AbsSub | Pair::SquareSub);
+    (two && all == uses(args) && found.both.contains(&args[0])).then_some(pair)
+}
+
 impl Code {
     /// Compiles it; the packed values get their registers.
-    pub fn new(c: &mut Compiler<'_>, launch: &Launch, found: &Found, columns: usize) -> Result<Code> {
+    pub fn new(c: &mut Compiler<'_>, launch: &Launch, found: &Found, columns: usize, isa: Isa) -> Result<Code> {
         c.segment(TileAxes { lanes: found.j, rows: Some(found.k) }, |_| false);
         let x = found.x.iter().map(|&id| c.bind_wide(id)).collect();
         let y = found.y.iter().map(|&id| c.bind_wide(id)).collect();
         let mut ops = vec![];
         let mut folds = vec![];
-        for &id in &found.folds {
-            folds.push(c.fold(id, Count::Tile, &mut ops)?);
+        let ir = c.ir;
+        let ends: Vec<_> = found.folds.iter().map(|&id| sum(ir, found, id)).collect();
+        let summed =
+            |n: Id| found.folds.iter().zip(&ends).any(|(&f, e)| e.is_some() && ir.code[f as usize].args[0] == n);
+        for n in (0..ir.code.len() as Id).filter(|n| found.both.contains(n) && !summed(*n)) {
+            let Some((pair, a, b)) = unary(ir, found, n) else { continue };
+            let dtype = ir.code[n as usize].dtype;
+            let (a, b) = (c.arg(a, dtype, Count::Tile, &mut ops)?, c.arg(b, dtype, Count::Tile, &mut ops)?);
+            let dst = c.bind(n, dtype, Count::Tile);
+            ops.push(TOp::Call { f: fused::loops(pair, dtype, isa).1, args: [a, b, b], dst, count: Count::Tile });
+        }
+        for (&id, end) in found.folds.iter().zip(ends) {
+            folds.push(match end {
+                Some((p, a, b)) => {
+                    let dtype = ir.code[id as usize].dtype;
+                    let arg = c.arg(a, dtype, Count::Tile, &mut ops)?;
+                    let other = c.arg(b, dtype, Count::Tile, &mut ops)?;
+                    (c.fold_of(id, arg, Count::Tile)?, Some((fused::loops(p, dtype, isa).0, other)))
+                }
+                None => (c.fold(id, Count::Tile, &mut ops)?, None),
+            });
         }
         let m = found.j.map_or(1, |a| launch.extents[a]);
         let steps = (ELEMENTS / columns).clamp(1, SEGMENT);
@@ -55,14 +96,15 @@ impl Code {
 
     /// Gives the folds' results to their instructions, in another segment.
     pub fn results(&self, c: &mut Compiler<'_>, found: &Found, out: &mut Vec<TOp>) {
-        for (f, &id) in self.folds.iter().zip(&found.folds) {
+        for ((f, _), &id) in self.folds.iter().zip(&found.folds) {
             c.result(id, f, out);
         }
     }
 
     /// Registers that keep their places.
     pub fn fixed(&self) -> impl Iterator<Item = Reg> {
-        self.folds.iter().flat_map(|f| [f.dst, f.arg]).chain(self.x.iter().copied())
+        let others = self.folds.iter().filter_map(|f| Some(f.1?.1));
+        self.folds.iter().flat_map(|(f, _)| [f.dst, f.arg]).chain(others).chain(self.x.iter().copied())
     }
 
     /// Bytes of the states of a block, twice.
@@ -71,14 +113,14 @@ impl Code {
     }
 
     fn half(&self) -> usize {
-        self.folds.iter().map(|f| TALL * self.pitch * (f.sizes[0] + f.sizes[1])).sum()
+        self.folds.iter().map(|(f, _)| TALL * self.pitch * (f.sizes[0] + f.sizes[1])).sum()
     }
 
     /// The states of fold `a` for row `r` and column `j` of a block; those of a later segment where `part`.
     fn state(&self, own: *mut u8, a: usize, r: usize, j: usize, part: bool) -> (*mut u8, *mut u8) {
-        let before: usize = self.folds[..a].iter().map(|f| TALL * self.pitch * (f.sizes[0] + f.sizes[1])).sum();
+        let before: usize = self.folds[..a].iter().map(|(f, _)| TALL * self.pitch * (f.sizes[0] + f.sizes[1])).sum();
         let first = own.wrapping_add(before + if part { self.half() } else { 0 });
-        let [s0, s1] = self.folds[a].sizes;
+        let [s0, s1] = self.folds[a].0.sizes;
         let lane = r * self.pitch + j;
         (first.wrapping_add(lane * s0), first.wrapping_add(TALL * self.pitch * s0 + lane * s1))
     }
@@ -109,7 +151,7 @@ impl Pairwise {
         let isa = self.isa as usize;
         for s in 0..k.div_ceil(SEGMENT).max(1) {
             let (from, to) = (s * SEGMENT, ((s + 1) * SEGMENT).min(k));
-            for (a, fold) in code.folds.iter().enumerate() {
+            for (a, (fold, _)) in code.folds.iter().enumerate() {
                 let (s0, s1) = code.state(f.own, a, 0, 0, s > 0);
                 // SAFETY: the rows' states stand side by side.
                 unsafe { (fold.loops.init)(s0, s1, count * code.pitch) };
@@ -133,17 +175,20 @@ impl Pairwise {
                         // SAFETY: panels and homes hold the tile; the states have whole panels of columns.
                         unsafe {
                             f.run(&code.ops);
-                            for (a, fold) in code.folds.iter().enumerate() {
+                            for (a, (fold, end)) in code.folds.iter().enumerate() {
                                 let (s0, s1) = code.state(f.own, a, r, j, s > 0);
                                 let tile = f.cur[fold.arg as usize];
                                 let seen = (k0 - from) as i64;
-                                (fold.loops.cols_block[isa])(tile, f.rows, nr, nr, k0 as i64, seen, s0, s1);
+                                match *end {
+                                    Some((sum, other)) => sum(tile, f.cur[other as usize], f.rows, nr, seen == 0, s0),
+                                    None => (fold.loops.cols_block[isa])(tile, f.rows, nr, nr, k0 as i64, seen, s0, s1),
+                                }
                             }
                         }
                     }
                 }
             }
-            for (a, fold) in code.folds.iter().enumerate().filter(|_| s > 0) {
+            for (a, (fold, _)) in code.folds.iter().enumerate().filter(|_| s > 0) {
                 let (m, p) = (code.state(f.own, a, 0, 0, false), code.state(f.own, a, 0, 0, true));
                 let lanes = count * code.pitch;
                 // SAFETY: as above.
@@ -157,7 +202,7 @@ impl Pairwise {
     /// # Safety
     /// After [`Pairwise::fold_block`].
     pub(super) unsafe fn finish_row(&self, f: &mut Frame<'_>, code: &Code, r: usize, width: usize) {
-        for (a, fold) in code.folds.iter().enumerate() {
+        for (a, (fold, _)) in code.folds.iter().enumerate() {
             let (s0, s1) = code.state(f.own, a, r, 0, false);
             let to = f.home[fold.dst as usize];
             f.cur[fold.dst as usize] = to;

@@ -12,6 +12,8 @@ pub struct Found {
     pub folds: Vec<Id>,
     /// What one step does; none where it runs as code.
     pub combine: Option<Combine>,
+    /// What varies with both sides, where it runs as code.
+    pub both: Vec<Id>,
     /// What is packed of the first operand.
     pub x: Vec<Id>,
     /// What is packed of the second.
@@ -51,8 +53,9 @@ fn combine(ir: &KernelIr, fold: usize) -> Option<(Combine, Id, Id)> {
     Some((combine, arg(pair, 0), arg(pair, 1)))
 }
 
-/// The parts of a kernel that this backend folds pairwise; `None` for any other.
-pub fn find(ir: &KernelIr) -> Option<Found> {
+/// The parts of a kernel that this backend folds pairwise; `None` for any other. Without `micro`, micro-kernels count as
+/// unknown.
+pub fn find(ir: &KernelIr, micro: bool) -> Option<Found> {
     if ir.order != FoldOrder::Chain && !matches!(ir.class, Class::Pairwise { .. }) {
         return None;
     }
@@ -85,7 +88,7 @@ pub fn find(ir: &KernelIr) -> Option<Found> {
     }
     let k_axis = one(k)??;
     let above: Vec<Id> = above.iter().map(|&n| n as Id).collect();
-    let found = known(ir, &first, k, over_j);
+    let found = if micro { known(ir, &first, k, over_j) } else { None };
     found.or_else(|| any(ir, &first, k, over_j)).map(|f| Found { k: k_axis, above, ..f })
 }
 
@@ -130,7 +133,19 @@ fn known(ir: &KernelIr, first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<
         }
     }
     let (folds, combine) = (vec![fold as Id], Some(combine));
-    fits.then_some(Found { folds, combine, x: vec![x], y: vec![y], i, j, k: 0, dtype, norms, above: vec![] })
+    fits.then_some(Found {
+        folds,
+        combine,
+        both: vec![],
+        x: vec![x],
+        y: vec![y],
+        i,
+        j,
+        k: 0,
+        dtype,
+        norms,
+        above: vec![],
+    })
 }
 
 /// Any other combine of values that vary with one side each.
@@ -167,10 +182,11 @@ fn any(ir: &KernelIr, first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<Fo
     if one(over_j)?.is_some_and(|o| o != j) || i.is_none() && over_j.is_empty() && args.iter().all(exact) {
         return None;
     }
-    let both = |n: Id| inst(n).over.has(j) && i.is_some_and(|i| inst(n).over.has(i));
-    let (mut x, mut y, mut fits) = (vec![], vec![], true);
+    let varies = |n: Id| inst(n).over.has(j) && i.is_some_and(|i| inst(n).over.has(i));
+    let (mut x, mut y, mut both, mut fits) = (vec![], vec![], vec![], true);
     below(ir, &args, &mut |n| {
-        if both(n) {
+        if varies(n) {
+            both.push(n);
             fits &= matches!(inst(n).op, KOp::Map(_) | KOp::Cast);
             return true;
         }
@@ -181,7 +197,7 @@ fn any(ir: &KernelIr, first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<Fo
     });
     let folds = first.iter().map(|&n| n as Id).collect();
     let (dtype, norms) = (DType::F32, [None; 2]);
-    fits.then_some(Found { folds, combine: None, x, y, i, j: Some(j), k: 0, dtype, norms, above: vec![] })
+    fits.then_some(Found { folds, combine: None, both, x, y, i, j: Some(j), k: 0, dtype, norms, above: vec![] })
 }
 
 /// Whether nothing but scalars goes into it.

@@ -9,8 +9,11 @@
 mod above;
 mod code;
 mod find;
+mod fused;
 mod micro;
 mod norms;
+#[cfg(test)]
+mod tests;
 mod vector;
 
 use super::program::{Compiler, Count, Reg, RegInfo, TOp, TileAxes};
@@ -24,6 +27,7 @@ use crate::kernel::{Id, KOp, KernelIr, Launch};
 use crate::ops::Isa;
 use above::Above;
 use code::Code;
+use find::Found;
 use micro::{Kernel, Run};
 use std::ops::Range;
 use std::sync::Arc;
@@ -98,7 +102,7 @@ struct Packed {
 
 /// Whether this is a kernel for [`Pairwise`].
 pub fn runs(ir: &KernelIr) -> bool {
-    find::find(ir).is_some()
+    find::find(ir, true).is_some()
 }
 
 impl Side {
@@ -109,9 +113,12 @@ impl Side {
 }
 
 impl Pairwise {
-    /// Compiles the kernel, if its combine is one that the micro-kernels know.
+    /// Compiles the kernel, if it is pairwise.
     pub fn new(ir: &KernelIr, launch: &Launch, isa: Isa) -> Result<Option<Pairwise>> {
-        let Some(found) = find::find(ir) else { return Ok(None) };
+        find::find(ir, true).map(|found| Self::of(found, ir, launch, isa)).transpose()
+    }
+
+    fn of(found: Found, ir: &KernelIr, launch: &Launch, isa: Isa) -> Result<Pairwise> {
         let dtype = found.dtype;
         let one = found.i.is_none_or(|a| launch.extents[a] == 1);
         let mut c = Compiler::new(ir, launch, isa);
@@ -119,7 +126,7 @@ impl Pairwise {
             Some(combine) => micro::kernel(combine, dtype, isa, one),
             None => {
                 let (rows, columns) = code::shape(&found, launch);
-                Kernel { run: Run::Code(Code::new(&mut c, launch, &found, columns)?), rows, columns }
+                Kernel { run: Run::Code(Code::new(&mut c, launch, &found, columns, isa)?), rows, columns }
             }
         };
         let k = launch.extents[found.k];
@@ -183,7 +190,7 @@ impl Pairwise {
         let homes = Homes::new(&c.regs, &[&c.setup, &x.ops, &y.ops, main, &end, last], &fixed, tile, 0);
         let sides = [found.i, found.j, Some(found.k)];
         let batch = (0..ir.axes as usize).filter(|&a| !sides.contains(&Some(a))).collect();
-        Ok(Some(Pairwise {
+        Ok(Pairwise {
             launch: launch.clone(),
             batch,
             k: found.k,
@@ -202,7 +209,7 @@ impl Pairwise {
             homes,
             tile,
             isa,
-        }))
+        })
     }
 
     fn extent(&self, axis: Option<usize>) -> usize {
