@@ -66,8 +66,8 @@ pub type Part = unsafe fn(usize, *const u8, *const u8, usize, *mut u8, *mut u8, 
 pub struct Kernel {
     /// The kernel.
     pub run: Micro,
-    /// For a block of one row, the same in parts.
-    pub part: Part,
+    /// The same in parts, where its block is a single row.
+    pub part: Option<Part>,
     /// Rows of its block.
     pub rows: usize,
     /// Columns of its block.
@@ -159,24 +159,28 @@ unsafe fn part<V: Vector, S: Step, const C: usize>(
 }
 
 macro_rules! kernel {
-    ($(#[$feature:meta])? $v:ty, $step:ty, $rows:literal x $vectors:literal) => {{
-        $(#[$feature])?
-        unsafe fn run(k: usize, x: *const u8, y: *const u8, step: usize, out: *mut u8, pitch: usize, add: bool) {
-            // SAFETY: the caller's.
-            unsafe { block::<$v, $step, $rows, $vectors>(k, x, y, step, out, pitch, add) }
-        }
+    // In parentheses a 1 is for the second rule.
+    ($(#[$feature:meta])? $v:ty, $step:ty, 1 x $vectors:literal) => {{
         #[allow(clippy::too_many_arguments)]
         $(#[$feature])?
         unsafe fn in_parts(k: usize, x: *const u8, y: *const u8, step: usize, chain: *mut u8, out: *mut u8, begins: bool, ends: bool, add: bool) {
             // SAFETY: the caller's.
             unsafe { part::<$v, $step, $vectors>(k, x, y, step, chain, out, begins, ends, add) }
         }
-        Kernel { run, part: in_parts, rows: $rows, columns: $vectors * <$v as Vector>::LANES }
+        Kernel { part: Some(in_parts), ..kernel!($(#[$feature])? $v, $step, (1) x $vectors) }
+    }};
+    ($(#[$feature:meta])? $v:ty, $step:ty, $rows:tt x $vectors:literal) => {{
+        $(#[$feature])?
+        unsafe fn run(k: usize, x: *const u8, y: *const u8, step: usize, out: *mut u8, pitch: usize, add: bool) {
+            // SAFETY: the caller's.
+            unsafe { block::<$v, $step, { $rows }, $vectors>(k, x, y, step, out, pitch, add) }
+        }
+        Kernel { run, part: None, rows: $rows, columns: $vectors * <$v as Vector>::LANES }
     }};
 }
 
 macro_rules! kernels {
-    ($(#[$feature:meta])? $combine:ident, $dtype:ident, $f32:ty, $f64:ty, $shape:literal x $vectors:literal) => {
+    ($(#[$feature:meta])? $combine:ident, $dtype:ident, $f32:ty, $f64:ty, $shape:tt x $vectors:literal) => {
         match ($combine, $dtype) {
             (Combine::Dot, DType::F32) => kernel!($(#[$feature])? $f32, Dot, $shape x $vectors),
             (Combine::SquaredDifference, DType::F32) => kernel!($(#[$feature])? $f32, Squared, $shape x $vectors),
