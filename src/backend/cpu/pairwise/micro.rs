@@ -64,8 +64,8 @@ pub type Part = unsafe fn(usize, *const u8, *const u8, usize, *mut u8, *mut u8, 
 
 /// How a block of results is made.
 pub enum Run {
-    /// By a micro-kernel, in registers; for a block of one row, the same in parts.
-    Micro(Micro, Part),
+    /// By a micro-kernel, in registers; where its block is a single row, the same in parts.
+    Micro(Micro, Option<Part>),
     /// By code, in L1.
     Code(Code),
 }
@@ -165,24 +165,29 @@ unsafe fn part<V: Vector, S: Step, const C: usize>(
 }
 
 macro_rules! kernel {
-    ($(#[$feature:meta])? $v:ty, $step:ty, $rows:literal x $vectors:literal) => {{
-        $(#[$feature])?
-        unsafe fn run(k: usize, x: *const u8, y: *const u8, step: usize, out: *mut u8, pitch: usize, add: bool) {
-            // SAFETY: the caller's.
-            unsafe { block::<$v, $step, $rows, $vectors>(k, x, y, step, out, pitch, add) }
-        }
+    // In parentheses a 1 is for the second rule.
+    ($(#[$feature:meta])? $v:ty, $step:ty, 1 x $vectors:literal) => {{
         #[allow(clippy::too_many_arguments)]
         $(#[$feature])?
         unsafe fn in_parts(k: usize, x: *const u8, y: *const u8, step: usize, chain: *mut u8, out: *mut u8, begins: bool, ends: bool, add: bool) {
             // SAFETY: the caller's.
             unsafe { part::<$v, $step, $vectors>(k, x, y, step, chain, out, begins, ends, add) }
         }
-        Kernel { run: Run::Micro(run, in_parts), rows: $rows, columns: $vectors * <$v as Vector>::LANES }
+        kernel!($(#[$feature])? $v, $step, (1) x $vectors, Some(in_parts))
+    }};
+    ($(#[$feature:meta])? $v:ty, $step:ty, $rows:tt x $vectors:literal $(, $part:expr)?) => {{
+        $(#[$feature])?
+        unsafe fn run(k: usize, x: *const u8, y: *const u8, step: usize, out: *mut u8, pitch: usize, add: bool) {
+            // SAFETY: the caller's.
+            unsafe { block::<$v, $step, { $rows }, $vectors>(k, x, y, step, out, pitch, add) }
+        }
+        let part: Option<Part> = None$(.or($part))?;
+        Kernel { run: Run::Micro(run, part), rows: $rows, columns: $vectors * <$v as Vector>::LANES }
     }};
 }
 
 macro_rules! kernels {
-    ($(#[$feature:meta])? $combine:ident, $dtype:ident, $f32:ty, $f64:ty, $shape:literal x $vectors:literal) => {
+    ($(#[$feature:meta])? $combine:ident, $dtype:ident, $f32:ty, $f64:ty, $shape:tt x $vectors:literal) => {
         match ($combine, $dtype) {
             (Combine::Dot, DType::F32) => kernel!($(#[$feature])? $f32, Dot, $shape x $vectors),
             (Combine::SquaredDifference, DType::F32) => kernel!($(#[$feature])? $f32, Squared, $shape x $vectors),

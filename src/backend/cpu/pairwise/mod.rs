@@ -43,6 +43,7 @@ const TALL: usize = 8;
 const ROWS: usize = 192 << 10;
 /// Steps of k that one row takes together. A segment is whole parts.
 const PART: usize = 8;
+const _: () = assert!(SEGMENT.is_multiple_of(PART));
 /// Multiply-adds worth a second thread.
 const SERIAL: usize = 1 << 18;
 
@@ -426,8 +427,9 @@ impl Pairwise {
                 _ => None,
             };
             // Those of whole blocks row by row of memory, a few at a time, so that long runs of it are read.
-            let whole = if plain.is_some() && mr == 1 && k > 0 { width / nr * nr } else { 0 };
-            if let (Some((o, lane)), true) = (plain, whole > 0) {
+            let mut whole = 0;
+            if let (Some((o, lane)), Some(part), 1..) = (plain, part, k) {
+                whole = width / nr * nr;
                 self.seek(f, i0, j0, &self.y.operands, args);
                 let yp = f.ptrs[o as usize] as *const u8;
                 for l in (0..k).step_by(PART) {
