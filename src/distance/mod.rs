@@ -11,7 +11,7 @@ pub use metric::Metric;
 pub use neighbours::{condensed, knn, pdist, squareform};
 
 use crate::array::{DeviceArray, DeviceArray1, DeviceArray2, expect};
-use crate::dtype::Float;
+use crate::dtype::{DType, Float};
 use crate::error::{Error, Result};
 use ndarray::{Axis, Ix2, Ix3, NewAxis, s};
 
@@ -198,8 +198,14 @@ pub fn try_cdist<T: Float<Sum = T, Mean = T>>(
         Metric::Canberra => {
             let (x, y) = rows(x, y);
             let (top, bottom) = ((&x - &y).abs(), x.abs() + y.abs());
-            let zero = bottom.equal(T::ZERO);
-            zero.where_(T::ZERO, top / bottom).sum_axis(k)
+            // Of two zeros 0: over the least value above 0, which is below none of the others.
+            let least = match T::DTYPE {
+                DType::F16 => 2f64.powi(-24),
+                DType::BF16 => 2f64.powi(-133),
+                DType::F32 => 2f64.powi(-149),
+                _ => f64::from_bits(1),
+            };
+            (top / bottom.maximum(T::from_f64(least))).sum_axis(k)
         }
         Metric::BrayCurtis => {
             let (x, y) = rows(x, y);

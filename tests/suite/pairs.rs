@@ -1,10 +1,10 @@
 //! Pairs of rows in one kernel: products with what follows them, and folds of what pairs give.
 
 use crate::harness::on_the_host;
-use ndarray::{Array1, Array2, Axis, NewAxis, s};
+use ndarray::{Array1, Array2, Array3, Axis, NewAxis, s};
 use ndcuda::debug::{Trace, trace};
 use ndcuda::distance::{self, Metric, cdist};
-use ndcuda::{Device, DeviceArray1, DeviceArray2, Float};
+use ndcuda::{Device, DeviceArray1, DeviceArray2, DeviceArray3, Float, bf16, f16};
 
 /// Rows with some equal to each other, none round numbers.
 fn rows<T: Float>(dev: &Device, n: usize, d: usize, seed: usize) -> DeviceArray2<T> {
@@ -226,7 +226,153 @@ fn what_the_kernel_cannot_do_is_still_right(dev: &Device) {
     }
 }
 
+/// A chain in each segment of 256 steps, segments in their order.
+fn chained(values: impl Iterator<Item = f32>, f: fn(f32, f32) -> f32) -> Option<f32> {
+    let values: Vec<f32> = values.collect();
+    values.chunks(256).filter_map(|s| s.iter().copied().reduce(f)).reduce(f)
+}
+
+/// Combines that no micro-kernel knows: the bits of plain Rust in that order, around every edge of a tile, whatever the layout.
+fn any_combine_has_the_bits_of_plain_code(dev: &Device) {
+    type Step = fn(f32, f32) -> f32;
+    type Lazy = fn(DeviceArray3<f32>, DeviceArray3<f32>) -> DeviceArray2<f32>;
+    let cases: [(&str, Lazy, Step, Step, f32); 8] = [
+        ("sum |x + y|", |x, y| (x + y).abs().sum_axis(Axis(2)), |x, y| (x + y).abs(), |a, b| a + b, 0.0),
+        ("sum of quotients", |x, y| (x / (y + 9.0)).sum_axis(Axis(2)), |x, y| x / (y + 9.0), |a, b| a + b, 0.0),
+        (
+            "sum of parts of one side",
+            |x, y| (x.abs().sqrt() * (&y * &y) - y).sum_axis(Axis(2)),
+            |x, y| x.abs().sqrt() * (y * y) - y,
+            |a, b| a + b,
+            0.0,
+        ),
+        ("sum of maxima", |x, y| x.maximum(y).sum_axis(Axis(2)), f32::max, |a, b| a + b, 0.0),
+        (
+            "product",
+            |x, y| ((x - y) * 0.01 + 1.0).product_axis(Axis(2)),
+            |x, y| (x - y) * 0.01 + 1.0,
+            |a, b| a * b,
+            1.0,
+        ),
+        ("least", |x, y| (x * 2.0 - y).min_axis(Axis(2)), |x, y| x * 2.0 - y, f32::min, f32::NAN),
+        ("greatest", |x, y| (x * y).max_axis(Axis(2)), |x, y| x * y, f32::max, f32::NAN),
+        (
+            "how many are less",
+            |x, y| x.less(y).cast::<f32>().sum_axis(Axis(2)),
+            |x, y| (x < y) as u8 as f32,
+            |a, b| a + b,
+            0.0,
+        ),
+    ];
+    let mut shapes = vec![(2, 3, 1), (7, 15, 3), (8, 16, 4), (9, 17, 5), (17, 65, 17), (3, 257, 31), (2, 1030, 9)];
+    shapes.extend([(33, 64, 64), (5, 33, 256), (4, 70, 257), (3, 5, 1000), (3, 3, 0)]);
+    if !cfg!(debug_assertions) {
+        shapes.extend([(2, 2500, 300), (300, 40, 2), (2, 2, 70_000)]);
+    }
+    for (n, m, d) in shapes {
+        let (x, y) = (rows::<f32>(dev, n, d, 1), rows::<f32>(dev, m, d, 2));
+        let (hx, hy) = (x.to_ndarray().unwrap(), y.to_ndarray().unwrap());
+        // The same rows in columns, backwards, and every other one of more.
+        let columns = dev.array(&hy.t()).unwrap();
+        let backwards = dev.array(&hx.slice(s![..;-1, ..;-1])).unwrap();
+        let wide = dev.from_fn((n, 2 * d), |(i, j)| if j % 2 == 0 { hx[[i, j / 2]] } else { f32::NAN }).unwrap();
+        let xs = [x.clone(), backwards.slice(s![..;-1, ..;-1]), wide.slice(s![.., ..;2])];
+        let ys = [y.clone(), columns.t(), y.clone()];
+        for (name, lazy, step, fold, nothing) in cases {
+            if d == 0 && nothing.is_nan() {
+                continue;
+            }
+            let want = Array2::from_shape_fn((n, m), |(i, j)| {
+                chained((0..d).map(|c| step(hx[[i, c]], hy[[j, c]])), fold).unwrap_or(nothing)
+            });
+            for (layout, (x, y)) in xs.iter().zip(&ys).enumerate() {
+                let what = format!("{name} of {n} x {m} x {d}, layout {layout}");
+                let pairs = || lazy(x.slice(s![.., NewAxis, ..]), y.slice(s![NewAxis, .., ..]));
+                let got = pairs().to_ndarray().unwrap();
+                if !on_the_host(dev) {
+                    pairs().all_close(&want, 1e-4, 1e-3).unwrap();
+                    continue;
+                }
+                for (at, &v) in want.indexed_iter() {
+                    // Zeros of both signs are equal.
+                    assert_eq!(got[at], v, "{what} at {at:?}");
+                }
+                // One row has the bits it has among others (products of one row are folded as rows are).
+                let last = lazy(x.slice(s![n - 1.., NewAxis, ..]), y.slice(s![NewAxis, .., ..]));
+                let same = last.to_ndarray().unwrap().row(0) == want.row(n - 1);
+                assert!(same || name == "product", "last row of {what}");
+                if layout == 0 && d > 1 {
+                    let t = traced(|| pairs().argmin_axis(Axis(1)).eval());
+                    // What is costly of one side may be stored; the matrix is not.
+                    assert!(t.allocated <= n * 8 + n * d * 4, "{what}: {t:?}");
+                    let stored = dev.array(&want).unwrap().argmin_axis(Axis(1)).to_ndarray().unwrap();
+                    assert_eq!(pairs().argmin_axis(Axis(1)).to_ndarray().unwrap(), stored, "{what}");
+                }
+            }
+        }
+    }
+}
+
+/// Other dtypes, batches, weights along k and several folds at once.
+fn any_combine_takes_every_dtype(dev: &Device) {
+    let (n, m, d) = (11, 70, 300);
+    let k = Axis(2);
+    // Whole numbers wrap; sums are i64.
+    let x = dev.from_fn((n, d), |(i, c)| (i * 37 + c * 11) as i32 % 1000 - 500).unwrap();
+    let z = dev.from_fn((m, d), |(j, c)| (j * 53 + c * 17) as i32 % 900 - 400).unwrap();
+    let (hx, hz) = (x.to_ndarray().unwrap(), z.to_ndarray().unwrap());
+    let pair = |i: usize, j: usize| hx.row(i).iter().zip(hz.row(j)).map(|(a, b)| (*a, *b)).collect::<Vec<_>>();
+    let (a, b) = (x.slice(s![.., NewAxis, ..]), z.slice(s![NewAxis, .., ..]));
+    let sums = Array2::from_shape_fn((n, m), |(i, j)| pair(i, j).iter().map(|(a, b)| (a * b - b) as i64).sum::<i64>());
+    assert_eq!((&a * &b - &b).sum_axis(k), sums);
+    let least = Array2::from_shape_fn((n, m), |(i, j)| pair(i, j).iter().map(|(a, b)| a ^ b).min().unwrap());
+    assert_eq!((&a ^ &b).min_axis(k), least);
+    let any = Array2::from_shape_fn((n, m), |(i, j)| pair(i, j).iter().any(|(a, b)| a == b));
+    assert_eq!(a.equal(&b).any_axis(k), any);
+    let at = Array2::from_shape_fn((n, m), |(i, j)| {
+        let p = pair(i, j);
+        (0..d).rev().max_by_key(|&c| (p[c].0 - p[c].1).abs()).unwrap() as i64
+    });
+    assert_eq!((&a - &b).abs().argmax_axis(k), at);
+    // 16 bits: rounded after each operation, accumulated in f32.
+    fn half<T: Float<Sum = T, Mean = T>>(dev: &Device, round: fn(f32) -> f32) {
+        let (x, y) = (rows::<T>(dev, 5, 70, 1), rows::<T>(dev, 19, 70, 2));
+        let host = |x: &DeviceArray2<T>| x.to_ndarray().unwrap().mapv(|v| v.to_f64() as f32);
+        let (hx, hy) = (host(&x), host(&y));
+        let (a, b) = (x.slice(s![.., NewAxis, ..]), y.slice(s![NewAxis, .., ..]));
+        let got = ((&a - &b).abs() * (a + T::ONE)).sum_axis(Axis(2));
+        for ((i, j), v) in got.to_ndarray().unwrap().indexed_iter() {
+            let term = |c: usize| {
+                let (x, y) = (hx[[i, c]], hy[[j, c]]);
+                round(round(x - y).abs() * round(x + 1.0))
+            };
+            let want = round((0..70).map(term).reduce(|a, b| a + b).unwrap());
+            let near = if on_the_host(dev) { 0.0 } else { want.abs() * 0.01 + 0.1 };
+            assert!((v.to_f64() as f32 - want).abs() <= near, "{i}, {j}: {v:?}, not {want}");
+        }
+    }
+    half::<f16>(dev, |v| f16::from_f32(v).to_f32());
+    half::<bf16>(dev, |v| bf16::from_f32(v).to_f32());
+    // Batches, a weight for each k, two folds and what follows them, in f64.
+    let x = dev.from_fn((3, n, 40), |(b, i, c)| ((b * 7 + i * 3 + c) % 23) as f64 - 9.5).unwrap();
+    let y = dev.from_fn((3, m, 40), |(b, j, c)| ((b * 5 + j + c * 2) % 19) as f64 - 7.5).unwrap();
+    let w = dev.from_fn(40, |c| (c % 5) as f64 + 0.25).unwrap();
+    let (a, b) = (x.slice(s![.., .., NewAxis, ..]), y.slice(s![.., NewAxis, .., ..]));
+    let both = ((&a - &b).abs() * &w).sum_axis(Axis(3)) / (&a + &b).abs().sum_axis(Axis(3)) + 1.0;
+    let (hx, hy, hw) = (x.to_ndarray().unwrap(), y.to_ndarray().unwrap(), w.to_ndarray().unwrap());
+    let want = Array3::from_shape_fn((3, n, m), |(e, i, j)| {
+        let sum = |f: &dyn Fn(f64, f64, f64) -> f64| -> f64 {
+            (0..40).map(|c| f(hx[[e, i, c]], hy[[e, j, c]], hw[c])).reduce(|a, b| a + b).unwrap()
+        };
+        sum(&|x, y, w| (x - y).abs() * w) / sum(&|x, y, _| (x + y).abs()) + 1.0
+    });
+    let t = traced(|| both.eval());
+    assert_eq!(t.kernels, 1, "{t:?}");
+    both.all_close(&want, 1e-14, 0.0).unwrap();
+}
+
 tests_on_devices! {
+    any_combine_has_the_bits_of_plain_code any_combine_takes_every_dtype
     expanded_is_one_kernel_and_exact_on_equal_rows folds_of_pairs_store_no_matrix folds_of_pairs_treat_nan_and_ties_as_numpy
     the_nearest_row_needs_little_memory a_held_matrix_is_computed_twice_at_most what_the_kernel_cannot_do_is_still_right
 }

@@ -29,7 +29,7 @@ enum Kernel {
     Map(map::Map),
     Fold(fold::Fold),
     Passes(passes::Passes),
-    Pairwise(pairwise::Pairwise),
+    Pairwise(Box<pairwise::Pairwise>),
 }
 
 struct Ready {
@@ -60,7 +60,7 @@ fn prepare(step: &Step) -> Result<Exe> {
         Step::Gemm(spec) => {
             let (ir, launch) = kernel::gemm::kernel(spec);
             match pairwise::Pairwise::new(&ir, &launch, isa)? {
-                Some(k) => Kernel::Pairwise(k),
+                Some(k) => Kernel::Pairwise(Box::new(k)),
                 None => Kernel::Fold(fold::Fold::new(&ir, &launch, isa)?),
             }
         }
@@ -69,7 +69,7 @@ fn prepare(step: &Step) -> Result<Exe> {
             if ir.folded.is_empty() {
                 Kernel::Map(map::Map::new(ir, launch, isa)?)
             } else if let Some(k) = pairwise::Pairwise::new(ir, launch, isa)? {
-                Kernel::Pairwise(k)
+                Kernel::Pairwise(Box::new(k))
             } else if several_passes(ir) {
                 Kernel::Passes(passes::Passes::new(ir, launch, isa)?)
             } else {

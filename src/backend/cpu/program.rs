@@ -222,12 +222,31 @@ impl<'a> Compiler<'a> {
         r
     }
 
+    /// As [`Compiler::bind`], for a tile in the compute dtype: a 16-bit float's value, widened.
+    pub fn bind_wide(&mut self, id: Id) -> Reg {
+        let own = self.ir.code[id as usize].dtype;
+        let r = self.reg(own.compute().size(), Count::Tile, false);
+        if own == own.compute() {
+            self.value.insert(id, r)
+        } else {
+            self.wide.insert(id, r)
+        };
+        r
+    }
+
     /// Emits what computes `id`, its arguments first, unless it is there.
     pub fn emit(&mut self, id: Id, out: &mut Vec<TOp>) -> Result<Reg> {
         if let Some(&r) = self.value.get(&id) {
             return Ok(r);
         }
         let inst = self.ir.code[id as usize].clone();
+        if let Some(&w) = self.wide.get(&id) {
+            // Bound widened; the way back is exact.
+            let (from, count) = (inst.dtype.compute(), self.regs[w as usize].count);
+            let r = self.call(ops::cast(from, inst.dtype).get(self.isa), [w; 3], inst.dtype, count, out);
+            self.value.insert(id, r);
+            return Ok(r);
+        }
         let count = self.count(inst.over);
         let dst = match inst.op {
             KOp::Param(p) => {
@@ -322,8 +341,12 @@ impl<'a> Compiler<'a> {
 
     /// An argument in the dtype and count an operation wants.
     pub fn arg(&mut self, id: Id, want: DType, count: Count, out: &mut Vec<TOp>) -> Result<Reg> {
-        let mut r = self.emit(id, out)?;
         let own = self.ir.code[id as usize].dtype;
+        let wide = if own == want { None } else { self.wide.get(&id).copied() };
+        let mut r = match wide {
+            Some(w) => w,
+            None => self.emit(id, out)?,
+        };
         if own != want {
             r = match self.wide.get(&id) {
                 Some(&w) => w,
@@ -360,6 +383,22 @@ impl<'a> Compiler<'a> {
 
     /// Makes a fold ready: its argument as a tile, and a register for its result.
     pub fn fold(&mut self, id: Id, results: Count, out: &mut Vec<TOp>) -> Result<FoldOp> {
+        let from = self.ir.code[id as usize].args[0];
+        let own = self.ir.code[from as usize].dtype;
+        let stride = |o: u8| self.tile.lanes.map_or(0, |a| self.launch.operands[o as usize].strides[a]);
+        let direct = match self.ir.code[from as usize].op {
+            KOp::Load(o) if own == own.compute() && stride(o) == 1 && self.known(from).is_none() => Some(o),
+            _ => None,
+        };
+        let arg = match direct {
+            Some(_) => 0,
+            None => self.arg(from, own.compute(), Count::Tile, out)?,
+        };
+        Ok(FoldOp { direct, ..self.fold_of(id, arg, results)? })
+    }
+
+    /// As [`Compiler::fold`], with the argument in a register.
+    pub fn fold_of(&mut self, id: Id, arg: Reg, results: Count) -> Result<FoldOp> {
         let inst = self.ir.code[id as usize].clone();
         let KOp::Reduce { reducer, .. } = inst.op else {
             return Err(Error::Internal { stage: "cpu", detail: format!("%{id} is no fold") });
@@ -369,20 +408,9 @@ impl<'a> Compiler<'a> {
         let Some(loops) = (reducer.loops)(compute) else {
             return Err(Error::DType { op: reducer.name, dtype: own });
         };
-        let source = self.ir.code[inst.args[0] as usize].op;
-        let stride = |o: u8| self.tile.lanes.map_or(0, |a| self.launch.operands[o as usize].strides[a]);
-        let direct = match source {
-            KOp::Load(o) if own == compute && stride(o) == 1 && self.known(inst.args[0]).is_none() => Some(o),
-            _ => None,
-        };
-        let arg = match direct {
-            Some(_) => 0,
-            None => self.arg(inst.args[0], compute, Count::Tile, out)?,
-        };
-        let result = (reducer.out)(compute);
-        let dst = self.reg(result.size(), results, false);
+        let dst = self.reg((reducer.out)(compute).size(), results, false);
         let sizes = [reducer.state0(compute).size(), reducer.state1(compute).map_or(0, DType::size)];
-        Ok(FoldOp { loops, arg, sizes, dst, ordered: reducer.ordered, direct })
+        Ok(FoldOp { loops, arg, sizes, dst, ordered: reducer.ordered, direct: None })
     }
 
     /// Binds a fold's result to its instruction, rounded to the instruction's dtype.

@@ -357,7 +357,11 @@ macro_rules! by_size {
     };
 }
 
-unsafe fn splat(from: *const u8, to: *mut u8, size: usize, n: usize) {
+/// Repeats one value `n` times.
+///
+/// # Safety
+/// One value of `size` bytes can be read, `n` can be written, both aligned.
+pub unsafe fn splat(from: *const u8, to: *mut u8, size: usize, n: usize) {
     unsafe fn go<T: Copy>(from: *const u8, to: *mut u8, n: usize) {
         // SAFETY: the caller's: one value readable, `n` writable, both aligned.
         unsafe { std::slice::from_raw_parts_mut(to as *mut T, n).fill(*(from as *const T)) }

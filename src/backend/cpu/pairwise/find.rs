@@ -1,5 +1,5 @@
-//! Which kernels are pairwise here: what the micro-kernels know, norms of the operands beside a product, and folds of the
-//! results over one side.
+//! Which kernels are pairwise here: what the micro-kernels know, norms of the operands beside a product, any other combine of
+//! what varies with one side, and folds of the results over one side.
 
 use super::micro::Combine;
 use crate::dtype::DType;
@@ -8,21 +8,23 @@ use crate::ops::{OpRef, reduce, row};
 
 /// The parts of a kernel: `x` varies with `i`, `y` with `j`; lanes run along `j`.
 pub struct Found {
-    /// The fold of the combine.
-    pub fold: Id,
-    /// What one step does.
-    pub combine: Combine,
-    /// First operand.
-    pub x: Id,
-    /// Second operand.
-    pub y: Id,
+    /// The folds over `k` of combines: one where a micro-kernel runs.
+    pub folds: Vec<Id>,
+    /// What one step does; none where it runs as code.
+    pub combine: Option<Combine>,
+    /// What varies with both sides, where it runs as code.
+    pub both: Vec<Id>,
+    /// What is packed of the first operand.
+    pub x: Vec<Id>,
+    /// What is packed of the second.
+    pub y: Vec<Id>,
     /// Axis of the first operand alone; none where there is one row.
     pub i: Option<usize>,
     /// Axis of the second.
     pub j: Option<usize>,
     /// Axis folded.
     pub k: usize,
-    /// f32 or f64.
+    /// f32 or f64: that of a micro-kernel.
     pub dtype: DType,
     /// Sums of squares of the operands.
     pub norms: [Option<Id>; 2],
@@ -51,16 +53,12 @@ fn combine(ir: &KernelIr, fold: usize) -> Option<(Combine, Id, Id)> {
     Some((combine, arg(pair, 0), arg(pair, 1)))
 }
 
-/// The parts of a kernel that this backend folds pairwise; `None` for any other.
-pub fn find(ir: &KernelIr) -> Option<Found> {
+/// The parts of a kernel that this backend folds pairwise; `None` for any other. Without `micro`, micro-kernels count as
+/// unknown.
+pub fn find(ir: &KernelIr, micro: bool) -> Option<Found> {
     if ir.order != FoldOrder::Chain && !matches!(ir.class, Class::Pairwise { .. }) {
         return None;
     }
-    let one = |s: AxisSet| match s.iter().count() {
-        0 => Some(None),
-        1 => Some(s.iter().next()),
-        _ => None,
-    };
     let passes = ir.passes();
     let folds = |pass: u8| -> Vec<usize> {
         let fold = |&n: &usize| matches!(ir.code[n].op, KOp::Reduce { .. }) && passes[n] == pass;
@@ -88,9 +86,25 @@ pub fn find(ir: &KernelIr) -> Option<Found> {
     {
         return None;
     }
+    let k_axis = one(k)??;
+    let above: Vec<Id> = above.iter().map(|&n| n as Id).collect();
+    let found = if micro { known(ir, &first, k, over_j) } else { None };
+    found.or_else(|| any(ir, &first, k, over_j)).map(|f| Found { k: k_axis, above, ..f })
+}
+
+fn one(s: AxisSet) -> Option<Option<usize>> {
+    match s.iter().count() {
+        0 => Some(None),
+        1 => Some(s.iter().next()),
+        _ => None,
+    }
+}
+
+/// What a micro-kernel runs.
+fn known(ir: &KernelIr, first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<Found> {
     let mut main = None;
     let mut squares = vec![];
-    for &n in &first {
+    for &n in first {
         match combine(ir, n)? {
             (Combine::Dot, a, b) if a == b => squares.push((n as Id, a)),
             found if main.is_none() => main = Some((n, found)),
@@ -118,7 +132,91 @@ pub fn find(ir: &KernelIr) -> Option<Found> {
             return None;
         }
     }
-    let above = above.iter().map(|&n| n as Id).collect();
-    let k = one(k)??;
-    fits.then_some(Found { fold: fold as Id, combine, x, y, i, j, k, dtype, norms, above })
+    let (folds, combine) = (vec![fold as Id], Some(combine));
+    fits.then_some(Found {
+        folds,
+        combine,
+        both: vec![],
+        x: vec![x],
+        y: vec![y],
+        i,
+        j,
+        k: 0,
+        dtype,
+        norms,
+        above: vec![],
+    })
+}
+
+/// Any other combine of values that vary with one side each.
+fn any(ir: &KernelIr, first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<Found> {
+    let inst = |n: Id| &ir.code[n as usize];
+    if ir.code.iter().any(|i| matches!(i.op, KOp::Scan { .. } | KOp::StoreAt(_))) {
+        return None;
+    }
+    let args: Vec<Id> = first.iter().map(|&n| ir.code[n].args[0]).collect();
+    // The axes that what is read varies with, those alone that no other has all of.
+    let mut sets: Vec<AxisSet> = vec![];
+    below(ir, &args, &mut |n| {
+        let source = matches!(inst(n).op, KOp::Load(_) | KOp::LoadAt(_) | KOp::Index(_));
+        if source {
+            sets.push(inst(n).over.minus(k));
+        }
+        !source
+    });
+    let all = sets.clone();
+    sets.retain(|s| !all.iter().any(|o| o != s && s.minus(*o).is_empty()));
+    sets.sort_by_key(|s| s.0);
+    sets.dedup();
+    let (i, j) = match sets[..] {
+        [y] => (None, one(y)??),
+        [a, b] => {
+            let (a, b) = (one(a.minus(b))??, one(b.minus(a))??);
+            // Lanes run along the axis that is folded later or, for results, the inner one.
+            let last = one(over_j)?.unwrap_or(a.max(b));
+            if last == a { (Some(b), a) } else { (Some(a), b) }
+        }
+        _ => return None,
+    };
+    let exact = |&n: &Id| !inst(n).dtype.is_float();
+    if one(over_j)?.is_some_and(|o| o != j) || i.is_none() && over_j.is_empty() && args.iter().all(exact) {
+        return None;
+    }
+    let varies = |n: Id| inst(n).over.has(j) && i.is_some_and(|i| inst(n).over.has(i));
+    let (mut x, mut y, mut both, mut fits) = (vec![], vec![], vec![], true);
+    below(ir, &args, &mut |n| {
+        if varies(n) {
+            both.push(n);
+            fits &= matches!(inst(n).op, KOp::Map(_) | KOp::Cast);
+            return true;
+        }
+        if !constant(ir, n) {
+            if inst(n).over.has(j) { y.push(n) } else { x.push(n) }
+        }
+        false
+    });
+    let folds = first.iter().map(|&n| n as Id).collect();
+    let (dtype, norms) = (DType::F32, [None; 2]);
+    fits.then_some(Found { folds, combine: None, both, x, y, i, j: Some(j), k: 0, dtype, norms, above: vec![] })
+}
+
+/// Whether nothing but scalars goes into it.
+fn constant(ir: &KernelIr, n: Id) -> bool {
+    let mut scalars = true;
+    below(ir, &[n], &mut |n| {
+        scalars &= matches!(ir.code[n as usize].op, KOp::Param(_) | KOp::Map(_) | KOp::Cast);
+        scalars
+    });
+    scalars
+}
+
+/// Visits values and, where `enter` says so, what they are made of; each once.
+fn below(ir: &KernelIr, from: &[Id], enter: &mut impl FnMut(Id) -> bool) {
+    let mut seen = vec![false; ir.code.len()];
+    let mut todo = from.to_vec();
+    while let Some(n) = todo.pop() {
+        if !std::mem::replace(&mut seen[n as usize], true) && enter(n) {
+            todo.extend(ir.code[n as usize].args.iter());
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Micro-kernels: a block of results in registers, one step for each k.
 
+use super::code::Code;
 use super::vector::{Plain, Vector};
 use crate::dtype::DType;
 use crate::ops::Isa;
@@ -61,13 +62,18 @@ pub type Micro = unsafe fn(usize, *const u8, *const u8, usize, *mut u8, usize, b
 /// As [`Micro`]; the chain holds the columns of a block.
 pub type Part = unsafe fn(usize, *const u8, *const u8, usize, *mut u8, *mut u8, bool, bool, bool);
 
-/// A micro-kernel and the size of its block.
-#[derive(Clone, Copy)]
+/// How a block of results is made.
+pub enum Run {
+    /// By a micro-kernel, in registers; where its block is a single row, the same in parts.
+    Micro(Micro, Option<Part>),
+    /// By code, in L1.
+    Code(Code),
+}
+
+/// What makes a block of results, and its size.
 pub struct Kernel {
-    /// The kernel.
-    pub run: Micro,
-    /// The same in parts, where its block is a single row.
-    pub part: Option<Part>,
+    /// How.
+    pub run: Run,
     /// Rows of its block.
     pub rows: usize,
     /// Columns of its block.
@@ -167,15 +173,16 @@ macro_rules! kernel {
             // SAFETY: the caller's.
             unsafe { part::<$v, $step, $vectors>(k, x, y, step, chain, out, begins, ends, add) }
         }
-        Kernel { part: Some(in_parts), ..kernel!($(#[$feature])? $v, $step, (1) x $vectors) }
+        kernel!($(#[$feature])? $v, $step, (1) x $vectors, Some(in_parts))
     }};
-    ($(#[$feature:meta])? $v:ty, $step:ty, $rows:tt x $vectors:literal) => {{
+    ($(#[$feature:meta])? $v:ty, $step:ty, $rows:tt x $vectors:literal $(, $part:expr)?) => {{
         $(#[$feature])?
         unsafe fn run(k: usize, x: *const u8, y: *const u8, step: usize, out: *mut u8, pitch: usize, add: bool) {
             // SAFETY: the caller's.
             unsafe { block::<$v, $step, { $rows }, $vectors>(k, x, y, step, out, pitch, add) }
         }
-        Kernel { run, part: None, rows: $rows, columns: $vectors * <$v as Vector>::LANES }
+        let part: Option<Part> = None$(.or($part))?;
+        Kernel { run: Run::Micro(run, part), rows: $rows, columns: $vectors * <$v as Vector>::LANES }
     }};
 }
 

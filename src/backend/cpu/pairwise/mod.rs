@@ -4,12 +4,16 @@
 //! as wide as the micro-kernel's block of results. k is folded in segments of fixed length, a chain within each and a left
 //! fold across, so the bits of a result depend on nothing but its own two rows. Epilogues run on blocks of results in cache.
 //! Of one row x, y is packed panel by panel as it is needed. Results that are folded over j in their turn ([`above`]) stay
-//! in blocks.
+//! in blocks. Combines that no micro-kernel knows run as code on tiles in L1 ([`code`]).
 
 mod above;
+mod code;
 mod find;
+mod fused;
 mod micro;
 mod norms;
+#[cfg(test)]
+mod tests;
 mod vector;
 
 use super::program::{Compiler, Count, Reg, RegInfo, TOp, TileAxes};
@@ -22,7 +26,9 @@ use crate::error::Result;
 use crate::kernel::{Id, KOp, KernelIr, Launch};
 use crate::ops::Isa;
 use above::Above;
-use micro::Kernel;
+use code::Code;
+use find::Found;
+use micro::{Kernel, Run};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -41,12 +47,22 @@ const _: () = assert!(SEGMENT.is_multiple_of(PART));
 /// Multiply-adds worth a second thread.
 const SERIAL: usize = 1 << 18;
 
-/// One operand: its value before the combine, as tiles of rows along k.
+/// A value of one operand that is packed.
+struct Value {
+    reg: Reg,
+    size: usize,
+    /// Where its panels start, in bytes from those of the side.
+    at: usize,
+}
+
+/// One operand: its values before the combine, as tiles of rows along k.
 struct Side {
     axis: Option<usize>,
     axes: TileAxes,
     ops: Vec<TOp>,
-    value: Reg,
+    values: Vec<Value>,
+    /// Bytes of its panels.
+    bytes: usize,
     operands: Vec<OperandInfo>,
     width: usize,
     /// The register of its sums of squares.
@@ -62,7 +78,8 @@ pub struct Pairwise {
     y: Side,
     kernel: Kernel,
     dtype: DType,
-    result: Reg,
+    /// The register of a micro-kernel's results.
+    result: Option<Reg>,
     end: Vec<TOp>,
     end_operands: Vec<OperandInfo>,
     /// The operand the results go to as they are.
@@ -86,32 +103,59 @@ struct Packed {
 
 /// Whether this is a kernel for [`Pairwise`].
 pub fn runs(ir: &KernelIr) -> bool {
-    find::find(ir).is_some()
+    find::find(ir, true).is_some()
+}
+
+impl Side {
+    /// Whether it is an operand as it stands: packed from where it lies.
+    fn plain(&self) -> bool {
+        matches!(self.ops[..], [TOp::Load { .. }])
+    }
 }
 
 impl Pairwise {
-    /// Compiles the kernel, if its combine is one that the micro-kernels know.
+    /// Compiles the kernel, if it is pairwise.
     pub fn new(ir: &KernelIr, launch: &Launch, isa: Isa) -> Result<Option<Pairwise>> {
-        let Some(found) = find::find(ir) else { return Ok(None) };
+        find::find(ir, true).map(|found| Self::of(found, ir, launch, isa)).transpose()
+    }
+
+    fn of(found: Found, ir: &KernelIr, launch: &Launch, isa: Isa) -> Result<Pairwise> {
         let dtype = found.dtype;
         let one = found.i.is_none_or(|a| launch.extents[a] == 1);
-        let kernel = micro::kernel(found.combine, dtype, isa, one);
         let mut c = Compiler::new(ir, launch, isa);
-        let mut side = |axis: Option<usize>, id: Id, width: usize| -> Result<Side> {
+        let kernel = match found.combine {
+            Some(combine) => micro::kernel(combine, dtype, isa, one),
+            None => {
+                let (rows, columns) = code::shape(&found, launch);
+                Kernel { run: Run::Code(Code::new(&mut c, launch, &found, columns, isa)?), rows, columns }
+            }
+        };
+        let k = launch.extents[found.k];
+        let mut side = |axis: Option<usize>, ids: &[Id], width: usize| -> Result<Side> {
             let axes = TileAxes { lanes: Some(found.k), rows: axis };
             c.segment(axes, |_| false);
-            let mut ops = vec![];
-            let value = c.arg(id, dtype, Count::Tile, &mut ops)?;
-            Ok(Side { axis, axes, ops, value, operands: operands(ir, launch, axes), width, norm: None })
+            let (mut ops, mut values, mut bytes) = (vec![], vec![], 0);
+            let each = axis.map_or(1, |a| launch.extents[a]).next_multiple_of(width) * k;
+            for &id in ids {
+                let dtype = ir.code[id as usize].dtype.compute();
+                let (reg, size) = (c.arg(id, dtype, Count::Tile, &mut ops)?, dtype.size());
+                values.push(Value { reg, size, at: bytes });
+                bytes += (each * size).next_multiple_of(64);
+            }
+            Ok(Side { axis, axes, ops, values, bytes, operands: operands(ir, launch, axes), width, norm: None })
         };
-        let mut x = side(found.i, found.x, kernel.rows)?;
-        let mut y = side(found.j, found.y, kernel.columns)?;
+        let mut x = side(found.i, &found.x, kernel.rows)?;
+        let mut y = side(found.j, &found.y, kernel.columns)?;
         let end_axes = TileAxes { lanes: found.j, rows: None };
         c.segment(end_axes, |_| false);
-        let result = c.bind(found.fold, dtype, Count::Tile);
+        let mut end = vec![];
+        let mut result = None;
+        match &kernel.run {
+            Run::Code(code) => code.results(&mut c, &found, &mut end),
+            Run::Micro(..) => result = Some(c.bind(found.folds[0], dtype, Count::Tile)),
+        }
         x.norm = found.norms[0].map(|id| c.bind(id, dtype, Count::One));
         y.norm = found.norms[1].map(|id| c.bind(id, dtype, Count::Tile));
-        let mut end = vec![];
         let above = if found.above.is_empty() {
             for (id, inst) in ir.code.iter().enumerate() {
                 if matches!(inst.op, KOp::Store(_)) {
@@ -124,21 +168,30 @@ impl Pairwise {
         };
         let end_operands = operands(ir, launch, end_axes);
         let direct = match end[..] {
-            [TOp::Store { src, operand }] if src == result && end_operands[operand as usize].lane == 1 && !one => {
+            [TOp::Store { src, operand }]
+                if Some(src) == result && end_operands[operand as usize].lane == 1 && !one =>
+            {
                 Some(operand)
             }
             _ => None,
         };
         let mut fixed: Vec<Reg> = c.params.iter().map(|p| p.1).collect();
-        fixed.extend([x.value, y.value, result]);
+        fixed.extend(x.values.iter().chain(&y.values).map(|v| v.reg).chain(result));
         fixed.extend(x.norm.iter().chain(&y.norm));
         fixed.extend(above.iter().flat_map(|a| a.fixed()));
-        let tile = (kernel.rows.max(kernel.columns) * SEGMENT).max(COLUMNS);
+        let tile = (kernel.rows.max(kernel.columns) * SEGMENT.min(k)).max(COLUMNS);
         let last = above.as_ref().map_or(&[][..], |a| &a.end);
-        let homes = Homes::new(&c.regs, &[&c.setup, &x.ops, &y.ops, &end, last], &fixed, tile, 0);
+        let main = match &kernel.run {
+            Run::Code(code) => {
+                fixed.extend(code.fixed());
+                &code.ops[..]
+            }
+            Run::Micro(..) => &[],
+        };
+        let homes = Homes::new(&c.regs, &[&c.setup, &x.ops, &y.ops, main, &end, last], &fixed, tile, 0);
         let sides = [found.i, found.j, Some(found.k)];
         let batch = (0..ir.axes as usize).filter(|&a| !sides.contains(&Some(a))).collect();
-        Ok(Some(Pairwise {
+        Ok(Pairwise {
             launch: launch.clone(),
             batch,
             k: found.k,
@@ -157,7 +210,7 @@ impl Pairwise {
             homes,
             tile,
             isa,
-        }))
+        })
     }
 
     fn extent(&self, axis: Option<usize>) -> usize {
@@ -174,20 +227,20 @@ impl Pairwise {
         let size = self.dtype.size();
         let batches: usize = self.batch.iter().map(|&a| ext[a]).product();
         let (nx, ny) = (self.panels(&self.x), self.panels(&self.y));
-        let bytes = |s: &Side, each: usize| (self.panels(s) * s.width * each * size).next_multiple_of(64);
+        let norms = |s: &Side| (self.panels(s) * s.width * size).next_multiple_of(64);
         // Of few rows the other operand would be packed for nothing.
-        let all = nx > 1;
+        let all = nx > 1 || self.code().is_some();
         let at_x = 64;
-        let at_y = at_x + bytes(&self.x, ext[self.k]);
-        let at_norms = at_y + if all { bytes(&self.y, ext[self.k]) } else { 0 };
-        let at_states = at_norms + bytes(&self.x, 1) + bytes(&self.y, 1);
+        let at_y = at_x + self.x.bytes;
+        let at_norms = at_y + if all { self.y.bytes } else { 0 };
+        let at_states = at_norms + norms(&self.x) + norms(&self.y);
         let states = self.above.as_ref().map_or(0, |a| a.bytes(self.extent(self.x.axis), self.extent(self.y.axis)));
         let packed = pool.scratch(at_states + states)?;
         let base = packed.address().next_multiple_of(64) - 64;
         let at = Packed {
             x: base + at_x,
             y: all.then_some(base + at_y),
-            norms: [base + at_norms, base + at_norms + bytes(&self.x, 1)],
+            norms: [base + at_norms, base + at_norms + norms(&self.x)],
         };
         let serial = ext.iter().product::<usize>() <= SERIAL;
         for b in 0..batches {
@@ -204,12 +257,16 @@ impl Pairwise {
                     while let Some(p) = next() {
                         let (side, p, to, norms) =
                             if p < nx { (&self.x, p, at.x, 0) } else { (&self.y, p - nx, base + at_y, 1) };
-                        let to = to + p * side.width * ext[self.k] * size;
                         let norm = at.norms[norms] + p * side.width * size;
                         for s in 0..ext[self.k].div_ceil(SEGMENT).max(1) {
-                            let to = (to + s * SEGMENT * side.width * size) as *mut u8;
                             // SAFETY: the panel is `width * k` elements of the packed memory, and this thread's alone.
-                            unsafe { self.pack(f, side, p, s, to, norm as *mut u8, args) };
+                            unsafe {
+                                self.fill(f, side, p, s, args);
+                                for v in 0..side.values.len() {
+                                    let to = self.value(side, to, v, p * side.width, s * SEGMENT);
+                                    self.pack(f, side, v, s, to, norm as *mut u8);
+                                }
+                            }
                         }
                     }
                 });
@@ -217,6 +274,7 @@ impl Pairwise {
             // Long rows: several row panels, as many as L2 keeps, for each column panel in L1. Short ones: results in memory order.
             let across = self.extent(self.y.axis).div_ceil(COLUMNS);
             let most = match (&self.above, ext[self.k]) {
+                _ if self.code().is_some() => TALL,
                 (None, 0..=64) => 1,
                 (None, k) if all && self.direct.is_some() && !args.in_place => {
                     (ROWS / (self.kernel.rows * k.min(SEGMENT) * size)).max(TALL)
@@ -268,6 +326,9 @@ impl Pairwise {
     /// Results of a block, a block that hangs over an edge, and a segment of a panel.
     fn own_bytes(&self) -> usize {
         let k = &self.kernel;
+        if let Run::Code(code) = &k.run {
+            return code.bytes().next_multiple_of(64);
+        }
         ((TALL * k.rows * COLUMNS + k.rows * k.columns + SEGMENT * k.columns) * self.dtype.size()).next_multiple_of(64)
     }
 
@@ -280,22 +341,9 @@ impl Pairwise {
         f.seek_with(&self.launch, args.bases, operands);
     }
 
-    /// Packs segment `s` of a panel, and adds it to the norms of its rows.
-    #[allow(clippy::too_many_arguments)]
-    unsafe fn pack<'a>(
-        &'a self,
-        f: &mut Frame<'a>,
-        side: &'a Side,
-        panel: usize,
-        s: usize,
-        to: *mut u8,
-        norm: *mut u8,
-        args: &Args<'_>,
-    ) {
-        let first = panel * side.width;
-        let rows = (self.extent(side.axis) - first).min(side.width);
-        let at = s * SEGMENT;
-        let steps = (self.launch.extents[self.k] - at).min(SEGMENT);
+    /// Computes the values of segment `s` of a panel.
+    unsafe fn fill<'a>(&'a self, f: &mut Frame<'a>, side: &'a Side, panel: usize, s: usize, args: &Args<'_>) {
+        let (first, at) = (panel * side.width, s * SEGMENT);
         for axis in [self.x.axis, self.y.axis].into_iter().flatten() {
             f.index[axis] = 0;
         }
@@ -303,26 +351,36 @@ impl Pairwise {
             f.index[a] = first;
         }
         f.index[self.k] = at;
-        (f.rows, f.lanes, f.axes) = (rows, steps, side.axes);
-        let infos = &side.operands;
-        f.seek_with(&self.launch, args.bases, infos);
+        f.rows = (self.extent(side.axis) - first).min(side.width);
+        f.lanes = (self.launch.extents[self.k] - at).min(SEGMENT);
+        f.axes = side.axes;
+        f.seek_with(&self.launch, args.bases, &side.operands);
+        if !side.plain() {
+            // SAFETY: the launch covers the tile.
+            unsafe { f.run(&side.ops) };
+        }
+    }
+
+    /// Packs value `v` of the segment that was computed last, and adds it to the norms of its rows.
+    unsafe fn pack(&self, f: &Frame<'_>, side: &Side, v: usize, s: usize, to: *mut u8, norm: *mut u8) {
+        let (rows, steps, value) = (f.rows, f.lanes, &side.values[v]);
         let (from, lane, row) = match side.ops[..] {
-            [TOp::Load { operand: o, .. }] => (f.ptrs[o as usize], infos[o as usize].lane, infos[o as usize].row),
-            _ => {
-                // SAFETY: the launch covers the tile.
-                unsafe { f.run(&side.ops) };
-                (f.cur[side.value as usize], 1, steps as isize)
+            [TOp::Load { operand: o, .. }] => {
+                let info = side.operands[o as usize];
+                (f.ptrs[o as usize], info.lane, info.row)
             }
+            _ => (f.cur[value.reg as usize], 1, steps as isize),
         };
-        let size = self.dtype.size();
         // SAFETY: `rows * steps` elements are read, the panel's part of `steps * width` is written.
         unsafe {
-            match size {
+            match value.size {
+                1 => transpose::<u8>(from, lane, row, rows, steps, to, side.width),
+                2 => transpose::<u16>(from as *const u16, lane, row, rows, steps, to as *mut u16, side.width),
                 4 => transpose::<u32>(from as *const u32, lane, row, rows, steps, to as *mut u32, side.width),
                 _ => transpose::<u64>(from as *const u64, lane, row, rows, steps, to as *mut u64, side.width),
             }
             if side.norm.is_some() {
-                norms::segment(self.isa, size, to, steps, side.width, norm, s > 0);
+                norms::segment(self.isa, value.size, to, steps, side.width, norm, s > 0);
             }
         }
     }
@@ -337,6 +395,14 @@ impl Pairwise {
         at: Packed,
         args: &Args<'_>,
     ) -> bool {
+        let (run, part) = match &self.kernel.run {
+            Run::Micro(run, part) => (*run, *part),
+            Run::Code(code) => {
+                // SAFETY: the caller's.
+                unsafe { self.fold_block(f, code, rows, chunk, at) };
+                return true;
+            }
+        };
         let (k, size) = (self.launch.extents[self.k], self.dtype.size());
         let (mr, nr) = (self.kernel.rows, self.kernel.columns);
         let (n, m) = (self.extent(self.x.axis), self.extent(self.y.axis));
@@ -362,7 +428,7 @@ impl Pairwise {
             };
             // Those of whole blocks row by row of memory, a few at a time, so that long runs of it are read.
             let mut whole = 0;
-            if let (Some((o, lane)), Some(part), 1..) = (plain, self.kernel.part, k) {
+            if let (Some((o, lane)), Some(part), 1..) = (plain, part, k) {
                 whole = width / nr * nr;
                 self.seek(f, i0, j0, &self.y.operands, args);
                 let yp = f.ptrs[o as usize] as *const u8;
@@ -392,11 +458,12 @@ impl Pairwise {
                                 (f.ptrs[o as usize].wrapping_add(s * SEGMENT * lane * size) as *const u8, lane)
                             }
                             _ => {
-                                self.pack(f, &self.y, (j0 + j) / nr, s, own, norm, args);
+                                self.fill(f, &self.y, (j0 + j) / nr, s, args);
+                                self.pack(f, &self.y, 0, s, own, norm);
                                 (own as *const u8, nr)
                             }
                         };
-                        (self.kernel.run)(steps, xp, yp, step, f.own.wrapping_add(j * size), COLUMNS, s > 0);
+                        run(steps, xp, yp, step, f.own.wrapping_add(j * size), COLUMNS, s > 0);
                     }
                 }
             }
@@ -415,12 +482,12 @@ impl Pairwise {
                     unsafe {
                         if whole || !direct {
                             // Own scratch has room for whole blocks at its edges.
-                            (self.kernel.run)(steps, xp, yp, nr, at(i), pitch as usize, s > 0);
+                            run(steps, xp, yp, nr, at(i), pitch as usize, s > 0);
                         } else if s == 0 {
                             for t in 0..segments {
                                 let (a, b) = (t * SEGMENT * mr * size, t * SEGMENT * nr * size);
                                 let steps = (k - t * SEGMENT).min(SEGMENT);
-                                (self.kernel.run)(steps, xp.add(a), yp.add(b), nr, edge, nr, t > 0);
+                                run(steps, xp.add(a), yp.add(b), nr, edge, nr, t > 0);
                             }
                             for r in 0..(count - i).min(mr) {
                                 let n = (width - j).min(nr) * size;
@@ -451,7 +518,12 @@ impl Pairwise {
             let width = (self.extent(self.y.axis) - j0).min(COLUMNS);
             (f.rows, f.lanes, f.axes) = (1, width, TileAxes { lanes: self.y.axis, rows: None });
             self.seek(f, i0 + r, j0, &self.end_operands, args);
-            f.cur[self.result as usize] = f.own.wrapping_add(r * COLUMNS * size);
+            match (&self.kernel.run, self.result) {
+                // SAFETY: the block's states are whole.
+                (Run::Code(code), _) => unsafe { self.finish_row(f, code, r, width) },
+                (_, Some(reg)) => f.cur[reg as usize] = f.own.wrapping_add(r * COLUMNS * size),
+                _ => {}
+            }
             for (side, first, norms) in [(&self.x, i0 + r, at.norms[0]), (&self.y, j0, at.norms[1])] {
                 if let Some(reg) = side.norm {
                     f.cur[reg as usize] = (norms + first * size) as *mut u8;

@@ -1,0 +1,221 @@
+//! Combines that no micro-kernel knows: their operations run one after the other, each on a tile of some steps of k by the
+//! columns of a panel, for one row of x.
+//!
+//! Values of y are read where they are packed, `[k][columns]`. Those of x are repeated over the columns, once for all panels of
+//! a block. What varies with one side alone was computed while packing. Tiles stay in L1; the states of a block's rows in L2.
+
+use super::find::Found;
+use super::fused::{self, Pair, Sum};
+use super::micro::{Kernel, Run};
+use super::{COLUMNS, Packed, Pairwise, SEGMENT, Side, TALL};
+use crate::backend::cpu::program::{Compiler, Count, FoldOp, Reg, TOp, TileAxes};
+use crate::backend::cpu::tile::{Frame, splat};
+use crate::error::Result;
+use crate::kernel::{Id, KOp, KernelIr, Launch};
+use crate::ops::{Isa, reduce};
+use std::ops::Range;
+
+/// Elements of a tile.
+const ELEMENTS: usize = 1024;
+
+/// A compiled combine and its folds.
+pub struct Code {
+    /// From the packed values to the folds' arguments.
+    pub ops: Vec<TOp>,
+    folds: Vec<(FoldOp, Option<(Sum, Reg)>)>,
+    x: Vec<Reg>,
+    y: Vec<Reg>,
+    /// Steps of k of a tile.
+    steps: usize,
+    /// Columns between the states of two rows.
+    pitch: usize,
+}
+
+/// The block of a combine that runs as code: one row.
+pub fn shape(found: &Found, launch: &Launch) -> (usize, usize) {
+    let (k, m) = (launch.extents[found.k], found.j.map_or(1, |a| launch.extents[a]));
+    // Short rows: wider panels, so that an operation still has many elements.
+    let columns = (ELEMENTS / k.max(1)).next_power_of_two().clamp(64, 256);
+    (1, columns.min(m.next_power_of_two().max(16)))
+}
+
+/// What a sum adds up, where a fused loop does so.
+fn sum(ir: &KernelIr, found: &Found, fold: Id) -> Option<(Pair, Id, Id)> {
+    let inst = &ir.code[fold as usize];
+    let KOp::Reduce { reducer, .. } = inst.op else { return None };
+    let pair = fused::pair(ir, inst.args[0])?;
+    // What varies with one side is packed whole.
+    let made_here = found.both.contains(&inst.args[0]);
+    (made_here && *reducer == reduce::SUM && ir.code[inst.args[0] as usize].dtype == inst.dtype).then_some(pair)
+}
+
+/// A pair of operations whose first no one else needs.
+fn unary(ir: &KernelIr, found: &Found, n: Id) -> Option<(Pair, Id, Id)> {
+    let pair = fused::pair(ir, n)?;
+    let args = &ir.code[n as usize].args;
+    let uses = |args: &[Id]| args.iter().filter(|&&a| a == args[0]).count();
+    let all: usize = ir.code.iter().map(|i| i.args.iter().filter(|&&a| a == args[0]).count()).sum();
+    let two = matches!(pair.0, Pair::AbsAdd | Pair::AbsSub | Pair::SquareSub);
+    (two && all == uses(args) && found.both.contains(&args[0])).then_some(pair)
+}
+
+impl Code {
+    /// Compiles it; the packed values get their registers.
+    pub fn new(c: &mut Compiler<'_>, launch: &Launch, found: &Found, columns: usize, isa: Isa) -> Result<Code> {
+        c.segment(TileAxes { lanes: found.j, rows: Some(found.k) }, |_| false);
+        let x = found.x.iter().map(|&id| c.bind_wide(id)).collect();
+        let y = found.y.iter().map(|&id| c.bind_wide(id)).collect();
+        let mut ops = vec![];
+        let mut folds = vec![];
+        let ir = c.ir;
+        let ends: Vec<_> = found.folds.iter().map(|&id| sum(ir, found, id)).collect();
+        let summed =
+            |n: Id| found.folds.iter().zip(&ends).any(|(&f, e)| e.is_some() && ir.code[f as usize].args[0] == n);
+        for n in (0..ir.code.len() as Id).filter(|n| found.both.contains(n) && !summed(*n)) {
+            let Some((pair, a, b)) = unary(ir, found, n) else { continue };
+            let dtype = ir.code[n as usize].dtype;
+            let (a, b) = (c.arg(a, dtype, Count::Tile, &mut ops)?, c.arg(b, dtype, Count::Tile, &mut ops)?);
+            let dst = c.bind(n, dtype, Count::Tile);
+            ops.push(TOp::Call { f: fused::loops(pair, dtype, isa).1, args: [a, b, b], dst, count: Count::Tile });
+        }
+        for (&id, end) in found.folds.iter().zip(ends) {
+            folds.push(match end {
+                Some((p, a, b)) => {
+                    let dtype = ir.code[id as usize].dtype;
+                    let arg = c.arg(a, dtype, Count::Tile, &mut ops)?;
+                    let other = c.arg(b, dtype, Count::Tile, &mut ops)?;
+                    (c.fold_of(id, arg, Count::Tile)?, Some((fused::loops(p, dtype, isa).0, other)))
+                }
+                None => (c.fold(id, Count::Tile, &mut ops)?, None),
+            });
+        }
+        let m = found.j.map_or(1, |a| launch.extents[a]);
+        let steps = (ELEMENTS / columns).clamp(1, SEGMENT);
+        Ok(Code { ops, folds, x, y, steps, pitch: m.next_multiple_of(columns).clamp(columns, COLUMNS) })
+    }
+
+    /// Gives the folds' results to their instructions, in another segment.
+    pub fn results(&self, c: &mut Compiler<'_>, found: &Found, out: &mut Vec<TOp>) {
+        for ((f, _), &id) in self.folds.iter().zip(&found.folds) {
+            c.result(id, f, out);
+        }
+    }
+
+    /// Registers that keep their places.
+    pub fn fixed(&self) -> impl Iterator<Item = Reg> {
+        let others = self.folds.iter().filter_map(|f| Some(f.1?.1));
+        self.folds.iter().flat_map(|(f, _)| [f.dst, f.arg]).chain(others).chain(self.x.iter().copied())
+    }
+
+    /// Bytes of the states of a block, twice.
+    pub fn bytes(&self) -> usize {
+        2 * self.half()
+    }
+
+    fn half(&self) -> usize {
+        self.folds.iter().map(|(f, _)| TALL * self.pitch * (f.sizes[0] + f.sizes[1])).sum()
+    }
+
+    /// The states of fold `a` for row `r` and column `j` of a block; those of a later segment where `part`.
+    fn state(&self, own: *mut u8, a: usize, r: usize, j: usize, part: bool) -> (*mut u8, *mut u8) {
+        let before: usize = self.folds[..a].iter().map(|(f, _)| TALL * self.pitch * (f.sizes[0] + f.sizes[1])).sum();
+        let first = own.wrapping_add(before + if part { self.half() } else { 0 });
+        let [s0, s1] = self.folds[a].0.sizes;
+        let lane = r * self.pitch + j;
+        (first.wrapping_add(lane * s0), first.wrapping_add(TALL * self.pitch * s0 + lane * s1))
+    }
+}
+
+impl Pairwise {
+    /// The address in packed panels of value `v` of row or column `at`, step `step` of k.
+    pub(super) fn value(&self, side: &Side, base: usize, v: usize, at: usize, step: usize) -> *mut u8 {
+        let value = &side.values[v];
+        (base + value.at + (at * self.launch.extents[self.k] + step * side.width) * value.size) as *mut u8
+    }
+
+    /// The states of a block, in own scratch.
+    ///
+    /// # Safety
+    /// What is packed is whole, unless y is packed here; the block is this thread's alone.
+    pub(super) unsafe fn fold_block<'a>(
+        &'a self,
+        f: &mut Frame<'a>,
+        code: &'a Code,
+        rows: Range<usize>,
+        chunk: usize,
+        at: Packed,
+    ) {
+        let (k, nr) = (self.launch.extents[self.k], self.kernel.columns);
+        let (i0, j0) = (rows.start, chunk * COLUMNS);
+        let (count, width) = (rows.len(), (self.extent(self.y.axis) - j0).min(COLUMNS));
+        let isa = self.isa as usize;
+        for s in 0..k.div_ceil(SEGMENT).max(1) {
+            let (from, to) = (s * SEGMENT, ((s + 1) * SEGMENT).min(k));
+            for (a, (fold, _)) in code.folds.iter().enumerate() {
+                let (s0, s1) = code.state(f.own, a, 0, 0, s > 0);
+                // SAFETY: the rows' states stand side by side.
+                unsafe { (fold.loops.init)(s0, s1, count * code.pitch) };
+            }
+            for k0 in (from..to).step_by(code.steps) {
+                (f.rows, f.lanes) = ((to - k0).min(code.steps), nr);
+                for r in 0..count {
+                    for (v, &reg) in code.x.iter().enumerate() {
+                        let (p, size) = (self.value(&self.x, at.x, v, i0 + r, k0), self.x.values[v].size);
+                        f.cur[reg as usize] = f.home[reg as usize];
+                        for step in 0..f.rows {
+                            let to = f.home[reg as usize].wrapping_add(step * nr * size);
+                            // SAFETY: the home holds a tile.
+                            unsafe { splat(p.add(step * size), to, size, nr) };
+                        }
+                    }
+                    for j in (0..width).step_by(nr) {
+                        for (v, &reg) in code.y.iter().enumerate() {
+                            f.cur[reg as usize] = self.value(&self.y, at.y.unwrap_or(0), v, j0 + j, k0);
+                        }
+                        // SAFETY: panels and homes hold the tile; the states have whole panels of columns.
+                        unsafe {
+                            f.run(&code.ops);
+                            for (a, (fold, end)) in code.folds.iter().enumerate() {
+                                let (s0, s1) = code.state(f.own, a, r, j, s > 0);
+                                let tile = f.cur[fold.arg as usize];
+                                let seen = (k0 - from) as i64;
+                                match *end {
+                                    Some((sum, other)) => sum(tile, f.cur[other as usize], f.rows, nr, seen == 0, s0),
+                                    None => (fold.loops.cols_block[isa])(tile, f.rows, nr, nr, k0 as i64, seen, s0, s1),
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            for (a, (fold, _)) in code.folds.iter().enumerate().filter(|_| s > 0) {
+                let (m, p) = (code.state(f.own, a, 0, 0, false), code.state(f.own, a, 0, 0, true));
+                let lanes = count * code.pitch;
+                // SAFETY: as above.
+                unsafe { (fold.loops.merge[isa])(lanes, from as i64, (to - from) as i64, m.0, m.1, p.0, p.1) };
+            }
+        }
+    }
+
+    /// Results of row `r` of a block of `width` columns.
+    ///
+    /// # Safety
+    /// After [`Pairwise::fold_block`].
+    pub(super) unsafe fn finish_row(&self, f: &mut Frame<'_>, code: &Code, r: usize, width: usize) {
+        for (a, (fold, _)) in code.folds.iter().enumerate() {
+            let (s0, s1) = code.state(f.own, a, r, 0, false);
+            let to = f.home[fold.dst as usize];
+            f.cur[fold.dst as usize] = to;
+            // SAFETY: the home holds a row of a block.
+            unsafe { (fold.loops.finish)(width, self.launch.extents[self.k] as i64, s0, s1, to) };
+        }
+    }
+
+    /// The code of the combine, where no micro-kernel runs it.
+    pub(super) fn code(&self) -> Option<&Code> {
+        match &self.kernel {
+            Kernel { run: Run::Code(code), .. } => Some(code),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Squared Euclid, which a micro-kernel runs, forced through code.
+
+use super::*;
+use crate::kernel::{Bind, GemmSpec, Inst, gemm};
+use crate::ops::{reduce, row};
+use smallvec::smallvec;
+
+/// Sums of squared differences of rows of `x` and `y`, as code or not.
+fn squares(x: &[f32], y: &[f32], [n, m, k]: [usize; 3], micro: bool, isa: Isa, reps: usize) -> (Vec<f32>, f64) {
+    let bind = |strides: [isize; 2]| Bind { slot: 0, offset: 0, strides: (&strides[..]).into(), gather: None };
+    let d = k as isize;
+    let operands = [bind([d, 1]), bind([1, d]), bind([m as isize, 1])];
+    let (mut ir, launch) = gemm::kernel(&GemmSpec { dtype: DType::F32, batch: smallvec![], m: n, n: m, k, operands });
+    ir.code[2].op = KOp::Map(&row::sub);
+    let over = ir.code[2].over;
+    ir.code.insert(3, Inst { op: KOp::Map(&row::square), args: smallvec![2], dtype: DType::F32, over });
+    assert!(matches!(ir.code[4].op, KOp::Reduce { reducer, .. } if *reducer == reduce::SUM));
+    (ir.code[4].args[0], ir.code[5].args[0]) = (3, 4);
+    let kernel = Pairwise::of(find::find(&ir, micro).unwrap(), &ir, &launch, isa).unwrap();
+    assert_eq!(kernel.code().is_none(), micro);
+    let mut out = vec![f32::NAN; n * m];
+    let bases = [x.as_ptr() as usize, y.as_ptr() as usize, out.as_mut_ptr() as usize];
+    let (threads, pool, bad) = (Threads::new(2), Arc::default(), AtomicI64::new(i64::MIN));
+    let args = Args { bases: &bases, params: &[], in_place: false };
+    let mut times = vec![];
+    for _ in 0..reps {
+        let start = std::time::Instant::now();
+        kernel.run(&threads, &pool, &args, &bad).unwrap();
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    (out, times[reps / 2])
+}
+
+fn values(n: usize, seed: u32) -> Vec<f32> {
+    let mut s = seed;
+    let mut next = || {
+        s = s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (s >> 8) as f32 / 1e6 - 8.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+/// A chain in each segment of 256, segments in their order: the bits of a result.
+fn chain(x: &[f32], y: &[f32]) -> f32 {
+    let segment =
+        |(x, y): (&[f32], &[f32])| x.iter().zip(y).map(|(a, b)| (a - b) * (a - b)).reduce(|a, b| a + b).unwrap_or(0.0);
+    x.chunks(SEGMENT).zip(y.chunks(SEGMENT)).map(segment).reduce(|a, b| a + b).unwrap_or(0.0)
+}
+
+#[test]
+fn code_folds_in_the_order_of_micro_kernels() {
+    for isa in [Isa::detect(), Isa::Portable] {
+        for [n, m, k] in [
+            [1, 1, 1],
+            [2, 3, 0],
+            [7, 15, 3],
+            [8, 16, 4],
+            [9, 17, 5],
+            [3, 64, 16],
+            [17, 65, 17],
+            [2, 255, 15],
+            [5, 1023, 7],
+            [4, 1024, 255],
+            [9, 1025, 256],
+            [3, 70, 257],
+            [2, 33, 1000],
+            [33, 2100, 2],
+        ] {
+            let (x, y) = (values(n * k, 1), values(m * k, 2));
+            let (code, _) = squares(&x, &y, [n, m, k], false, isa, 1);
+            let (micro, _) = squares(&x, &y, [n, m, k], true, isa, 1);
+            for (e, (c, u)) in code.iter().zip(&micro).enumerate() {
+                let (i, j) = (e / m, e % m);
+                let want = chain(&x[i * k..(i + 1) * k], &y[j * k..(j + 1) * k]);
+                assert_eq!(c.to_bits(), want.to_bits(), "{n} x {m} x {k} at {i}, {j} of {isa:?}");
+                // The micro-kernels round a square and its sum once.
+                assert!((c - u).abs() <= 1e-5 * c.abs(), "{n} x {m} x {k} at {i}, {j} of {isa:?}: {c} {u}");
+            }
+        }
+    }
+}
+
+/// `cargo test --release --lib as_code -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn time_of_squared_euclid_as_code() {
+    for size in [[2000, 2000, 64], [4000, 4000, 128], [2000, 2000, 3], [1000, 1000, 1024]] {
+        let (x, y) = (values(size[0] * size[2], 1), values(size[1] * size[2], 2));
+        let [code, micro] = [false, true].map(|micro| squares(&x, &y, size, micro, Isa::detect(), 11).1 * 1e3);
+        println!("{size:?}: as code {code:.2} ms, by the micro-kernel {micro:.2} ms, {:.2} times", code / micro);
+    }
+}
