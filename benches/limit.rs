@@ -1,94 +1,14 @@
 //! What this machine can do at best: arithmetic in registers alone, and memory streamed by all cores. Tables of measurements
 //! stand these figures beside the kernels'. Prints a line of JSON: G elements/s (a combine of one x and one y each), GB/s.
 
-use std::sync::Barrier;
-use std::time::Instant;
+mod ports;
 
-/// Turns of a loop over registers in one sample: many times what starting a thread costs.
-const TURNS: usize = 2_000_000;
-/// Samples; the best counts.
-const SAMPLES: usize = 9;
 /// Bytes of an array to stream, beyond the caches.
 const STREAM: usize = 64 << 20;
 
-/// The best time in seconds of `f(thread)` run by all threads at once.
-fn best(threads: usize, f: impl Fn(usize) + Sync) -> f64 {
-    let barrier = Barrier::new(threads);
-    let time = |t: usize| {
-        barrier.wait();
-        let start = Instant::now();
-        f(t);
-        start.elapsed().as_secs_f64()
-    };
-    let sample = || {
-        std::thread::scope(|s| {
-            let others: Vec<_> = (1..threads).map(|t| s.spawn(move || time(t))).collect();
-            let own = time(0);
-            others.into_iter().map(|h| h.join().unwrap_or(f64::INFINITY)).fold(own, f64::max)
-        })
-    };
-    (0..SAMPLES).map(|_| sample()).fold(f64::INFINITY, f64::min)
-}
-
 #[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::asm;
+mod stream {
     use std::arch::x86_64::*;
-
-    /// A loop over twelve accumulators: `$step` for each, with `\a` its number. 12 and 13 hold values, 15 the mask of `abs`.
-    macro_rules! ports {
-        ($($name:ident $t:ty: $splat:literal $mask:literal $step:literal;)*) => {$(
-            /// # Safety
-            /// The machine has the instructions.
-            pub unsafe fn $name(turns: usize) {
-                let (x, y, mask): ($t, $t, u64) = (0.75, 0.5, if size_of::<$t>() == 4 { 0x7fff_ffff_7fff_ffff } else { !0 >> 1 });
-                // SAFETY: reads three values and changes the registers it names.
-                unsafe {
-                    asm!(
-                        concat!($splat, "12, [{x}]"), concat!($splat, "13, [{y}]"), concat!($mask, "15, [{mask}]"),
-                        "2:", ".irp a,0,1,2,3,4,5,6,7,8,9,10,11", $step, ".endr", "dec {n}", "jnz 2b", "vzeroupper",
-                        x = in(reg) &x, y = in(reg) &y, mask = in(reg) &mask, n = inout(reg) turns => _,
-                        out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _,
-                        out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
-                        out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
-                        options(nostack, readonly),
-                    );
-                }
-            }
-        )*};
-    }
-
-    ports! {
-        dot_f32_ymm f32: "vbroadcastss ymm" "vbroadcastsd ymm" "vfmadd231ps ymm\\a, ymm12, ymm13";
-        dot_f64_ymm f64: "vbroadcastsd ymm" "vbroadcastsd ymm" "vfmadd231pd ymm\\a, ymm12, ymm13";
-        square_f32_ymm f32: "vbroadcastss ymm" "vbroadcastsd ymm"
-            "vsubps ymm14, ymm12, ymm13\nvfmadd231ps ymm\\a, ymm14, ymm14";
-        square_f64_ymm f64: "vbroadcastsd ymm" "vbroadcastsd ymm"
-            "vsubpd ymm14, ymm12, ymm13\nvfmadd231pd ymm\\a, ymm14, ymm14";
-        abs_f32_ymm f32: "vbroadcastss ymm" "vbroadcastsd ymm"
-            "vsubps ymm14, ymm12, ymm13\nvandps ymm14, ymm14, ymm15\nvaddps ymm\\a, ymm\\a, ymm14";
-        abs_f64_ymm f64: "vbroadcastsd ymm" "vbroadcastsd ymm"
-            "vsubpd ymm14, ymm12, ymm13\nvandpd ymm14, ymm14, ymm15\nvaddpd ymm\\a, ymm\\a, ymm14";
-        dot_f32_zmm f32: "vbroadcastss zmm" "vbroadcastsd zmm" "vfmadd231ps zmm\\a, zmm12, zmm13";
-        dot_f64_zmm f64: "vbroadcastsd zmm" "vbroadcastsd zmm" "vfmadd231pd zmm\\a, zmm12, zmm13";
-        square_f32_zmm f32: "vbroadcastss zmm" "vbroadcastsd zmm"
-            "vsubps zmm14, zmm12, zmm13\nvfmadd231ps zmm\\a, zmm14, zmm14";
-        square_f64_zmm f64: "vbroadcastsd zmm" "vbroadcastsd zmm"
-            "vsubpd zmm14, zmm12, zmm13\nvfmadd231pd zmm\\a, zmm14, zmm14";
-        abs_f32_zmm f32: "vbroadcastss zmm" "vbroadcastsd zmm"
-            "vsubps zmm14, zmm12, zmm13\nvandps zmm14, zmm14, zmm15\nvaddps zmm\\a, zmm\\a, zmm14";
-        abs_f64_zmm f64: "vbroadcastsd zmm" "vbroadcastsd zmm"
-            "vsubpd zmm14, zmm12, zmm13\nvandpd zmm14, zmm14, zmm15\nvaddpd zmm\\a, zmm\\a, zmm14";
-    }
-
-    /// Additions that wait for each other: a cycle each.
-    pub fn cycles(n: usize) {
-        // SAFETY: changes two registers.
-        unsafe {
-            asm!("2:", ".rept 16", "add {a}, {n}", ".endr", "dec {n}", "jnz 2b",
-                a = inout(reg) 0usize => _, n = inout(reg) n => _, options(nostack, nomem));
-        }
-    }
 
     /// # Safety
     /// AVX; `to` is aligned to 32 bytes and as long as `from`, a multiple of 128 bytes.
@@ -134,41 +54,21 @@ mod x86 {
 
 #[cfg(target_arch = "x86_64")]
 fn main() {
+    use ports::{Ports, best};
     use std::hint::black_box;
-    use x86::*;
-    if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
+    use stream::*;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let Some(ports) = Ports::new(threads) else {
         println!("{{}}");
         return;
-    }
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let bound = std::env::var("NDCUDA_CPU").unwrap_or_default();
-    let wide = is_x86_feature_detected!("avx512dq") && bound != "avx2" && bound != "portable";
-    type Loop = unsafe fn(usize);
-    let loops: [(&str, usize, Loop); 6] = if wide {
-        [
-            ("dot_f32", 16, dot_f32_zmm),
-            ("dot_f64", 8, dot_f64_zmm),
-            ("square_f32", 16, square_f32_zmm),
-            ("square_f64", 8, square_f64_zmm),
-            ("abs_f32", 16, abs_f32_zmm),
-            ("abs_f64", 8, abs_f64_zmm),
-        ]
-    } else {
-        [
-            ("dot_f32", 8, dot_f32_ymm),
-            ("dot_f64", 4, dot_f64_ymm),
-            ("square_f32", 8, square_f32_ymm),
-            ("square_f64", 4, square_f64_ymm),
-            ("abs_f32", 8, abs_f32_ymm),
-            ("abs_f64", 4, abs_f64_ymm),
-        ]
     };
-    let clock = (16 * TURNS) as f64 / best(threads, |_| cycles(TURNS)) * 1e-9;
-    print!("{{\"threads\": {threads}, \"set\": \"{}\", \"ghz\": {clock:.3}", if wide { "AVX-512" } else { "AVX2" });
-    for (name, lanes, f) in loops {
-        // SAFETY: the sets were looked for.
-        let t = best(threads, |_| unsafe { f(TURNS) });
-        print!(", \"{name}\": {:.1}", (12 * lanes * TURNS * threads) as f64 / t * 1e-9);
+    print!("{{\"threads\": {threads}, \"set\": \"{}\"", if ports.wide { "AVX-512" } else { "AVX2" });
+    print!(", \"ghz\": {:.3}", ports.ghz);
+    for combine in ["dot", "square", "abs"] {
+        for dtype in ["f32", "f64"] {
+            let name = format!("{combine}_{dtype}");
+            print!(", \"{name}\": {:.1}", ports.limit(&name).unwrap_or(f64::NAN));
+        }
     }
     // A part for each thread, of whole pages.
     let part = (STREAM / 4 / threads) & !1023;

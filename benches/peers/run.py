@@ -124,7 +124,8 @@ def markdown(rows, about, notes):
         what = ", ".join(f"{k} {v}" for k, v in about["limit"].items())
         lines += [
             "`limit`: the least time the row's multiply-adds (or subtractions and additions) take in registers alone, at the best that",
-            f"`benches/limit.rs` reached here just before ({what}; G elements/s and GB/s), and the share of it that ndcuda gets.",
+            "`benches/limit.rs` reached here just before, or what the ports give at its clock where that is more",
+            f"({what}; G elements/s and GB/s), and the share of it that ndcuda gets.",
         ]
     if os.environ.get("NDCUDA_CPU"):
         lines.append(f"`NDCUDA_CPU={os.environ['NDCUDA_CPU']}` bounds ndcuda's own loops alone: the peers keep what is best for them.")

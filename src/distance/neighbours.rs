@@ -4,7 +4,7 @@ use super::{Metric, cdist, seuclidean, try_cdist};
 use crate::array::{DeviceArray1, DeviceArray2};
 use crate::dtype::Float;
 use crate::error::{Error, Result};
-use ndarray::{Array1, Axis, NewAxis, s};
+use ndarray::{Array1, ArrayView2, Axis, NewAxis, s};
 
 /// The `k` rows of `y` nearest to each row of `x`: distances and indices, `(n, k)`, the nearest first, of equally near ones
 /// the first. NaN is far; where fewer than `k` rows have a finite distance, the rest are infinity and -1.
@@ -61,7 +61,13 @@ pub fn knn<T: Float<Sum = T, Mean = T>>(
     Ok((distances, indices))
 }
 
+/// The elements of a block of the matrix that [`pdist`] makes at a time.
+const PDIST_BLOCK: usize = 1 << 20;
+
 /// The distances of each pair of rows once: those right of the diagonal, row by row; SciPy's `pdist`.
+///
+/// Of more than 1024 rows the matrix never exists as a whole: blocks of rows are evaluated at once, and put together in host
+/// memory.
 ///
 /// # Errors
 /// Whatever the device fails with.
@@ -76,11 +82,42 @@ pub fn knn<T: Float<Sum = T, Mean = T>>(
 /// ```
 #[track_caller]
 pub fn pdist<T: Float<Sum = T, Mean = T>>(x: &DeviceArray2<T>, metric: Metric) -> Result<DeviceArray1<T>> {
-    condensed(&match metric {
-        // The variance of the rows themselves.
-        Metric::SEuclidean => seuclidean(x, x, &x.var_axis(Axis(0), 1.0)),
-        _ => cdist(x, x, metric),
-    })
+    let n = x.shape()[0];
+    // The variance of the rows themselves, of all of them whatever the block.
+    let variance = (metric == Metric::SEuclidean).then(|| x.var_axis(Axis(0), 1.0));
+    let between = |a: &DeviceArray2<T>, b: &DeviceArray2<T>| match &variance {
+        Some(v) => seuclidean(a, b, v),
+        None => cdist(a, b, metric),
+    };
+    if n.saturating_mul(n) <= PDIST_BLOCK {
+        return condensed(&between(x, x));
+    }
+    if let Some(v) = &variance {
+        v.eval()?;
+    }
+    // Rows against the rows from theirs on: about half of the arithmetic of all pairs. There is no lazy concatenation: an update
+    // of a part copies the rest, so the host puts the blocks together.
+    let mut out = Vec::with_capacity(n * (n - 1) / 2);
+    let mut i = 0;
+    while i + 1 < n {
+        let rows = (PDIST_BLOCK / (n - i)).clamp(1, n - i);
+        let block = between(&x.slice(s![i..i + rows, ..]), &x.slice(s![i.., ..]));
+        let mut append = |d: ArrayView2<T>| {
+            for r in 0..rows {
+                let row = d.slice(s![r, r + 1..]);
+                match row.to_slice() {
+                    Some(run) => out.extend_from_slice(run),
+                    None => out.extend(row),
+                }
+            }
+        };
+        match block.host_view() {
+            Ok(d) => append(d),
+            Err(_) => append(block.to_ndarray()?.view()),
+        }
+        i += rows;
+    }
+    x.device().array(Array1::from(out))
 }
 
 /// What stands right of the diagonal of a square matrix, row by row; SciPy's `squareform` of a matrix.

@@ -1,8 +1,10 @@
 //! SciPy's metrics on rows with edge cases (zeros, constants, NaN), kept in `tests/data/distances.csv`; neighbours, condensed forms.
 
-use ndarray::{Array1, Array2, s};
+use crate::harness::on_the_host;
+use ndarray::{Array1, Array2, Axis, s};
+use ndcuda::debug::trace;
 use ndcuda::distance::{self, Metric, cdist, knn, pdist, squareform};
-use ndcuda::{Device, Error};
+use ndcuda::{Device, DeviceArray2, Error};
 
 /// Name, rows, columns, values.
 fn points() -> Vec<(String, usize, usize, Vec<f64>)> {
@@ -103,9 +105,50 @@ fn condensed_forms_are_scipys(dev: &Device) {
     assert!(distance::condensed(&dev.zeros::<f32, _>((2, 3))).is_err());
 }
 
+/// Beyond one block: the bits are those of the square matrix, which never exists.
+fn many_pairs_take_no_square_matrix(dev: &Device) {
+    let value = |i: usize, k: usize| ((i * 7919 + k * 104_729) % 1009) as f32 / 64.0 - 3.0;
+    let same = |x: &DeviceArray2<f32>, metric: Metric| {
+        let n = x.shape()[0];
+        let all = match metric {
+            Metric::SEuclidean => distance::seuclidean(x, x, &x.var_axis(Axis(0), 1.0)),
+            _ => cdist(x, x, metric),
+        };
+        let all = all.to_ndarray().unwrap();
+        let got = pdist(x, metric).unwrap().to_ndarray().unwrap();
+        let want: Vec<f32> = (0..n).flat_map(|i| all.slice(s![i, i + 1..]).to_vec()).collect();
+        assert!(
+            got.iter().map(|v| v.to_bits()).eq(want.iter().map(|v| v.to_bits())),
+            "{metric} of {n} x {}",
+            x.shape()[1]
+        );
+    };
+    let few = dev.from_fn((1200, 5), |(i, k)| value(i, k)).unwrap();
+    same(&few, Metric::SqEuclidean);
+    // As columns of memory; the blocks' memory is in that order, too.
+    same(&dev.from_fn((5, 1100), |(k, i)| value(i, k)).unwrap().t(), Metric::CityBlock);
+    if on_the_host(dev) {
+        // Several segments of a fold.
+        let long = dev.from_fn((1100, 600), |(i, k)| value(i, k)).unwrap();
+        [Metric::SqEuclidean, Metric::Cosine, Metric::Correlation].into_iter().for_each(|m| same(&long, m));
+        Metric::ALL.into_iter().for_each(|m| same(&few, m));
+    }
+    let n = 4000;
+    let x = dev.from_fn((n, 3), |(i, k)| value(i, k)).unwrap();
+    let (v, t) = trace(|| {
+        let v = pdist(&x, Metric::SqEuclidean).unwrap();
+        v.eval().unwrap();
+        v
+    });
+    assert_eq!(v.len(), n * (n - 1) / 2);
+    // The result and a block, and kernels that make little more than half of the pairs.
+    assert!(t.peak <= v.len() * 4 + (4 << 20), "{t:?}");
+    assert!(t.bytes_written <= n * n * 4 * 6 / 10, "{t:?}");
+}
+
 fn wrong_shapes_name_the_distance(dev: &Device) {
     let (x, y) = (dev.zeros::<f32, _>((3, 4)), dev.zeros::<f32, _>((2, 5)));
-    let text = |e: ndcuda::Result<ndcuda::DeviceArray2<f32>>| e.unwrap_err().to_string();
+    let text = |e: ndcuda::Result<DeviceArray2<f32>>| e.unwrap_err().to_string();
     for (op, e) in [
         ("cdist", distance::try_cdist(&x, &y, Metric::Cosine)),
         ("sqeuclidean_broadcast", distance::try_sqeuclidean_broadcast(&x, &y)),
@@ -125,5 +168,6 @@ fn wrong_shapes_name_the_distance(dev: &Device) {
 }
 
 tests_on_devices! {
-    edge_cases_are_scipys neighbours_are_those_of_a_sort condensed_forms_are_scipys wrong_shapes_name_the_distance
+    edge_cases_are_scipys neighbours_are_those_of_a_sort condensed_forms_are_scipys
+    many_pairs_take_no_square_matrix wrong_shapes_name_the_distance
 }

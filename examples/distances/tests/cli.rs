@@ -251,7 +251,8 @@ fn failures_exit_with_1_and_name_the_file() {
 fn the_bench_prints_a_line_of_json() {
     let bench =
         |words: &str| Command::new(env!("CARGO_BIN_EXE_pairwise_bench")).args(words.split(' ')).output().unwrap();
-    for form in ["expanded", "cityblock", "minkowski:3", "hamming"] {
+    let metrics = Metric::ALL.map(|m| m.to_string());
+    for form in ["expanded", "nn", "knn:3", "mahalanobis"].into_iter().chain(metrics.iter().map(String::as_str)) {
         let out = bench(&format!("--n 20 --m 30 --d 8 --form {form} --dtype f64 --reps 2 --device cpu"));
         let line = String::from_utf8(out.stdout).unwrap();
         assert!(out.status.success(), "{form}: {}", String::from_utf8_lossy(&out.stderr));
@@ -263,13 +264,28 @@ fn the_bench_prints_a_line_of_json() {
             "\"median_ms\":",
             "\"best_ms\":",
             "\"gelem_per_s\":",
+            "\"fraction_of_limit\":",
             "\"kernels\":",
             "\"peak_rss_mb\":",
         ] {
             assert!(line.contains(part), "{part}: {line}");
         }
     }
+    let fraction = |words: &str| {
+        let line = String::from_utf8(bench(words).stdout).unwrap();
+        line.split("\"fraction_of_limit\":").nth(1).and_then(|l| l.split(',').next()?.parse::<f64>().ok())
+    };
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        for form in ["sqeuclidean", "cityblock", "expanded", "knn:2"] {
+            let found = fraction(&format!("--n 300 --m 300 --d 64 --reps 3 --device cpu --form {form}"));
+            assert!(found.is_some_and(|f| f > 0.0 && f < 1.2), "{form}: {found:?}");
+        }
+    }
+    assert_eq!(fraction("--n 20 --m 30 --d 8 --device cpu --form minkowski:3"), None);
+    assert_eq!(fraction("--n 20 --m 30 --d 8 --device cpu --dtype f16"), None);
     assert_eq!(bench("--form nonsense").status.code(), Some(2));
+    assert_eq!(bench("--form knn:0").status.code(), Some(2));
     assert_eq!(bench("--n 0").status.code(), Some(2));
     assert_eq!(bench("--dtype i32").status.code(), Some(2));
     assert_eq!(bench("--device abacus").status.code(), Some(1));
