@@ -4,6 +4,7 @@ use crate::backend::{Args, Backend};
 use crate::buffer::Buffer;
 use crate::debug;
 use crate::device::{Device, Ready};
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::{Node, Stored};
 use crate::kernel::{KernelIr, Launch, Param, Role, Step};
@@ -138,6 +139,7 @@ fn is_empty(step: &Step) -> bool {
         // A row of several passes is empty where its folded axis is: nothing of it may run, not even what stands outside the loop.
         Step::Kernel(ir, launch) => written(ir, launch) == 0,
         Step::Gemm(s) => s.m * s.n * s.batch.iter().product::<usize>() == 0,
+        Step::TopK(s) => s.k * s.batch.iter().product::<usize>() == 0,
     }
 }
 
@@ -159,7 +161,7 @@ fn launch(
                 Param::Const(bits) => bits,
             })
             .collect(),
-        Step::Gemm(_) => SmallVec::new(),
+        Step::Gemm(_) | Step::TopK(_) => SmallVec::new(),
     };
     debug::note(|t| {
         t.kernels += 1;
@@ -177,6 +179,7 @@ fn launch(
         let name = match step {
             Step::Kernel(ir, l) => format!("{:?} {:?}", ir.class, &l.extents[..]),
             Step::Gemm(s) => format!("Gemm {:?}x{}x{}x{}", &s.batch[..], s.m, s.n, s.k),
+            Step::TopK(s) => format!("TopK {:?}x{} of {}", &s.batch[..], s.k, s.m),
         };
         eprintln!("ndcuda: {:9.3} ms {gbs:8.2} GB/s  {name}", t * 1e3);
     }
@@ -200,6 +203,10 @@ pub(crate) fn bytes(step: &Step) -> (usize, usize) {
             let batch: usize = s.batch.iter().product();
             out.0 = batch * (s.m * s.k + s.k * s.n) * s.dtype.size();
             out.1 = batch * s.m * s.n * s.dtype.size();
+        }
+        Step::TopK(s) => {
+            let batch: usize = s.batch.iter().product();
+            out = (batch * s.m * s.dtype.size(), batch * s.k * DType::I64.size());
         }
     }
     out
@@ -271,6 +278,10 @@ fn text(graph: &Graph, p: &Plan<Step>) -> String {
             Step::Gemm(g) => {
                 let _ = writeln!(out, "gemm {} batch {:?} m {} n {} k {}", g.dtype, &g.batch[..], g.m, g.n, g.k);
             }
+            Step::TopK(t) => {
+                let which = if t.largest { "largest" } else { "smallest" };
+                let _ = writeln!(out, "the {} {which} of {} {} batch {:?}", t.k, t.m, t.dtype, &t.batch[..]);
+            }
         }
     }
     out
@@ -284,7 +295,7 @@ pub(crate) fn cuda_source(device: &Device, node: &Arc<Node>) -> Result<Vec<Strin
     let graph = Graph::collect(std::slice::from_ref(node), false)?;
     let kernel = |step: &Step| match step {
         Step::Kernel(ir, _) => Some(crate::device::cuda_source(ir)),
-        Step::Gemm(_) => None,
+        Step::Gemm(_) | Step::TopK(_) => None,
     };
     plan(&graph, &device.backend().caps())?.steps.iter().filter_map(|(step, _)| kernel(step)).collect()
 }

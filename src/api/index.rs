@@ -2,7 +2,7 @@
 
 use super::manipulate::slice_view;
 use crate::array::{DeviceArray, DeviceArray1, Operand, expect};
-use crate::dtype::{Element, Integer};
+use crate::dtype::{DType, Element, Integer};
 use crate::error::{Error, Result};
 use crate::graph::build;
 use crate::layout::View;
@@ -86,8 +86,70 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     pub fn take<I: Integer>(&self, axis: Axis, indices: &DeviceArray1<I>) -> Self {
         let at = Location::caller();
         expect(self.same_device("take", &indices.device));
-        let index = build::cast(&indices.value, crate::DType::I64, at);
+        let index = build::cast(&indices.value, DType::I64, at);
         DeviceArray::wrap(expect(build::gather(&self.value, axis.0, &index, at)), &self.device)
+    }
+
+    /// For each element of `indices` the element there along `axis`: NumPy's `take_along_axis`. The other axes broadcast.
+    ///
+    /// # Panics
+    /// If there is no such axis or the other axes do not broadcast. An index out of range is an error of the evaluation.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let x = Device::cpu().array(&ndarray::arr2(&[[10, 20], [30, 40]]))?;
+    /// let i = Device::cpu().array(&ndarray::arr2(&[[1i64, 0], [0, 0]]))?;
+    /// assert_eq!(x.take_along_axis(Axis(1), &i), ndarray::arr2(&[[20, 10], [30, 30]]));
+    /// # Ok::<(), ndcuda::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn take_along_axis<I: Integer>(&self, axis: Axis, indices: &DeviceArray<I, D>) -> Self {
+        expect(self.try_take_along_axis(axis, indices))
+    }
+
+    /// As [`take_along_axis`](Self::take_along_axis).
+    ///
+    /// # Errors
+    /// [`Error::Axis`], [`Error::Broadcast`] or [`Error::Device`].
+    #[track_caller]
+    pub fn try_take_along_axis<I: Integer>(&self, axis: Axis, indices: &DeviceArray<I, D>) -> Result<Self> {
+        let at = Location::caller();
+        self.same_device("take_along_axis", &indices.device)?;
+        let index = build::cast(&indices.value, DType::I64, at);
+        Ok(DeviceArray::wrap(build::gather_each(&self.value, axis.0, &index, at)?, &self.device))
+    }
+
+    /// The `k` smallest (or largest) elements along an axis, in order, and where they are: torch's `topk`. Of equal elements
+    /// the first comes first, and NaN comes last.
+    ///
+    /// The array itself is stored, if it is not yet.
+    ///
+    /// # Panics
+    /// If there is no such axis or it has fewer than `k` elements.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let x = Device::cpu().array(&ndarray::arr2(&[[3.0f32, 1.0, f32::NAN, 2.0], [5.0, 5.0, 4.0, 6.0]]))?;
+    /// let (least, at) = x.topk(2, Axis(1), false);
+    /// assert_eq!(least, ndarray::arr2(&[[1.0, 2.0], [4.0, 5.0]]));
+    /// assert_eq!(at, ndarray::arr2(&[[1i64, 3], [2, 0]]));
+    /// # Ok::<(), ndcuda::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn topk(&self, k: usize, axis: Axis, largest: bool) -> (Self, DeviceArray<i64, D>) {
+        expect(self.try_topk(k, axis, largest))
+    }
+
+    /// As [`topk`](Self::topk).
+    ///
+    /// # Errors
+    /// [`Error::Axis`] or [`Error::Shape`].
+    #[track_caller]
+    pub fn try_topk(&self, k: usize, axis: Axis, largest: bool) -> Result<(Self, DeviceArray<i64, D>)> {
+        let at = Location::caller();
+        let index = build::topk(&self.value, axis.0, k, largest, at)?;
+        let found = build::gather_each(&self.value, axis.0, &index, at)?;
+        Ok((DeviceArray::wrap(found, &self.device), DeviceArray::wrap(index, &self.device)))
     }
 
     /// The elements at these indices along an axis, which may repeat.

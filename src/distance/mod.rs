@@ -40,6 +40,16 @@ fn rows<T: Float>(x: &DeviceArray2<T>, y: &DeviceArray2<T>) -> (DeviceArray<T, I
     (x.slice(s![.., NewAxis, ..]), y.slice(s![NewAxis, .., ..]))
 }
 
+/// The variance of each coordinate over all rows of both.
+#[track_caller]
+fn variance_of_both<T: Float<Sum = T, Mean = T>>(x: &DeviceArray2<T>, y: &DeviceArray2<T>) -> DeviceArray1<T> {
+    let (n, m) = (x.shape()[0], y.shape()[0]);
+    let mut all = x.device().zeros::<T, _>((n + m, x.shape()[1]));
+    all.slice_assign(s![..n, ..], x);
+    all.slice_assign(s![n.., ..], y);
+    all.var_axis(Axis(0), 1.0)
+}
+
 /// Implementation #1: `diff = x[:, None, :] - y[None, :, :]; (diff * diff).sum(axis=2)`. Equal rows give exactly 0.
 ///
 /// # Panics
@@ -215,13 +225,7 @@ pub fn try_cdist<T: Float<Sum = T, Mean = T>>(
             let (x, y) = rows(x, y);
             x.not_equal(y).cast::<T>().mean_axis(k)
         }
-        Metric::SEuclidean => {
-            let (n, m) = (x.shape()[0], y.shape()[0]);
-            let mut all = x.device().zeros::<T, _>((n + m, x.shape()[1]));
-            all.slice_assign(s![..n, ..], x);
-            all.slice_assign(s![n.., ..], y);
-            seuclidean(x, y, &all.var_axis(Axis(0), 1.0))
-        }
+        Metric::SEuclidean => seuclidean(x, y, &variance_of_both(x, y)),
         Metric::JensenShannon => {
             let (sx, sy) = (x.sum_keep(Axis(1)), y.sum_keep(Axis(1)));
             let (p, q) = (x / &sx, y / &sy);

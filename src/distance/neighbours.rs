@@ -1,15 +1,18 @@
 //! Nearest rows, and the condensed form of a matrix of distances.
 
-use super::{Metric, cdist, seuclidean, try_cdist};
+use super::{Metric, cdist, fit, seuclidean, try_cdist, variance_of_both};
 use crate::array::{DeviceArray1, DeviceArray2};
 use crate::dtype::Float;
 use crate::error::{Error, Result};
-use ndarray::{Array1, ArrayView2, Axis, NewAxis, s};
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use std::cmp::Ordering;
 
 /// The `k` rows of `y` nearest to each row of `x`: distances and indices, `(n, k)`, the nearest first, of equally near ones
 /// the first. NaN is far; where fewer than `k` rows have a finite distance, the rest are infinity and -1.
 ///
-/// Each neighbour is a fold over all distances, which are never stored: the time is `k` times that of one.
+/// The single nearest row is found while the distances are made, which are never stored. For more, tiles of the matrix
+/// (4 million elements at most) are made and searched by [`topk`](DeviceArray2::topk), one after the other, and the host puts
+/// their results together.
 ///
 /// # Errors
 /// If there are fewer than `k` rows, they differ in length, or whatever the device fails with.
@@ -29,37 +32,70 @@ pub fn knn<T: Float<Sum = T, Mean = T>>(
     k: usize,
     metric: Metric,
 ) -> Result<(DeviceArray2<T>, DeviceArray2<i64>)> {
+    fit("knn", x, y)?;
     let (n, m) = (x.shape()[0], y.shape()[0]);
     if k > m {
         let reason = format!("{k} neighbours of {m} rows");
         return Err(Error::Shape { op: "knn", shape: y.shape().into(), reason });
     }
-    let dev = x.device();
     let far = T::from_f64(f64::INFINITY);
-    let (mut distances, mut indices) = (dev.zeros::<T, _>((n, k)), dev.zeros::<i64, _>((n, k)));
-    let j = dev.arange(0, m as i64, 1);
-    let mut last: Option<(DeviceArray1<T>, DeviceArray1<i64>)> = None;
-    for r in 0..k {
+    if k == 1 {
         let d = try_cdist(x, y, metric)?;
-        let open = match &last {
-            None => d.equal(&d),
-            Some((low, at)) => {
-                let (low, at) = (low.insert_axis(Axis(1)), at.insert_axis(Axis(1)));
-                // Beyond the last one: farther, or as far and later.
-                d.greater(&low) | (d.equal(&low) & j.slice(s![NewAxis, ..]).greater(&at))
-            }
-        };
-        let left = open.where_(&d, far);
+        let left = d.equal(&d).where_(&d, far);
         let (low, at) = (left.min_axis(Axis(1)), left.argmin_axis(Axis(1)));
         drop((d, left));
         let at = low.equal(far).where_(-1, at);
         crate::eval((&low, &at))?;
-        distances.slice_assign(s![.., r], &low);
-        indices.slice_assign(s![.., r], &at);
-        last = Some((low, at));
+        return Ok((low.insert_axis(Axis(1)), at.insert_axis(Axis(1))));
     }
-    Ok((distances, indices))
+    // Of all rows, whatever the tile.
+    let variance = match metric {
+        Metric::SEuclidean => Some(variance_of_both(x, y)),
+        _ => None,
+    };
+    variance.iter().try_for_each(|v| v.eval())?;
+    let columns = m.min((4 * k).max(KNN_COLUMNS));
+    let rows = (KNN_TILE / columns.max(1)).clamp(1, n.max(1));
+    let mut distances = Array2::from_elem((n, k), far);
+    let mut indices = Array2::from_elem((n, k), -1);
+    for i in (0..n).step_by(rows) {
+        let some = x.slice(s![i..(i + rows).min(n), ..]);
+        let mut found = vec![];
+        for j in (0..m).step_by(columns.max(1)) {
+            let others = y.slice(s![j..(j + columns).min(m), ..]);
+            let d = match &variance {
+                Some(v) => seuclidean(&some, &others, v),
+                None => try_cdist(&some, &others, metric)?,
+            };
+            let (near, at) = d.try_topk(k.min(others.shape()[0]), Axis(1), false)?;
+            drop(d);
+            crate::eval((&near, &at))?;
+            found.push((j as i64, near, at));
+        }
+        let found: Vec<_> =
+            found.iter().map(|(j, near, at)| Ok((j, near.to_ndarray()?, at.to_ndarray()?))).collect::<Result<_>>()?;
+        let mut best: Vec<(T, i64)> = vec![];
+        for r in 0..some.shape()[0] {
+            best.clear();
+            for (j, near, at) in &found {
+                let all = near.row(r).into_iter().zip(at.row(r));
+                best.extend(all.map(|(&d, &at)| (d, *j + at)).filter(|b| b.0 < far));
+            }
+            if found.len() > 1 {
+                // Stable: of equally near rows those of earlier tiles stay before others.
+                best.sort_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal));
+            }
+            for (c, &(d, at)) in best.iter().take(k).enumerate() {
+                (distances[[i + r, c]], indices[[i + r, c]]) = (d, at);
+            }
+        }
+    }
+    Ok((x.device().array(distances)?, x.device().array(indices)?))
 }
+
+/// Elements of a tile of the matrix that [`knn`] searches, and its columns at least, where there are so many.
+const KNN_TILE: usize = 1 << 20;
+const KNN_COLUMNS: usize = 4096;
 
 /// The elements of a block of the matrix that [`pdist`] makes at a time.
 const PDIST_BLOCK: usize = 1 << 20;

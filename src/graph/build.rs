@@ -215,6 +215,46 @@ pub fn update(base: &Value, region: View, value: &Value, at: At) -> Result<Value
     Ok(Value::whole(Node::pending(base.node.device, base.dtype(), base.shape().into(), expr, at)))
 }
 
+/// Where along `axis` the `k` smallest (or largest) elements are, in order: i64.
+pub fn topk(v: &Value, axis: usize, k: usize, largest: bool, at: At) -> Result<Value> {
+    let shape = v.shape();
+    let r = shape.len();
+    if axis >= r {
+        return Err(Error::Axis { op: "topk", axis, shape: shape.into() });
+    }
+    if k > shape[axis] {
+        let reason = format!("{k} of {} elements along axis {axis}", shape[axis]);
+        return Err(Error::Shape { op: "topk", shape: shape.into(), reason });
+    }
+    let last: Vec<usize> = (0..r).filter(|&a| a != axis).chain([axis]).collect();
+    let arg = v.with(v.view().permute(&last));
+    let mut out: Dims = arg.shape().into();
+    out[r - 1] = k;
+    let found = node(v.node.device, DType::I64, out, Op::TopK { largest }, smallvec![arg], at);
+    let back: Vec<usize> = (0..axis).chain([r - 1]).chain(axis..r - 1).collect();
+    Ok(found.with(found.view().permute(&back)))
+}
+
+/// `v` along `axis` at `index` (i64, of the same rank); the other axes broadcast.
+pub fn gather_each(v: &Value, axis: usize, index: &Value, at: At) -> Result<Value> {
+    let (shape, places) = (v.shape(), index.shape());
+    if axis >= shape.len() {
+        return Err(Error::Axis { op: "take_along_axis", axis, shape: shape.into() });
+    }
+    let fail = || Error::Broadcast { op: "take_along_axis", lhs: shape.into(), rhs: places.into() };
+    if shape.len() != places.len() {
+        return Err(fail());
+    }
+    let (mut one, mut other): (Dims, Dims) = (shape.into(), places.into());
+    (one[axis], other[axis]) = (1, 1);
+    let mut all = broadcast_shape(&one, &other).ok_or_else(fail)?;
+    all[axis] = shape[axis];
+    let source = stretch(v, &all);
+    all[axis] = places[axis];
+    let args = smallvec![source, stretch(index, &all)];
+    Ok(node(v.node.device, v.dtype(), all, Op::Gather { axis: axis as u8 }, args, at))
+}
+
 /// `v` at `index` (rank 1, i64) along `axis`.
 pub fn gather(v: &Value, axis: usize, index: &Value, at: At) -> Result<Value> {
     let shape = v.shape();

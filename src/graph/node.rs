@@ -48,6 +48,11 @@ pub enum Op {
         /// The axis indexed.
         axis: u8,
     },
+    /// Where along its last axis the argument has its smallest (or largest) elements, in order: as many as the node has.
+    TopK {
+        /// The largest ones.
+        largest: bool,
+    },
 }
 
 /// An operation and what it works on.

@@ -20,6 +20,7 @@ pub fn name(op: Op) -> String {
         Op::Reshape => "reshape".into(),
         Op::Update => "update".into(),
         Op::Gather { axis } => format!("take along {axis}"),
+        Op::TopK { largest } => format!("where the {} are", if largest { "largest" } else { "smallest" }),
     }
 }
 

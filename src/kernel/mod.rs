@@ -285,6 +285,24 @@ pub struct GemmSpec {
     pub operands: [Bind; 3],
 }
 
+/// A selection: where along its last axis an array has its `k` smallest (or largest) elements, in order. Of equal ones the
+/// first counts as smaller (or larger), zeros of both signs are equal, and NaN comes last.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopKSpec {
+    /// Any.
+    pub dtype: DType,
+    /// Extents of all axes but the last.
+    pub batch: SmallVec<[usize; 4]>,
+    /// Extent of the last axis.
+    pub m: usize,
+    /// How many are asked for: `m` at most.
+    pub k: usize,
+    /// The largest ones.
+    pub largest: bool,
+    /// The array and the indices (i64), with strides over all axes; the indices lie in C order.
+    pub operands: [Bind; 2],
+}
+
 /// What a backend can do, as far as the schedule asks.
 #[derive(Clone, Copy, Debug)]
 pub struct Caps {
@@ -300,6 +318,8 @@ pub enum Step {
     Kernel(KernelIr, Launch),
     /// A matrix product.
     Gemm(GemmSpec),
+    /// A selection.
+    TopK(TopKSpec),
 }
 
 impl Step {
@@ -308,6 +328,7 @@ impl Step {
         match self {
             Step::Kernel(_, launch) => &launch.operands,
             Step::Gemm(spec) => &spec.operands,
+            Step::TopK(spec) => &spec.operands,
         }
     }
 }

@@ -5,9 +5,10 @@ use super::lower::{Draft, Job, Place};
 use super::place::region_place;
 use super::{Plan, Slot};
 use crate::error::{Error, Result};
-use crate::graph::Op;
+use crate::graph::{Expr, Op};
 use crate::kernel::{
-    AxisSet, Bind, Caps, Class, FoldOrder, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Step, width,
+    AxisSet, Bind, Caps, Class, FoldOrder, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Step,
+    TopKSpec, width,
 };
 use crate::layout::{Layout, Src, Strides, View, c_strides, size};
 use smallvec::{SmallVec, smallvec};
@@ -30,11 +31,12 @@ pub fn plan(g: &Graph, jobs: Vec<Job>, caps: &Caps) -> Result<Plans> {
     for job in jobs {
         let fused = match &job {
             Job::Kernel(d) => d.fused.first().copied(),
-            Job::Gemm(_) => None,
+            Job::Gemm(_) | Job::TopK(_) => None,
         };
         let (step, writes) = match job {
             Job::Kernel(d) => p.kernel(*d)?,
             Job::Gemm(n) => p.gemm(n)?,
+            Job::TopK(n) => p.topk(n)?,
         };
         if let (Some(node), Step::Kernel(ir, _)) = (fused, &step)
             && !(caps.fuses)(ir)
@@ -202,21 +204,44 @@ impl Builder<'_> {
         (ir, launch)
     }
 
+    /// Where argument `k` of a node lies.
+    fn argument(&self, n: usize, expr: &Expr, k: usize) -> Result<Bind> {
+        let (g, p) = (self.g, &self.g.nodes[n]);
+        let node = p.args[k] as usize;
+        let entry = g.nodes[node].leaf.is_some().then(|| p.entries[k]);
+        let slot = entry.map_or_else(|| self.slot(node), |e| Ok(e as u16))?;
+        let (at, strides) = edge_place(&self.slots[slot as usize].layout, &expr.args[k].view());
+        let start = entry.map_or(0, |e| g.leaves[e as usize].start);
+        Ok(Bind { slot, offset: at - start, strides, gather: None })
+    }
+
+    fn topk(&mut self, n: usize) -> Result<(Step, Vec<u16>)> {
+        let p = &self.g.nodes[n];
+        let (Some(expr), Some(Op::TopK { largest })) = (&p.expr, self.g.op(n)) else {
+            return Err(Error::Internal { stage: "arrange", detail: "a selection of nothing".into() });
+        };
+        let from = self.argument(n, expr, 0)?;
+        let (shape, from_shape) = (&p.node.shape, expr.args[0].shape());
+        let r = shape.len() - 1;
+        let slot = self.add(n, Layout::c_order(shape));
+        let to = Bind { slot, offset: 0, strides: c_strides(shape), gather: None };
+        let spec = TopKSpec {
+            dtype: expr.args[0].dtype(),
+            batch: shape[..r].into(),
+            m: from_shape[r],
+            k: shape[r],
+            largest,
+            operands: [from, to],
+        };
+        Ok((Step::TopK(spec), vec![slot]))
+    }
+
     fn gemm(&mut self, n: usize) -> Result<(Step, Vec<u16>)> {
-        let g = self.g;
-        let p = &g.nodes[n];
+        let p = &self.g.nodes[n];
         let Some(expr) = &p.expr else {
             return Err(Error::Internal { stage: "arrange", detail: "dot of nothing".into() });
         };
-        let bind = |b: &Self, k: usize| -> Result<Bind> {
-            let node = p.args[k] as usize;
-            let entry = g.nodes[node].leaf.is_some().then(|| p.entries[k]);
-            let slot = entry.map_or_else(|| b.slot(node), |e| Ok(e as u16))?;
-            let (at, strides) = edge_place(&b.slots[slot as usize].layout, &expr.args[k].view());
-            let start = entry.map_or(0, |e| g.leaves[e as usize].start);
-            Ok(Bind { slot, offset: at - start, strides, gather: None })
-        };
-        let (a, b) = (bind(self, 0)?, bind(self, 1)?);
+        let (a, b) = (self.argument(n, expr, 0)?, self.argument(n, expr, 1)?);
         let shape = &p.node.shape;
         let r = shape.len();
         let slot = self.add(n, Layout::c_order(shape));

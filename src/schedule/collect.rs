@@ -205,6 +205,7 @@ impl Graph {
                 Op::Reshape => key.push(head(8)),
                 Op::Update => key.push(head(9)),
                 Op::Gather { axis } => key.push(head(10) | (axis as u64) << 32),
+                Op::TopK { largest } => key.push(head(11) | (largest as u64) << 32),
             }
             for &x in &n.node.shape {
                 key.push(x as u64);

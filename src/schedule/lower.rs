@@ -91,6 +91,8 @@ pub enum Job {
     Kernel(Box<Draft>),
     /// A matrix product that stores this node.
     Gemm(usize),
+    /// A selection that stores this node.
+    TopK(usize),
 }
 
 impl Job {
@@ -98,7 +100,7 @@ impl Job {
     pub fn writes(&self) -> SmallVec<[usize; 2]> {
         match self {
             Job::Kernel(d) => d.targets.iter().map(|t| t.node).collect(),
-            Job::Gemm(n) => smallvec![*n],
+            Job::Gemm(n) | Job::TopK(n) => smallvec![*n],
         }
     }
 }
@@ -154,6 +156,7 @@ fn attempt(g: &Graph, stored: &[bool]) -> Result<Vec<Job>, Stop> {
         let Some(expr) = &p.expr else { continue };
         match expr.op {
             Op::Dot => jobs.push(Job::Gemm(i)),
+            Op::TopK { .. } => jobs.push(Job::TopK(i)),
             Op::Reshape => {
                 let shape: Dims = expr.args[0].shape().into();
                 jobs.push(one(g, stored, i, &shape, |l, map| l.edge(i, 0, map), Place::COrder)?);
@@ -344,7 +347,7 @@ impl<'a> Lower<'a> {
                 self.load(key, smallvec![index])?
             }
             Op::Dot => self.dot(i, map)?,
-            Op::Reshape | Op::Update => return Err(Stop::Store(i)),
+            Op::Reshape | Op::Update | Op::TopK { .. } => return Err(Stop::Store(i)),
         };
         self.d.memo.insert(key, id);
         self.d.inlined.push(i);

@@ -70,15 +70,16 @@ pub fn decide(g: &Graph, forced: &[bool]) -> Vec<bool> {
         stored[i] = match op {
             _ if p.root || forced[i] => true, // (a), (d)
             Op::Scalar(_) => false,
-            Op::Reshape | Op::Update => true,
+            Op::Reshape | Op::Update | Op::TopK { .. } => true,
             Op::Dot if !taken_as_made(g, &edges[i]) => true,
             _ if fold => again,                           // (b)
             _ => small && ((again && !little) || spread), // (b), (c)
         };
         f.fold |= fold;
-        // A library or a gather reads memory.
-        stored[i] |=
-            edges[i].iter().any(|&(c, k)| matches!((g.op(c), k), (Some(Op::Dot), _) | (Some(Op::Gather { .. }), 0)));
+        // A library, a gather and a selection read memory.
+        stored[i] |= edges[i]
+            .iter()
+            .any(|&(c, k)| matches!((g.op(c), k), (Some(Op::Dot | Op::TopK { .. }), _) | (Some(Op::Gather { .. }), 0)));
         facts[i] = f;
     }
     stored

@@ -1,11 +1,11 @@
 //! A device that runs the shipped kernels on the software device: no driver, no compiler.
 
 use crate::Device;
-use crate::backend::cuda::{emit::args::Aux, shipped};
+use crate::backend::cuda::{emit::args::Aux, shipped, topk};
 use crate::backend::{Args, Backend, Exe};
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
-use crate::kernel::{Launch, Step, gemm};
+use crate::kernel::{Launch, Step, TopKSpec, gemm};
 use softcuda::{Config, Loaded, Machine, Module};
 use std::any::Any;
 use std::collections::HashMap;
@@ -68,6 +68,7 @@ impl Backend for Soft {
             let (ir, launch) = match step {
                 Step::Kernel(ir, launch) => (ir.clone(), launch.clone()),
                 Step::Gemm(spec) => gemm::kernel(spec),
+                Step::TopK(spec) => return Ok(Box::new(spec.clone()) as Exe),
             };
             Ok(Box::new((shipped::prepare(&ir, &launch)?, launch)) as Exe)
         };
@@ -75,12 +76,22 @@ impl Backend for Soft {
     }
 
     fn run(&self, exe: &Exe, args: &Args<'_>) -> Result<()> {
-        let (kernel, launch) = exe.downcast_ref::<(shipped::Shipped, Launch)>().unwrap();
         let mut modules = self.modules.lock().unwrap();
-        let loaded = modules.entry(kernel.name).or_insert_with(|| {
-            let module = Module::parse(kernel.module).unwrap_or_else(|e| panic!("{}: {e}", kernel.name));
+        let parsed = |name, ptx| {
+            let module = Module::parse(ptx).unwrap_or_else(|e| panic!("{name}: {e}"));
             self.machine.load(&module).unwrap()
-        });
+        };
+        if let Some(spec) = exe.downcast_ref::<TopKSpec>() {
+            let (module, params) = (modules.entry(topk::NAME), topk::pack(spec, args.bases)?);
+            let module = module.or_insert_with(|| parsed(topk::NAME, topk::PTX));
+            let (blocks, threads) = ([topk::blocks(spec), 1, 1], [topk::THREADS, 1, 1]);
+            self.machine
+                .launch(module, topk::ENTRY, blocks, threads, 0, &params)
+                .unwrap_or_else(|e| panic!("{e}\n{spec:?}"));
+            return Ok(());
+        }
+        let (kernel, launch) = exe.downcast_ref::<(shipped::Shipped, Launch)>().unwrap();
+        let loaded = modules.entry(kernel.name).or_insert_with(|| parsed(kernel.name, kernel.module));
         let pointers: Vec<u64> = args.bases.iter().map(|&b| b as u64).collect();
         let (fault, tickets) = (self.memory(&[0; 16]), self.memory(&vec![0; 4 * kernel.grid.tickets]));
         let scratch = self.machine.alloc(kernel.grid.scratch.max(1) as u64).unwrap();

@@ -38,7 +38,7 @@ impl Test {
 }
 
 /// Tests that take long on the software device, which `NDCUDA_SUITE=all` runs nevertheless.
-const LONG: [&str; 9] = [
+const LONG: [&str; 8] = [
     "scale::",
     "dag::",
     "pairs::",
@@ -46,7 +46,6 @@ const LONG: [&str; 9] = [
     "reduce::",
     "views::",
     "distances::forms_of_one_distance_agree",
-    "metrics::neighbours_are_those_of_a_sort",
     "metrics::many_pairs_take_no_square_matrix",
 ];
 

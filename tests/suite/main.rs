@@ -30,6 +30,7 @@ mod pairs;
 mod promises;
 mod reduce;
 mod scale;
+mod select;
 mod views;
 
 fn main() -> std::process::ExitCode {
@@ -46,6 +47,7 @@ fn main() -> std::process::ExitCode {
             promises::tests(),
             reduce::tests(),
             scale::tests(),
+            select::tests(),
             views::tests(),
         ]
         .concat(),

@@ -7,6 +7,7 @@ mod passes;
 mod program;
 mod threads;
 mod tile;
+mod topk;
 
 pub use threads::from_environment;
 
@@ -30,6 +31,7 @@ enum Kernel {
     Fold(fold::Fold),
     Passes(passes::Passes),
     Pairwise(Box<pairwise::Pairwise>),
+    TopK(topk::TopK),
 }
 
 struct Ready {
@@ -64,6 +66,7 @@ fn prepare(step: &Step) -> Result<Exe> {
                 None => Kernel::Fold(fold::Fold::new(&ir, &launch, isa)?),
             }
         }
+        Step::TopK(spec) => Kernel::TopK(topk::TopK::new(spec, isa)),
         Step::Kernel(ir, launch) => {
             gathered = launch.operands.iter().filter_map(|b| Some(b.gather?.1)).next().unwrap_or(0);
             if ir.folded.is_empty() {
@@ -125,6 +128,7 @@ impl Backend for Cpu {
             Kernel::Fold(k) => k.run(&self.threads, args, &bad)?,
             Kernel::Passes(k) => k.run(&self.threads, args, &bad)?,
             Kernel::Pairwise(k) => k.run(&self.threads, &self.pool, args, &bad)?,
+            Kernel::TopK(k) => k.run(&self.threads, args)?,
         }
         match bad.load(Ordering::Relaxed) {
             i64::MIN => Ok(()),

@@ -83,7 +83,7 @@ impl Kernel {
         };
         // A long program goes ahead of its kernel, and is freed in the stream's order behind it.
         let mut program = None;
-        let mut bytes = match &self.code {
+        let bytes = match &self.code {
             Code::Own(kernel, _) => pack(&kernel.0, &kernel.1, &pointers, args.params, aux)?,
             Code::Shipped(shipped) => {
                 let mut packed = shipped::pack(shipped, &pointers, args.params, aux)?;
@@ -96,26 +96,9 @@ impl Kernel {
                 packed.params
             }
         };
-        let mut params = [bytes.as_mut_ptr().cast::<c_void>()];
-        on.gpu.bind()?;
-        // SAFETY: the function takes one struct, whose bytes these are, and the driver copies them; the operands are memory of this
-        // device that the caller keeps until the kernel is queued, and what is freed then is freed in the stream's order.
-        let status = unsafe {
-            sys::cuLaunchKernel(
-                self.module.function(),
-                blocks.0,
-                blocks.1,
-                1,
-                threads.0,
-                threads.1,
-                1,
-                0,
-                on.gpu.cu_stream(),
-                params.as_mut_ptr(),
-                std::ptr::null_mut(),
-            )
-        };
-        on.gpu.check("cuLaunchKernel", status)?;
+        // SAFETY: the function takes one struct, whose bytes these are; the operands are memory of this device that the caller keeps
+        // until the kernel is queued, and what is freed then is freed in the stream's order.
+        unsafe { queue(&on.gpu, &self.module, blocks, threads, bytes)? };
         drop(program);
         match fault {
             None => Ok(()),
@@ -136,6 +119,38 @@ impl Kernel {
             }
         }
     }
+}
+
+/// Queues a module's function.
+///
+/// # Safety
+/// `bytes` are those of the one struct it takes, and what that points to is there until the kernel is queued.
+pub unsafe fn queue(
+    gpu: &Gpu,
+    module: &Module,
+    blocks: (u32, u32),
+    threads: (u32, u32),
+    mut bytes: Vec<u8>,
+) -> Result<()> {
+    let mut params = [bytes.as_mut_ptr().cast::<c_void>()];
+    gpu.bind()?;
+    // SAFETY: the caller's; the driver copies the parameter.
+    let status = unsafe {
+        sys::cuLaunchKernel(
+            module.function(),
+            blocks.0,
+            blocks.1,
+            1,
+            threads.0,
+            threads.1,
+            1,
+            0,
+            gpu.cu_stream(),
+            params.as_mut_ptr(),
+            std::ptr::null_mut(),
+        )
+    };
+    gpu.check("cuLaunchKernel", status)
 }
 
 /// For each operand, the length of its gathered axis; empty where no kernel gathers.

@@ -13,12 +13,13 @@ mod pool;
 pub mod probe;
 pub mod shipped;
 mod stage;
+pub mod topk;
 
 use super::{Args, Backend, Exe};
 use crate::buffer::Buffer;
 use crate::debug;
 use crate::error::{Error, Result};
-use crate::kernel::{self, KernelIr, Launch, Step};
+use crate::kernel::{self, KernelIr, Launch, Step, TopKSpec};
 use gpu::Event;
 pub use gpu::Gpu;
 use launch::{Kernel, Queue};
@@ -39,6 +40,14 @@ pub struct Cuda {
 enum Ready {
     Kernel(Kernel),
     Gemm(blas::Gemm),
+    TopK(topk::TopK),
+}
+
+/// What a step runs.
+enum Choice {
+    Library(blas::Gemm),
+    Kernel(KernelIr, Launch),
+    TopK(TopKSpec),
 }
 
 impl Cuda {
@@ -68,15 +77,18 @@ impl Cuda {
         self.queue.pool.limit(bytes);
     }
 
-    /// What each step runs: a library call, or a kernel and its text.
-    fn choose(&self, step: &Step) -> Result<Result<blas::Gemm, (KernelIr, Launch)>> {
-        match step {
-            Step::Kernel(ir, launch) => Ok(Err((ir.clone(), launch.clone()))),
+    fn choose(&self, step: &Step) -> Result<Choice> {
+        Ok(match step {
+            Step::Kernel(ir, launch) => Choice::Kernel(ir.clone(), launch.clone()),
             Step::Gemm(spec) => match blas::Gemm::new(spec) {
-                Some(gemm) if self.blas.get(&self.queue.gpu)?.is_some() => Ok(Ok(gemm)),
-                _ => Ok(Err(kernel::gemm::kernel(spec))),
+                Some(gemm) if self.blas.get(&self.queue.gpu)?.is_some() => Choice::Library(gemm),
+                _ => {
+                    let (ir, launch) = kernel::gemm::kernel(spec);
+                    Choice::Kernel(ir, launch)
+                }
             },
-        }
+            Step::TopK(spec) => Choice::TopK(spec.clone()),
+        })
     }
 }
 
@@ -115,7 +127,7 @@ impl Backend for Cuda {
         let mut texts = vec![];
         for step in steps {
             let what = self.choose(step)?;
-            if let Err((ir, _)) = &what {
+            if let Choice::Kernel(ir, _) = &what {
                 texts.push(text(ir)?);
             }
             chosen.push(what);
@@ -123,9 +135,10 @@ impl Backend for Cuda {
         let mut modules = self.modules.all(&texts)?.into_iter();
         let mut out: Vec<Exe> = vec![];
         for what in chosen {
-            out.push(Box::new(match (what, &mut modules) {
-                (Ok(gemm), _) => Ready::Gemm(gemm),
-                (Err((ir, launch)), modules) => Ready::Kernel(match modules.next().flatten() {
+            out.push(Box::new(match what {
+                Choice::Library(gemm) => Ready::Gemm(gemm),
+                Choice::TopK(spec) => Ready::TopK(topk::TopK::new(&spec, &self.modules)?),
+                Choice::Kernel(ir, launch) => Ready::Kernel(match modules.next().flatten() {
                     Some(module) => Kernel::own(ir, launch, module),
                     None => {
                         let shipped = shipped::prepare(&ir, &launch)?;
@@ -141,6 +154,7 @@ impl Backend for Cuda {
     fn run(&self, exe: &Exe, args: &Args<'_>) -> Result<()> {
         match exe.downcast_ref::<Ready>() {
             Some(Ready::Kernel(kernel)) => kernel.run(&self.queue, args),
+            Some(Ready::TopK(topk)) => topk.run(&self.queue.gpu, args),
             Some(Ready::Gemm(gemm)) => match self.blas.get(&self.queue.gpu)? {
                 Some(blas) => blas.run(gemm, &self.queue.gpu, args, self.tf32.load(Ordering::Relaxed)),
                 None => Err(Error::Internal { stage: "cuda", detail: "cuBLAS is gone".into() }),

@@ -125,13 +125,18 @@ impl Modules {
 
     /// The function of a kernel that ships.
     pub fn shipped(&self, kernel: &Shipped) -> Result<Arc<Module>> {
+        self.ptx(kernel.name, kernel.module, &kernel.entry)
+    }
+
+    /// The function of a module that ships, by the module's name.
+    pub fn ptx(&self, name: &'static str, ptx: &str, entry: &str) -> Result<Arc<Module>> {
         let loaded = || self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         // No kernel's text is so short.
-        if let Some(module) = loaded().get(kernel.name) {
+        if let Some(module) = loaded().get(name) {
             return Ok(module.clone());
         }
-        match Module::load(&self.gpu, kernel.module.as_bytes(), &kernel.entry) {
-            Ok(module) => Ok(loaded().entry(kernel.name.into()).or_insert(Arc::new(module)).clone()),
+        match Module::load(&self.gpu, ptx.as_bytes(), entry) {
+            Ok(module) => Ok(loaded().entry(name.into()).or_insert(Arc::new(module)).clone()),
             Err(Ok(status)) => Err(self.refused(status)),
             Err(Err(e)) => Err(e),
         }

@@ -1,0 +1,202 @@
+//! The k best of rows, and what stands at given places, against a sort and plain loops.
+
+use crate::harness::{on_the_host, quietly};
+use ndarray::{Array2, ArrayD, ArrayViewD, Axis, IxDyn, arr2, s};
+use ndcuda::distance::{Metric, cdist, knn};
+use ndcuda::{Device, DeviceArrayD, Element, Error, bf16, f16};
+use std::cmp::Ordering;
+
+/// Where the `k` best are: a stable sort of all.
+fn sorted<T: Element>(x: &ArrayViewD<T>, axis: usize, k: usize, largest: bool) -> ArrayD<i64> {
+    let mut shape = x.shape().to_vec();
+    shape[axis] = k;
+    let mut out = ArrayD::zeros(shape);
+    for (row, mut to) in x.lanes(Axis(axis)).into_iter().zip(out.lanes_mut(Axis(axis))) {
+        let mut at: Vec<usize> = (0..row.len()).collect();
+        at.sort_by(|&a, &b| match row[a].partial_cmp(&row[b]) {
+            Some(o) => {
+                if largest {
+                    o.reverse()
+                } else {
+                    o
+                }
+            }
+            None => {
+                let nan = |v: T| v.partial_cmp(&v).is_none();
+                nan(row[a]).cmp(&nan(row[b]))
+            }
+        });
+        to.iter_mut().zip(at).for_each(|(t, a)| *t = a as i64);
+    }
+    out
+}
+
+#[track_caller]
+fn same<T: Element>(x: &DeviceArrayD<T>, axis: usize, k: usize, what: &str) {
+    let host = x.to_ndarray().unwrap();
+    for largest in [false, true] {
+        let want = sorted(&host.view(), axis, k, largest);
+        let (best, at) = x.topk(k, Axis(axis), largest);
+        let (best, at) = (best.to_ndarray().unwrap(), at.to_ndarray().unwrap());
+        assert_eq!(at, want, "{what}: {k} of axis {axis} of {:?}, largest: {largest}", x.shape());
+        for (place, v) in best.indexed_iter() {
+            let mut from = place.clone();
+            from[axis] = at[&place] as usize;
+            // Which NaN it is, a GPU's conversions of 16 bits decide.
+            let nan = |v: T| v.partial_cmp(&v).is_none();
+            let is = host[from];
+            assert!(v.to_bits64() == is.to_bits64() || nan(*v) && nan(is), "{what} at {place:?}: {v}, not {is}");
+        }
+    }
+}
+
+/// Many equal values; floats have NaN, infinities and zeros of both signs.
+fn values<T: Element>(dev: &Device, shape: &[usize], seed: usize) -> DeviceArrayD<T> {
+    let mut n = seed;
+    let next = || {
+        n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let v = (n >> 33) % 97;
+        match v {
+            0 => T::from_f64(f64::NAN),
+            1 => T::from_f64(f64::INFINITY),
+            2 => T::from_f64(f64::NEG_INFINITY),
+            3 => T::from_f64(-0.0),
+            4 => T::from_f64(0.0),
+            v => T::from_f64(v as f64 - 50.0),
+        }
+    };
+    dev.array(&ArrayD::from_shape_simple_fn(shape, next)).unwrap()
+}
+
+fn topk_is_a_sort(dev: &Device) {
+    fn check<T: Element>(dev: &Device) {
+        let what = std::any::type_name::<T>();
+        let few = !on_the_host(dev);
+        let x = values::<T>(dev, if few { &[2, 30, 3] } else { &[3, 70, 5] }, 1);
+        for axis in 0..3 {
+            for k in if few { &[2][..] } else { &[0, 1, 3, 70] } {
+                same(&x, axis, x.shape()[axis].min(*k), what);
+            }
+        }
+        same(&x.t(), 1, 9, what);
+        same(&x.slice(s![..;-1, 3..;2, ..;-2]).into_dyn(), 1, 7, what);
+        if few && T::DTYPE.size() > 4 {
+            return;
+        }
+        same(&x.slice(s![1, .., 2..3]).broadcast(IxDyn(&[x.shape()[1], 4])).unwrap(), 0, 12, what);
+        same(&values::<T>(dev, &[500], 2), 0, 20, what);
+        same(&values::<T>(dev, &[0, 4], 3), 1, 2, what);
+        same(&values::<T>(dev, &[2, 0], 3), 1, 0, what);
+    }
+    macro_rules! all { ($($t:ty)*) => { $(check::<$t>(dev);)* } }
+    all!(bool i8 i16 i32 i64 u8 u16 u32 u64 f16 bf16 f32 f64);
+    // Ends of the integers, which are the kernels' own marks; and nothing but NaN.
+    let ends = [i64::MAX, i64::MIN, -1, 0, i64::MAX, i64::MIN];
+    same(&dev.array(ndarray::arr1(&ends)).unwrap().into_dyn(), 0, 6, "ends");
+    let ends = [u64::MAX, 0, u64::MAX, 1, 0];
+    same(&dev.array(ndarray::arr1(&ends)).unwrap().into_dyn(), 0, 5, "ends");
+    same(&dev.full::<f32, _>(IxDyn(&[200]), f32::NAN), 0, 150, "NaN");
+    // The worst order: each element is better than those before it.
+    same(&dev.arange(3000i32, 0, -1).into_dyn(), 0, 10, "falling");
+    // More than one walk of a GPU, and of what is not stored.
+    same(&values::<f32>(dev, &[2, 3000], 4), 1, 2500, "many");
+    let x = values::<f32>(dev, &[40, 300], 5);
+    same(&(&x * 2.0 - 1.0), 1, 5, "made");
+    let (best, _) = (&x + 1.0).topk(4, Axis(1), true);
+    let sum = (best.sum_axis(Axis(1)) * 2.0).to_ndarray().unwrap();
+    assert_eq!(sum.shape(), [40]);
+}
+
+fn topk_of_random_shapes(dev: &Device) {
+    let mut seed = 7usize;
+    let mut draw = |n: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % n
+    };
+    for _ in 0..if on_the_host(dev) { 200 } else { 12 } {
+        let rank = 1 + draw(4);
+        let shape: Vec<usize> = (0..rank).map(|_| 1 + draw([700, 40, 12, 6][rank - 1])).collect();
+        let axis = draw(rank);
+        let x = values::<f32>(dev, &shape, draw(1000));
+        let mut order: Vec<usize> = (0..rank).collect();
+        order.rotate_left(draw(rank));
+        let x = x.permuted_axes(IxDyn(&order));
+        let k = draw(x.shape()[axis] + 1);
+        same(&x, axis, k, "random");
+    }
+}
+
+fn taking_along_an_axis(dev: &Device) {
+    let host = ArrayD::from_shape_fn(IxDyn(&[3, 4, 5]), |i| (i[0] * 20 + i[1] * 5 + i[2]) as i32);
+    let x = dev.array(&host).unwrap();
+    for axis in 0..3 {
+        for broadcast in [false, true] {
+            let mut shape = if broadcast { vec![1; 3] } else { host.shape().to_vec() };
+            shape[axis] = 7;
+            let n = host.shape()[axis];
+            let index = ArrayD::from_shape_fn(shape, |i| ((i[0] * 3 + i[1] * 5 + i[2] * 7) % n) as u16);
+            let got = x.take_along_axis(Axis(axis), &dev.array(&index).unwrap()).to_ndarray().unwrap();
+            let mut full = host.shape().to_vec();
+            full[axis] = 7;
+            let want = ArrayD::from_shape_fn(full, |place| {
+                let mut own = place.clone();
+                if broadcast {
+                    (0..3).filter(|&a| a != axis).for_each(|a| own[a] = 0);
+                }
+                let mut from = place.clone();
+                from[axis] = index[own] as usize;
+                host[from]
+            });
+            assert_eq!(got, want, "axis {axis}, broadcast: {broadcast}");
+        }
+    }
+    // One source for many rows of indices.
+    let one = dev.array(arr2(&[[10, 20, 30]])).unwrap();
+    let at = dev.array(arr2(&[[2i64, 0], [1, 1]])).unwrap();
+    assert_eq!(one.take_along_axis(Axis(1), &at), arr2(&[[30, 10], [20, 20]]));
+    let bad = dev.array(arr2(&[[3i64, 0]])).unwrap();
+    let e = one.take_along_axis(Axis(1), &bad).eval().unwrap_err();
+    assert!(e.to_string().contains('3'), "{e}");
+}
+
+fn wrong_selections_are_errors(dev: &Device) {
+    let x = dev.zeros::<f32, _>((2, 3));
+    assert!(matches!(x.try_topk(4, Axis(1), false), Err(Error::Shape { op: "topk", .. })));
+    assert!(matches!(x.try_topk(1, Axis(2), false), Err(Error::Axis { op: "topk", axis: 2, .. })));
+    let index = dev.zeros::<i64, _>((3, 1));
+    assert!(matches!(x.try_take_along_axis(Axis(1), &index), Err(Error::Broadcast { op: "take_along_axis", .. })));
+    assert!(matches!(x.try_take_along_axis(Axis(5), &index), Err(Error::Axis { .. })));
+    assert!(quietly(|| x.topk(4, Axis(1), true)).unwrap_err().contains("4 of 3"));
+}
+
+/// More rows than a tile has, equal ones in several tiles, and rows that are nowhere.
+fn neighbours_come_from_all_tiles(dev: &Device) {
+    let (n, m, d) = if on_the_host(dev) { (300, 9000, 3) } else { (3, 4400, 1) };
+    let value = |i: usize, c: usize, p: usize| ((i * 7919 + c * 31) % p) as f32;
+    let mut hy = Array2::from_shape_fn((m, d), |(j, c)| value(j, c, 211));
+    hy.row_mut(5).fill(f32::NAN);
+    hy.row_mut(m - 1).fill(f32::INFINITY);
+    let (x, y) = (dev.from_fn((n, d), |(i, c)| value(i, c, 101)).unwrap(), dev.array(&hy).unwrap());
+    for metric in [Metric::SqEuclidean, Metric::SEuclidean] {
+        if metric == Metric::SEuclidean && !on_the_host(dev) {
+            continue;
+        }
+        let y = if metric == Metric::SEuclidean { y.slice(s![6..m - 1, ..]) } else { y.clone() };
+        let all = cdist(&x, &y, metric).to_ndarray().unwrap();
+        let (near, at) = knn(&x, &y, 4, metric).unwrap();
+        let (near, at) = (near.to_ndarray().unwrap(), at.to_ndarray().unwrap());
+        for i in 0..n {
+            let mut order: Vec<usize> = (0..all.ncols()).filter(|&j| all[[i, j]] < f32::INFINITY).collect();
+            order.sort_by(|&a, &b| all[[i, a]].partial_cmp(&all[[i, b]]).unwrap_or(Ordering::Equal));
+            for r in 0..4 {
+                assert_eq!((near[[i, r]], at[[i, r]]), (all[[i, order[r]]], order[r] as i64), "{metric} row {i}");
+            }
+        }
+    }
+    let e = knn(&x, &dev.zeros((9, d + 1)), 2, Metric::SEuclidean).unwrap_err();
+    assert!(matches!(e, Error::Broadcast { .. } | Error::Shape { .. }), "{e}");
+}
+
+tests_on_devices! {
+    topk_is_a_sort topk_of_random_shapes taking_along_an_axis wrong_selections_are_errors neighbours_come_from_all_tiles
+}
