@@ -9,11 +9,13 @@ pub mod args;
 mod fold;
 mod map;
 mod pairwise;
+pub mod variant;
 mod write;
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernel::{AxisSet, Class, Id, KOp, KernelIr};
+pub use variant::{Variant, variant};
 use write::Writer;
 
 /// The headers in front of every kernel, in order.
@@ -29,18 +31,18 @@ enum Scheme {
     Pairwise(pairwise::Plan),
 }
 
-/// The CUDA C++ of a kernel, headers included.
-pub fn source(ir: &KernelIr) -> Result<String> {
+/// The CUDA C++ of a kernel, headers included. Its launches need [`args::grid`] and [`args::pack`] with the same variant.
+pub fn source(ir: &KernelIr, variant: &Variant) -> Result<String> {
     let mut text = HEADERS.concat();
     // Compilers count lines from here on: a log names lines of the kernel itself.
     text += "#line 1 \"kernel.cu\"\n";
-    text += &body(ir)?;
+    text += &body(ir, variant)?;
     Ok(text)
 }
 
 /// The CUDA C++ of a kernel without the headers: what changes from one kernel to another.
-pub fn body(ir: &KernelIr) -> Result<String> {
-    let mut w = Writer::new(ir);
+pub fn body(ir: &KernelIr, variant: &Variant) -> Result<String> {
+    let mut w = Writer::new(ir, *variant);
     args::declare(&mut w);
     w.definitions()?;
     w.line(format_args!(""));

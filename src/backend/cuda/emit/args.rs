@@ -1,9 +1,9 @@
 //! A kernel's argument struct, the bytes that fill it, and its grid.
 
 use super::write::Writer;
-use super::{Scheme, all_axes, fold, pairwise, scheme};
+use super::{Scheme, Variant, all_axes, fold, map, pairwise, scheme};
 use crate::error::{Error, Result};
-use crate::kernel::{AxisSet, KOp, KernelIr, Launch, Role, Width};
+use crate::kernel::{AxisSet, Class, KOp, KernelIr, Launch, Role, Width};
 
 /// Threads of a block.
 pub const THREADS: u32 = 256;
@@ -64,11 +64,19 @@ pub(super) fn declare(w: &mut Writer) {
     }
     if w.ir.axes > 0 {
         w.line(format_args!("Extent n[{}];", w.ir.axes));
+        if has_vectors(w.ir, &w.variant) {
+            w.line(format_args!("Extent m; // vectors along the last axis"));
+        }
         for o in 0..w.ir.operands.len() {
             w.line(format_args!("Index s{o}[{}];", w.ir.axes));
         }
     }
     w.close_with(";");
+}
+
+/// Whether the arguments hold how many vectors the last axis has.
+fn has_vectors(ir: &KernelIr, variant: &Variant) -> bool {
+    variant.width > 1 && ir.class == Class::Map && ir.axes > 1
 }
 
 /// Operands that are indexed by a value, in order.
@@ -87,7 +95,14 @@ fn gathered(ir: &KernelIr) -> Vec<u8> {
 }
 
 /// The bytes of `Args`: `pointers` are the buffers' addresses, one for each operand, `scalars` the bits of the parameters.
-pub fn pack(ir: &KernelIr, launch: &Launch, pointers: &[u64], scalars: &[u64], aux: Aux) -> Result<Vec<u8>> {
+pub fn pack(
+    ir: &KernelIr,
+    variant: &Variant,
+    launch: &Launch,
+    pointers: &[u64],
+    scalars: &[u64],
+    aux: Aux,
+) -> Result<Vec<u8>> {
     let fail = |detail: String| Err(Error::Internal { stage: "pack", detail });
     let same = pointers.len() == ir.operands.len()
         && launch.operands.len() == ir.operands.len()
@@ -112,7 +127,8 @@ pub fn pack(ir: &KernelIr, launch: &Launch, pointers: &[u64], scalars: &[u64], a
         word(&mut out, stride as u64);
         word(&mut out, len as u64);
     }
-    for &n in &launch.extents {
+    let vectors = launch.extents.last().filter(|_| has_vectors(ir, variant)).map(|n| n / variant.width as usize);
+    for &n in launch.extents.iter().chain(&vectors) {
         match ir.index {
             Width::W64 => word(&mut out, n as u64),
             Width::W32 => {
@@ -158,13 +174,14 @@ fn divider(n: u32) -> (u32, u32) {
     (mul as u32, shift)
 }
 
-/// How a kernel is laid over the device: by its extents alone, so that results do not depend on the device.
-pub fn grid(ir: &KernelIr, extents: &[usize]) -> Grid {
+/// How a kernel is laid over the device: by its extents and its variant, so that results do not depend on the device.
+pub fn grid(ir: &KernelIr, variant: &Variant, extents: &[usize]) -> Grid {
     let count = |axes: AxisSet| axes.iter().map(|a| extents[a] as u64).product::<u64>();
     let capped = |blocks: u64| blocks.clamp(1, MAX_BLOCKS) as u32;
     match scheme(ir) {
         Scheme::Map => {
-            let blocks = count(all_axes(ir)).div_ceil(THREADS as u64);
+            let per = THREADS as u64 * variant.width as u64 * map::unroll(ir, variant) as u64;
+            let blocks = count(all_axes(ir)).div_ceil(per);
             Grid { blocks: (capped(blocks), 1), threads: (THREADS, 1), scratch: 0, tickets: 0 }
         }
         Scheme::Pairwise(plan) => {

@@ -5,7 +5,7 @@
 use super::all_axes;
 use super::write::Writer;
 use crate::error::Result;
-use crate::kernel::{AxisSet, Id, KOp, KernelIr};
+use crate::kernel::{AxisSet, Id, KOp, KernelIr, Launch};
 
 /// One loop: the axes it walks, the folds in it and the stores in it.
 struct Group {
@@ -94,6 +94,11 @@ pub(super) fn splits(ir: &KernelIr) -> bool {
 /// How many folds end in the kernel's own scope.
 pub(super) fn count(ir: &KernelIr) -> usize {
     top(ir).0.groups.iter().map(|g| g.folds.len()).sum()
+}
+
+/// Where vectors run, and how wide they may be.
+pub(super) fn vectors(_ir: &KernelIr, _launch: &Launch, _along_x: bool) -> (Option<usize>, Vec<u8>) {
+    (None, vec![])
 }
 
 pub(super) fn emit(w: &mut Writer, along_x: bool) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The text being written, and what is the same in every scheme: values, indices, stores, ops and reducers.
 
+use super::variant::{Access, Variant};
 use super::{not_emitted, register};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -12,14 +13,15 @@ use std::fmt::{Arguments, Write};
 /// In it, value `n` of the IR is `v<n>`, the index along axis `n` is `x<n>`, the state of fold `n` is `s<n>`.
 pub(super) struct Writer<'a> {
     pub ir: &'a KernelIr,
+    pub variant: Variant,
     text: String,
     depth: usize,
     counters: usize,
 }
 
 impl<'a> Writer<'a> {
-    pub fn new(ir: &'a KernelIr) -> Self {
-        Writer { ir, text: String::new(), depth: 0, counters: 0 }
+    pub fn new(ir: &'a KernelIr, variant: Variant) -> Self {
+        Writer { ir, variant, text: String::new(), depth: 0, counters: 0 }
     }
 
     pub fn finish(self) -> String {
@@ -81,6 +83,73 @@ impl<'a> Writer<'a> {
             self.line(format_args!("const Index x{a} = {rest} - {next} * a.n[{a}].n;"));
             rest = next;
         }
+    }
+
+    /// As [`Writer::split`], where the counter runs over vectors along the last axis: indices are those of a vector's first element.
+    pub fn split_vectors(&mut self, t: &str, axes: AxisSet) {
+        let width = self.variant.width;
+        match axes.iter().last() {
+            Some(last) if width > 1 && last == 0 => self.line(format_args!("const Index x0 = {t} * {width};")),
+            Some(last) if width > 1 => {
+                self.line(format_args!("const Count row = a.m.div({t});"));
+                self.line(format_args!("const Index x{last} = ({t} - row * a.m.n) * {width};"));
+                self.split("row", axes.minus(AxisSet::one(last)));
+            }
+            _ => self.split(t, axes),
+        }
+    }
+
+    /// How an access's operand lies along vectors.
+    pub fn access(&self, id: Id) -> Access {
+        match self.ir.code[id as usize].op {
+            KOp::Load(o) | KOp::Store(o) => self.variant.access[o as usize],
+            _ => Access::Strided,
+        }
+    }
+
+    /// The type of what a vector of an access is kept in.
+    pub fn vector_type(&self, id: Id) -> String {
+        let inst = &self.ir.code[id as usize];
+        match (inst.op, self.access(id)) {
+            (KOp::Load(o) | KOp::Store(o), Access::Strided | Access::Unit(_)) if self.variant.width > 1 => {
+                format!("Vec<{}, {}>", self.ir.operands[o as usize].dtype, self.variant.width)
+            }
+            _ => register(inst.dtype).into(),
+        }
+    }
+
+    /// Loads a vector, whose first element is the current index, into `to`.
+    pub fn load_vector(&mut self, id: Id, to: &str) {
+        let inst = &self.ir.code[id as usize];
+        let KOp::Load(o) = inst.op else { return };
+        let at = self.at(o, inst.over);
+        match self.access(id) {
+            Access::Unit(n) if self.variant.width > 1 => self.line(format_args!("nd_load_vec<{n}>({to}, {at});")),
+            Access::Strided if self.variant.width > 1 => {
+                let last = self.variant.axis;
+                self.line(format_args!("nd_load_each({to}, {at}, a.s{o}[{last}]);"));
+            }
+            _ => self.line(format_args!("{to} = nd_load({at});")),
+        }
+    }
+
+    /// Element `e` of a vector that [`Writer::load_vector`] loaded.
+    pub fn loaded(&mut self, id: Id, from: &str) {
+        let c = register(self.ir.code[id as usize].dtype);
+        match self.access(id) {
+            Access::Strided | Access::Unit(_) if self.variant.width > 1 => {
+                self.line(format_args!("const {c} v{id} = nd_load(&{from}.at[e]);"));
+            }
+            _ => self.line(format_args!("const {c} v{id} = {from};")),
+        }
+    }
+
+    /// Stores a vector of neighbours.
+    pub fn store_vector(&mut self, id: Id, from: &str) {
+        let inst = &self.ir.code[id as usize];
+        let (KOp::Store(o), Access::Unit(n)) = (inst.op, self.access(id)) else { return };
+        let at = self.at(o, inst.over);
+        self.line(format_args!("nd_store_vec<{n}>({at}, {from});"));
     }
 
     /// Where an operand's element is, at the current index.
