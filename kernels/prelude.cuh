@@ -134,6 +134,19 @@ template <class T, u32 N, class I> ND void nd_load_each(Vec<T, N>& v, const T* p
     for (u32 i = 0; i < N; ++i) v.at[i] = p[(I)i * stride];
 }
 
+// The first `live` of N elements with a stride.
+template <class T, u32 N, class I, class C> ND void nd_load_part(Vec<T, N>& v, const T* p, I stride, C live) {
+#pragma unroll
+    for (u32 i = 0; i < N; ++i)
+        if (i < live) v.at[i] = p[(I)i * stride];
+}
+
+template <class T, u32 N, class I, class C> ND void nd_store_part(const Vec<T, N>& v, T* p, I stride, C live) {
+#pragma unroll
+    for (u32 i = 0; i < N; ++i)
+        if (i < live) p[(I)i * stride] = v.at[i];
+}
+
 // A scalar from its bits.
 template <class T> ND T nd_scalar(u64 bits) { return (T)bits; }
 template <> ND f32 nd_scalar<f32>(u64 bits) { return __uint_as_float((u32)bits); }

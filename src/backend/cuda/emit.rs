@@ -46,11 +46,12 @@ pub fn body(ir: &KernelIr, variant: &Variant) -> Result<String> {
     args::declare(&mut w);
     w.definitions()?;
     w.line(format_args!(""));
-    let scheme = scheme(ir);
-    let bounds = match scheme {
-        // Two blocks on each processor: one computes while the other loads.
-        Scheme::Pairwise(_) => "256, 2",
-        _ => "256",
+    let scheme = scheme(ir, variant);
+    let bounds = match &scheme {
+        // Several blocks on each processor: one computes while another loads.
+        Scheme::Pairwise(plan) => plan.tile().bounds(),
+        _ if variant.wide => "1024".into(),
+        _ => "256".into(),
     };
     w.open(format_args!("extern \"C\" __global__ void __launch_bounds__({bounds}) {}(const Args a)", name(ir)));
     for (id, inst) in ir.code.iter().enumerate() {
@@ -93,12 +94,12 @@ pub fn name(ir: &KernelIr) -> String {
     name
 }
 
-fn scheme(ir: &KernelIr) -> Scheme {
+fn scheme(ir: &KernelIr, variant: &Variant) -> Scheme {
     match ir.class {
         Class::Map => Scheme::Map,
         Class::Rows => Scheme::Fold { along_x: true },
         Class::Columns => Scheme::Fold { along_x: false },
-        Class::Pairwise { i, j, k, batch } => match pairwise::plan(ir, [i, j, k, batch]) {
+        Class::Pairwise { i, j, k, batch } => match pairwise::plan(ir, [i, j, k, batch], variant) {
             Some(plan) => Scheme::Pairwise(plan),
             None => Scheme::Fold { along_x: true },
         },

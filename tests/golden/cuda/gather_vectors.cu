@@ -51,7 +51,7 @@ extern "C" __global__ void __launch_bounds__(256) nd_map_take(const Args a) {
                 const bool v3 = v0 != (i64)0;
                 if (x1 == 0) nd_store(a.p3 + x0 * a.s3[0], v3);
             }
-            nd_store_vec<2>(a.p2 + (x0 * a.s2[0] + x1 * a.s2[1]), o2);
+            nd_store_vec<2>(a.p2 + (x0 * a.s2[0] + x1), o2);
         }
     }
 }

@@ -33,7 +33,7 @@ extern "C" __global__ void __launch_bounds__(256) nd_map_mul_add(const Args a) {
             const Count t = first + u * 256;
             if (t >= total) break;
             const Index x0 = t * 8;
-            nd_load_vec<8>(w1[u], a.p0 + x0 * a.s0[0]);
+            nd_load_vec<8>(w1[u], a.p0 + x0);
         }
         #pragma unroll
         for (u32 u = 0; u < 2; ++u) {
@@ -50,15 +50,15 @@ extern "C" __global__ void __launch_bounds__(256) nd_map_mul_add(const Args a) {
                 const f32 v3 = nd_round<f16>(op_add_f32(v2, v0));
                 nd_store(&o4.at[e], v3);
             }
-            nd_store_vec<8>(a.p1 + x0 * a.s1[0], o4);
+            nd_store_vec<8>(a.p1 + x0, o4);
         }
     }
     const Count rest = total * 8 + blockIdx.x * (Count)256 + threadIdx.x;
     if (rest < a.n[0].n) {
         const Index x0 = rest;
-        const f32 v1 = nd_load(a.p0 + x0 * a.s0[0]);
+        const f32 v1 = nd_load(a.p0 + x0);
         const f32 v2 = nd_round<f16>(op_mul_f32(v1, v1));
         const f32 v3 = nd_round<f16>(op_add_f32(v2, v0));
-        nd_store(a.p1 + x0 * a.s1[0], v3);
+        nd_store(a.p1 + x0, v3);
     }
 }

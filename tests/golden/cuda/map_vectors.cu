@@ -44,8 +44,8 @@ extern "C" __global__ void __launch_bounds__(256) nd_map_mul_greater_where(const
             const Count row = a.m.div(t);
             const Index x1 = (t - row * a.m.n) * 4;
             const Index x0 = row;
-            nd_load_vec<4>(w2[u], a.p0 + (x0 * a.s0[0] + x1 * a.s0[1]));
-            nd_load_vec<4>(w3[u], a.p1 + x1 * a.s1[1]);
+            nd_load_vec<4>(w2[u], a.p0 + (x0 * a.s0[0] + x1));
+            nd_load_vec<4>(w3[u], a.p1 + x1);
         }
         #pragma unroll
         for (u32 u = 0; u < 2; ++u) {
@@ -66,7 +66,7 @@ extern "C" __global__ void __launch_bounds__(256) nd_map_mul_greater_where(const
                 const f32 v6 = op_where_f32(v5, v2, v4);
                 nd_store(&o7.at[e], v6);
             }
-            nd_store_vec<4>(a.p2 + (x0 * a.s2[0] + x1 * a.s2[1]), o7);
+            nd_store_vec<4>(a.p2 + (x0 * a.s2[0] + x1), o7);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A kernel's argument struct, the bytes that fill it, and its grid.
 
 use super::write::Writer;
-use super::{Scheme, Variant, all_axes, fold, map, pairwise, scheme};
+use super::{Scheme, Variant, all_axes, fold, map, scheme};
 use crate::error::{Error, Result};
 use crate::kernel::{AxisSet, Class, KOp, KernelIr, Launch, Role, Width};
 
@@ -178,7 +178,7 @@ fn divider(n: u32) -> (u32, u32) {
 pub fn grid(ir: &KernelIr, variant: &Variant, extents: &[usize]) -> Grid {
     let count = |axes: AxisSet| axes.iter().map(|a| extents[a] as u64).product::<u64>();
     let capped = |blocks: u64| blocks.clamp(1, MAX_BLOCKS) as u32;
-    match scheme(ir) {
+    match scheme(ir, variant) {
         Scheme::Map => {
             let per = THREADS as u64 * variant.width as u64 * map::unroll(ir, variant) as u64;
             let blocks = count(all_axes(ir)).div_ceil(per);
@@ -186,33 +186,19 @@ pub fn grid(ir: &KernelIr, variant: &Variant, extents: &[usize]) -> Grid {
         }
         Scheme::Pairwise(plan) => {
             let blocks = plan.tiles(count);
-            Grid { blocks: (capped(blocks), 1), threads: pairwise::THREADS, scratch: 0, tickets: 0 }
+            Grid { blocks: (capped(blocks), 1), threads: (plan.tile().threads() as u32, 1), scratch: 0, tickets: 0 }
         }
         Scheme::Fold { along_x } => {
-            let results = count(all_axes(ir).minus(ir.folded));
-            let folded = fold::top_loops(ir).into_iter().map(count).max().unwrap_or(1);
-            let (lanes, groups) = if along_x {
-                // About four values a thread, until the whole block works on one result.
-                let lanes = folded.div_ceil(4).next_power_of_two().min(THREADS as u64) as u32;
-                (lanes, THREADS / lanes)
-            } else {
-                let lanes = folded.div_ceil(8).next_power_of_two().min(THREADS as u64 / 32) as u32;
-                (lanes, THREADS / lanes)
-            };
-            let groups_x = results.div_ceil(groups as u64).max(1);
-            // A long fold with few results is cut over several blocks: about 1024 in all, 2048 values for each lane group at least.
-            let parts = match fold::splits(ir) {
-                true => (1024 / groups_x).min(folded / (16 * lanes as u64).max(2048)).max(1),
-                false => 1,
-            };
-            let states = fold::count(ir) as u64;
+            let fold::Layout { lanes, rows, parts, results } = fold::layout(ir, extents, along_x);
+            let columns = if along_x { 1 } else { variant.width as u64 };
+            let groups = (results / columns).div_ceil(rows as u64).max(1);
             let (scratch, tickets) = match parts {
                 1 => (0, 0),
-                _ => (results * parts * states * STATE_BYTES as u64, groups_x),
+                _ => (results * parts as u64 * fold::count(ir) as u64 * STATE_BYTES as u64, groups),
             };
             Grid {
-                blocks: (capped(groups_x), parts as u32),
-                threads: if along_x { (lanes, groups) } else { (groups, lanes) },
+                blocks: (capped(groups), parts),
+                threads: if along_x { (lanes, rows) } else { (rows, lanes) },
                 scratch: scratch as usize,
                 tickets: tickets as usize,
             }

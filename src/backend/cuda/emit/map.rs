@@ -2,19 +2,21 @@
 
 use super::all_axes;
 use super::args::THREADS;
-use super::variant::{Access, Variant, cost, widths};
+use super::variant::{Access, Along, Variant, cost, widths};
 use super::write::Writer;
 use crate::error::Result;
-use crate::kernel::{AxisSet, Id, KOp, KernelIr, Launch};
+use crate::kernel::{AxisSet, Id, KOp, KernelIr};
 
-/// Where vectors run, and how wide they may be.
-pub(super) fn vectors(ir: &KernelIr, launch: &Launch) -> (Option<usize>, Vec<u8>) {
-    let Some(axis) = (ir.axes as usize).checked_sub(1) else { return (None, vec![]) };
-    let n = launch.extents[axis];
+/// The widest vectors that a launch allows.
+pub(super) fn variant(along: Along<'_>) -> Variant {
+    let ir = along.ir;
+    let Some(axis) = (ir.axes as usize).checked_sub(1) else { return Variant::default() };
+    let n = along.launch.extents[axis];
     // One axis has a tail; rows of several have to be whole vectors.
     let fits = |w: &u8| (axis == 0 && n >= *w as usize) || (axis > 0 && n % *w as usize == 0);
     let short = |w: &u8| *w as usize * cost(ir) <= 256;
-    (Some(axis), widths(ir, axis).into_iter().filter(fits).filter(short).collect())
+    let ways = widths(ir, axis).into_iter().filter(fits).filter(short);
+    ways.filter_map(|w| along.variant(axis, w)).next().unwrap_or_default()
 }
 
 /// Vectors that a thread has under way: 64 bytes of loads.

@@ -1,6 +1,7 @@
 //! What strides, extents and addresses of a launch allow beyond the plain kernel: vector accesses. They change what is compiled, so they are part of
 //! a compiled kernel's key. They never change a result's bits.
 
+use super::pairwise::{self, Fill};
 use super::{Scheme, fold, map, scheme};
 use crate::kernel::validate::MAX_OPERANDS;
 use crate::kernel::{AxisSet, KOp, KernelIr, Launch};
@@ -12,6 +13,16 @@ pub struct Variant {
     pub width: u8,
     /// The axis they are neighbours along.
     pub axis: u8,
+    /// Runs of neighbours of a row that a lane keeps in registers between loops; 0: none.
+    pub resident: u8,
+    /// Blocks of 1024 threads.
+    pub wide: bool,
+    /// Pairwise: the slice that holds all of k; 0: k is walked.
+    pub slice: u8,
+    /// Pairwise: small tiles.
+    pub small: bool,
+    /// Pairwise: how the slices of both sides are filled.
+    pub fill: [Fill; 2],
     /// How each operand lies along them.
     pub access: [Access; MAX_OPERANDS],
 }
@@ -30,22 +41,23 @@ pub enum Access {
 
 impl Default for Variant {
     fn default() -> Variant {
-        Variant { width: 1, axis: 0, access: [Access::Strided; MAX_OPERANDS] }
+        let access = [Access::Strided; MAX_OPERANDS];
+        let fill = [Fill::Steps; 2];
+        Variant { width: 1, axis: 0, resident: 0, wide: false, slice: 0, small: false, fill, access }
     }
 }
 
 /// The best variant for a launch; `pointers` as [`super::args::pack`] takes them.
 pub fn variant(ir: &KernelIr, launch: &Launch, pointers: &[u64]) -> Variant {
-    let known = pointers.len() == ir.operands.len() && launch.operands.len() == ir.operands.len();
-    let (axis, widths) = match scheme(ir) {
-        _ if !known => return Variant::default(),
-        Scheme::Map => map::vectors(ir, launch),
-        Scheme::Fold { along_x } => fold::vectors(ir, launch, along_x),
-        Scheme::Pairwise(_) => return Variant::default(),
-    };
-    let Some(axis) = axis else { return Variant::default() };
-    let along = Along { ir, launch, pointers, axis };
-    widths.into_iter().find_map(|width| along.variant(width)).unwrap_or_default()
+    if pointers.len() != ir.operands.len() || launch.operands.len() != ir.operands.len() {
+        return Variant::default();
+    }
+    let along = Along { ir, launch, pointers };
+    match scheme(ir, &Variant::default()) {
+        Scheme::Map => map::variant(along),
+        Scheme::Fold { along_x } => fold::variant(along, along_x),
+        Scheme::Pairwise(plan) => pairwise::variant(along, plan.axes()),
+    }
 }
 
 /// Elements of the widest operand that varies along an axis in 16 bytes, and the halves of that.
@@ -68,39 +80,41 @@ pub(super) fn cost(ir: &KernelIr) -> usize {
     ir.code.iter().map(|i| one(i.op, i.dtype.size() == 8)).sum()
 }
 
-struct Along<'a> {
-    ir: &'a KernelIr,
-    launch: &'a Launch,
-    pointers: &'a [u64],
-    axis: usize,
+/// A launch, as variants are chosen for it.
+#[derive(Clone, Copy)]
+pub(super) struct Along<'a> {
+    pub ir: &'a KernelIr,
+    pub launch: &'a Launch,
+    pub pointers: &'a [u64],
 }
 
 impl Along<'_> {
-    /// Vectors of this width, if at least half of the operands that move along them can be accessed so.
-    fn variant(&self, width: u8) -> Option<Variant> {
-        let mut v = Variant { width, axis: self.axis as u8, ..Variant::default() };
+    /// Vectors of this width along an axis, if at least half of the operands that move along them can be accessed so.
+    pub fn variant(&self, axis: usize, width: u8) -> Option<Variant> {
+        let mut v = Variant { width, axis: axis as u8, ..Variant::default() };
         let (mut moving, mut whole) = (0, 0);
         for inst in &self.ir.code {
             let (KOp::Load(o) | KOp::Store(o)) = inst.op else { continue };
-            let access = self.access(o, inst.over, width);
+            let access = self.access(o, inst.over, axis, width);
             v.access[o as usize] = access;
             moving += (access != Access::Fixed) as usize;
-            whole += (access == Access::Unit(width)) as usize;
+            // A fold's order asks for runs of neighbours, aligned or not; elsewhere single accesses are better than runs of them.
+            whole += matches!(access, Access::Unit(n) if n == width || self.ir.folded.has(axis)) as usize;
         }
         (whole > 0 && 2 * whole >= moving).then_some(v)
     }
 
-    fn access(&self, operand: u8, over: AxisSet, width: u8) -> Access {
+    pub fn access(&self, operand: u8, over: AxisSet, axis: usize, width: u8) -> Access {
         let (bind, o) = (&self.launch.operands[operand as usize], operand as usize);
-        match bind.strides.get(self.axis) {
-            _ if !over.has(self.axis) => return Access::Fixed,
+        match bind.strides.get(axis) {
+            _ if !over.has(axis) => return Access::Fixed,
             Some(0) => return Access::Fixed,
             Some(1) => {}
             _ => return Access::Strided,
         }
         let size = self.ir.operands[o].dtype.size() as u64;
         let first = self.pointers[o].wrapping_add_signed(bind.offset as i64 * size as i64);
-        let steps = over.iter().filter(|&a| a != self.axis && self.launch.extents[a] > 1);
+        let steps = over.iter().filter(|&a| a != axis && self.launch.extents[a] > 1);
         let odd = steps.fold(first / size, |bits, a| bits | bind.strides[a] as u64);
         let aligned = 1u64 << odd.trailing_zeros().min(7);
         Access::Unit(aligned.min(width as u64) as u8)

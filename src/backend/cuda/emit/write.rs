@@ -133,6 +133,31 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Loads the elements of a vector that lie before the end of the row, which place `p` is its first of.
+    pub fn load_part(&mut self, id: Id, to: &str, live: &str) {
+        self.part("nd_load_part", id, to, live);
+    }
+
+    /// Stores as many elements of a vector.
+    pub fn store_part(&mut self, id: Id, from: &str, live: &str) {
+        self.part("nd_store_part", id, from, live);
+    }
+
+    fn part(&mut self, call: &str, id: Id, vector: &str, live: &str) {
+        let inst = &self.ir.code[id as usize];
+        let (KOp::Load(o) | KOp::Store(o)) = inst.op else { return };
+        let (at, last) = (self.at(o, inst.over), self.variant.axis);
+        self.line(format_args!("{call}({vector}, {at}, a.s{o}[{last}], {live});"));
+    }
+
+    /// Loads the element at the current index into `to`.
+    pub fn load(&mut self, id: Id, to: &str) {
+        let inst = &self.ir.code[id as usize];
+        let KOp::Load(o) = inst.op else { return };
+        let at = self.at(o, inst.over);
+        self.line(format_args!("{to} = nd_load({at});"));
+    }
+
     /// Element `e` of a vector that [`Writer::load_vector`] loaded.
     pub fn loaded(&mut self, id: Id, from: &str) {
         let c = register(self.ir.code[id as usize].dtype);
@@ -154,7 +179,11 @@ impl<'a> Writer<'a> {
 
     /// Where an operand's element is, at the current index.
     fn at(&self, operand: u8, over: AxisSet) -> String {
-        let steps: Vec<String> = over.iter().map(|x| format!("x{x} * a.s{operand}[{x}]")).collect();
+        let unit = |x: usize| {
+            self.variant.axis as usize == x && matches!(self.variant.access[operand as usize], Access::Unit(_))
+        };
+        let step = |x: usize| if unit(x) { format!("x{x}") } else { format!("x{x} * a.s{operand}[{x}]") };
+        let steps: Vec<String> = over.iter().map(step).collect();
         match steps.len() {
             0 => format!("a.p{operand}"),
             1 => format!("a.p{operand} + {}", steps[0]),
