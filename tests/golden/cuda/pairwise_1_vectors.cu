@@ -250,18 +250,17 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum(con
             const Index x0 = row;
             #pragma unroll
             for (u32 q = 0; q < 2; ++q) {
+                if (j0 + tx + q * 32 >= nj) break;
                 Vec<f32, 4> o5;
                 #pragma unroll
                 for (u32 e = 0; e < 4; ++e) {
                     const u32 c = q * 4 + e;
                     const Count col = j0 + tx + q * 32 + e;
-                    if (col >= nj) break;
                     const Index x1 = col;
                     const f32 v4 = sum_f32::finish(s4[r][c], (i64)nk);
                     nd_store(&o5.at[e], v4);
                 }
                 const Count col = j0 + tx + q * 32;
-                if (col >= nj) break;
                 const Index x1 = col;
                 nd_store_vec<4>(a.p2 + (x0 * a.s2[0] + x1 * a.s2[1]), o5);
             }

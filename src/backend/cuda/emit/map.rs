@@ -13,7 +13,7 @@ pub(super) fn variant(along: Along<'_>) -> Variant {
     let Some(axis) = (ir.axes as usize).checked_sub(1) else { return Variant::default() };
     let n = along.launch.extents[axis];
     // One axis has a tail; rows of several have to be whole vectors.
-    let fits = |w: &u8| (axis == 0 && n >= *w as usize) || (axis > 0 && n % *w as usize == 0);
+    let fits = |w: &u8| (axis == 0 && n >= *w as usize) || (axis > 0 && n.is_multiple_of(*w as usize));
     let short = |w: &u8| *w as usize * cost(ir) <= 256;
     let ways = widths(ir, axis).into_iter().filter(fits).filter(short);
     ways.filter_map(|w| along.variant(axis, w)).next().unwrap_or_default()

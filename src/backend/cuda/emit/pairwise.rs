@@ -220,7 +220,7 @@ pub(super) fn variant(along: Along<'_>, axes: [AxisSet; 4]) -> Variant {
     let Some(axis) = axes[2].iter().last() else { return one };
     let run = tiled.tile.run;
     let mut v = Variant { width: run as u8, axis: axis as u8, ..one };
-    for side in 0..2 {
+    for (side, own) in axes[..2].iter().enumerate() {
         let loads = tiled.staged_loads(ir, side);
         let whole = extents[axis] % run == 0 && tiled.slice % run == 0;
         let moving: Vec<_> = loads.iter().filter(|l| l.1.has(axis)).collect();
@@ -230,7 +230,7 @@ pub(super) fn variant(along: Along<'_>, axes: [AxisSet; 4]) -> Variant {
         }
         let by_rows = |l: &(u8, AxisSet)| {
             let strides = &along.launch.operands[l.0 as usize].strides;
-            let last = axes[side].iter().last().map(|a| strides[a].unsigned_abs());
+            let last = own.iter().last().map(|a| strides[a].unsigned_abs());
             last == Some(1) && strides[axis].unsigned_abs() != 1
         };
         v.fill[side] = match moving.is_empty() {

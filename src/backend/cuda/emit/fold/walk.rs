@@ -189,9 +189,7 @@ impl Folds<'_, '_> {
         let n = format!("n{}", &t[1..]);
         self.w.line(format_args!("const Count {n} = {};", self.w.count(group.axes)));
         let mut seen = seen.to_vec();
-        for id in 0..seen.len() {
-            seen[id] |= self.made[id];
-        }
+        seen.iter_mut().zip(&self.made).for_each(|(s, made)| *s |= made);
         let body = scope(self.w.ir, group.axes, &seen, &targets(self.w.ir, group));
         let flat = body.groups.is_empty();
         let values: Vec<Id> = body.values.iter().map(|v| v.0).collect();
@@ -204,7 +202,7 @@ impl Folds<'_, '_> {
             }
         } else {
             let run = self.run;
-            let (mut from, mut runs) = ("lane".to_string(), format!("{n}"));
+            let (mut from, mut runs) = ("lane".to_string(), n.clone());
             if run > 1 {
                 runs = format!("({n} + {}) / {run}", run - 1);
             }

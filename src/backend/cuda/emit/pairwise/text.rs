@@ -484,6 +484,10 @@ impl Pairwise<'_, '_, '_> {
         let (run, quads, apart) = (plan.tile.run, plan.tile.quads[1], 8 * plan.tile.run);
         self.w.line(format_args!("#pragma unroll"));
         self.w.open(format_args!("for (u32 q = 0; q < {quads}; ++q)"));
+        // Where runs are stored whole, all of a run lies before the end.
+        if !whole.is_empty() {
+            self.w.line(format_args!("if (j0 + tx + q * {apart} >= nj) break;"));
+        }
         for &id in &whole {
             let array = self.w.vector_type(id);
             self.w.line(format_args!("{array} o{id};"));
@@ -492,7 +496,9 @@ impl Pairwise<'_, '_, '_> {
         self.w.open(format_args!("for (u32 e = 0; e < {run}; ++e)"));
         self.w.line(format_args!("const u32 c = q * {run} + e;"));
         self.w.line(format_args!("const Count col = j0 + tx + q * {apart} + e;"));
-        self.w.line(format_args!("if (col >= nj) break;"));
+        if whole.is_empty() {
+            self.w.line(format_args!("if (col >= nj) break;"));
+        }
         self.w.split("col", j);
         let mut is_fold = vec![false; ir.code.len()];
         for f in &plan.folds {
@@ -524,7 +530,6 @@ impl Pairwise<'_, '_, '_> {
         self.w.close();
         if !whole.is_empty() {
             self.w.line(format_args!("const Count col = j0 + tx + q * {apart};"));
-            self.w.line(format_args!("if (col >= nj) break;"));
             self.w.split("col", j);
             for id in whole {
                 self.w.store_vector(id, &format!("o{id}"));
