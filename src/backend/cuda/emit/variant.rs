@@ -117,6 +117,7 @@ impl Along<'_> {
         let steps = over.iter().filter(|&a| a != axis && self.launch.extents[a] > 1);
         let odd = steps.fold(first / size, |bits, a| bits | bind.strides[a] as u64);
         let aligned = 1u64 << odd.trailing_zeros().min(7);
-        Access::Unit(aligned.min(width as u64) as u8)
+        // One instruction moves 16 bytes at most.
+        Access::Unit(aligned.min(width as u64).min(16 / size) as u8)
     }
 }
