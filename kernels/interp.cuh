@@ -3,7 +3,7 @@
 // Integers of any width are held as 64 bits, and wrapped to their own width after each op; 16-bit floats as f32, rounded after each.
 // A program is a list of instructions on registers that hold ND_E elements each, so that reading an instruction pays for several elements.
 // All threads of a block are at the same instruction at any time: loops go on while any thread has work, and threads that have none repeat the
-// last element without storing it. Before this file come prelude.cuh and reduce.cuh, and these macros:
+// last element without storing it; in a loop of the whole grid without loading it either, for another thread may write it over in place. Before this file come prelude.cuh and reduce.cuh, and these macros:
 //   ND_NAME          the kernel
 //   ND_REG           u32 or u64: what a register holds of each element
 //   ND_E, ND_SLOTS   elements of a register, registers of a thread
@@ -206,7 +206,7 @@ ND void nd_interpret(const Around& a, const u64* program, u32 pc, Reg* r, u32 wi
     const u32 thread = threadIdx.y * blockDim.x + threadIdx.x, threads = blockDim.x * blockDim.y;
     Walk walks[ND_DEPTH];
     u32 depth = 0;
-    bool live = true;
+    bool live = true, grid = false;
 
     for (;; ++pc) {
         const uint4 w = ((const uint4*)program)[pc];
@@ -225,6 +225,7 @@ ND void nd_interpret(const Around& a, const u64* program, u32 pc, Reg* r, u32 wi
             case 0: // all threads of the grid
                 k.t = blockIdx.x * (u64)(threads * ND_E), k.step = gridDim.x * (u64)(threads * ND_E);
                 k.off = thread, k.apart = threads;
+                grid = true;
                 break;
             case 1: // a row for each group of lanes
                 k.t = blockIdx.x * (u64)groups, k.step = gridDim.x * (u64)groups, k.off = group;
@@ -265,12 +266,13 @@ ND void nd_interpret(const Around& a, const u64* program, u32 pc, Reg* r, u32 wi
             const Place p = nd_place(data);
             i64 at[ND_E];
             nd_offsets(p, r, at);
-            u32 wanted = (1 << ND_E) - 1;
+            u32 wanted = (1u << (grid ? within : ND_E)) - 1;
 #if ND_WIDE
             if (flags >> 8) {
                 // At an index that a register holds.
 #pragma unroll
                 for (u32 e = 0; e < ND_E; ++e) {
+                    if (!(wanted >> e & 1)) continue;
                     const i64 index = (i64)ra[e];
                     if (nd_within(index, p.len, a.fault, p.operand)) at[e] += index * p.stride;
                     else wanted &= ~(1u << e);

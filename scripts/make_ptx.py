@@ -1,8 +1,9 @@
 """README: python3 scripts/make_ptx.py [--check] [NAME ...] compiles kernels/*.cu to kernels/ptx/*.ptx, which ship with the crate.
 
-The compiler is NVRTC 12.9, from PyPI into target/ptx-venv (no GPU and no toolkit is needed): the oldest supported one, so that the PTX runs on
-every supported driver, for compute_75, so that it runs on every supported GPU. With --check nothing is written: the files have to be what the
-compiler makes of the sources now.
+The compiler is NVRTC 12.9, from PyPI into target/ptx-venv (no GPU and no toolkit is needed), for compute_75, so that the PTX runs on every
+supported GPU. It says of itself that it is PTX 8.8, which drivers before CUDA 12.9 refuse, but uses nothing that is not in PTX 8.0: so it is
+given that version, and runs on every driver since CUDA 12.0 (its assembler, nvJitLink 12.0.76, takes all files for sm_75 and sm_90). With
+--check nothing is written: the files have to be what the compiler makes of the sources now.
 """
 
 import ctypes
@@ -56,8 +57,13 @@ class Nvrtc:
         return text.value.decode(errors="replace")
 
 
+# PTX of CUDA 12.0, the oldest driver that is served.
+VERSION = ".version 8.0"
+
+
 def smaller(ptx):
-    """The same text without comments, blank lines and padding."""
+    """The same text without comments, blank lines and padding, of the version that every driver takes."""
+    ptx = re.sub(r"^\.version \S+", VERSION, ptx, count=1, flags=re.M)
     lines = (re.sub(r"\s+", " ", line.split("//")[0]).strip() for line in ptx.splitlines())
     return "".join(line.replace(", ", ",") + "\n" for line in lines if line)
 

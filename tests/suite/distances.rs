@@ -1,5 +1,6 @@
 //! Distances of all metrics against their definitions, at sizes where tiles end; and that arithmetic has the host's bits.
 
+use crate::harness::on_the_host;
 use ndarray::{Array2, ArrayView1, Axis, NewAxis, Zip, arr2, s};
 use ndcuda::distance::{self, Metric, cdist};
 use ndcuda::{Device, DeviceArray2, Float, f16};
@@ -64,7 +65,7 @@ fn metrics_are_scipys(dev: &Device) {
         }
     }
     // A chain of k has an error of up to k / 2 ulp: CUDA folds segments of 1024, the CPU of 256.
-    check::<f32>(dev, if dev.to_string() == "cpu" { 2e-6 } else { 6e-6 });
+    check::<f32>(dev, if on_the_host(dev) { 2e-6 } else { 6e-6 });
     check::<f64>(dev, 2e-14);
 }
 
@@ -98,9 +99,17 @@ fn forms_of_one_distance_agree(dev: &Device) {
 }
 
 /// Checks that parts of a distance matrix have the bits they have in the whole.
-fn parts_have_the_bits_of_the_whole(dev: &Device, parts: &[(Range<usize>, Range<usize>)]) {
-    let x = dev.array(rows(150, 37, 5).mapv(|v| v as f32 * 1.1)).unwrap();
-    let y = dev.array(rows(140, 37, 6).mapv(|v| v as f32 * 1.3)).unwrap();
+fn parts_have_the_bits_of_the_whole(dev: &Device, d: usize, parts: &[(Range<usize>, Range<usize>)]) {
+    let x = dev.array(rows(150, d, 5).mapv(|v| v as f32 * 1.1)).unwrap();
+    let y = rows(140, d, 6).mapv(|v| v as f32 * 1.3);
+    // The other operand by rows, and by columns.
+    let columns = dev.array(y.t().as_standard_layout().into_owned()).unwrap();
+    for y in [dev.array(y).unwrap(), columns.t()] {
+        parts_of(&x, &y, d, parts);
+    }
+}
+
+fn parts_of(x: &DeviceArray2<f32>, y: &DeviceArray2<f32>, d: usize, parts: &[(Range<usize>, Range<usize>)]) {
     let bits = |a: DeviceArray2<f32>| a.to_ndarray().unwrap().mapv(f32::to_bits);
     type Form = fn(&DeviceArray2<f32>, &DeviceArray2<f32>) -> DeviceArray2<f32>;
     let forms: [(&str, Form); 4] = [
@@ -110,21 +119,27 @@ fn parts_have_the_bits_of_the_whole(dev: &Device, parts: &[(Range<usize>, Range<
         ("dot", |x, y| x.dot(&y.t())),
     ];
     for (name, f) in forms {
-        let all = bits(f(&x, &y));
+        let all = bits(f(x, y));
         for (i, j) in parts {
             let part = bits(f(&x.slice(s![i.clone(), ..]), &y.slice(s![j.clone(), ..])));
-            assert!(part == all.slice(s![i.clone(), j.clone()]), "{name} of rows {i:?} and {j:?}");
+            assert!(part == all.slice(s![i.clone(), j.clone()]), "{name} of rows {i:?} and {j:?} of {d}");
         }
     }
 }
 
 fn bits_do_not_depend_on_the_batch(dev: &Device) {
-    parts_have_the_bits_of_the_whole(dev, &[(0..2, 0..140), (5..70, 64..66), (0..150, 137..140), (7..90, 30..129)]);
+    let several = [(0..2, 0..140), (5..70, 64..66), (0..150, 137..140), (7..90, 30..129)];
+    parts_have_the_bits_of_the_whole(dev, 37, &several);
     // One row, on either side and on both. CUDA folds it by lanes, in another order than the rows of a batch.
-    if dev.to_string() != "cpu" {
+    if !on_the_host(dev) {
         return;
     }
-    parts_have_the_bits_of_the_whole(dev, &[(0..1, 0..140), (149..150, 3..4), (0..150, 71..72), (9..10, 130..140)]);
+    let one = [(0..1, 0..140), (149..150, 3..4), (0..150, 71..72), (9..10, 130..140)];
+    // Around the ends of segments of k, too.
+    for d in [37, 255, 256, 257, 513, 1025] {
+        parts_have_the_bits_of_the_whole(dev, d, &several);
+        parts_have_the_bits_of_the_whole(dev, d, &one);
+    }
 }
 
 /// `+ - * / sqrt abs neg` fused have the bits of ndarray's, one operation at a time: nothing is contracted.

@@ -1,13 +1,10 @@
 //! Values in and out: moved where they can be, equality, closeness, printing.
 
+use crate::harness::on_the_host;
 use approx::{assert_abs_diff_eq, assert_relative_eq, assert_ulps_eq};
 use ndarray::{Array0, Array1, Array2, Array3, Axis, ShapeBuilder, arr0, arr1, arr2, s};
 use ndcuda::debug::trace;
 use ndcuda::{DType, Device, Element, bf16, f16};
-
-fn on_the_host(dev: &Device) -> bool {
-    dev.zeros::<u8, _>(1).host_view().is_ok()
-}
 
 fn owned_arrays_move(dev: &Device) {
     if !on_the_host(dev) {

@@ -49,6 +49,11 @@ const LONG: [&str; 8] = [
     "metrics::neighbours_are_those_of_a_sort",
 ];
 
+/// Whether arrays of this device lie in host memory.
+pub fn on_the_host(dev: &Device) -> bool {
+    dev.zeros::<u8, _>(1).host_view().is_ok()
+}
+
 /// Runs what the command line asks for.
 pub fn run(tests: Vec<Test>) -> ExitCode {
     let arguments = Arguments::from_args();

@@ -33,6 +33,8 @@ pub struct Fold {
     rows: usize,
     /// Successive rows folded side by side, so that short rows fill the lanes.
     side: usize,
+    /// Elements that the homes of values hold.
+    tile: usize,
     steps_per_chunk: usize,
     main_operands: Vec<OperandInfo>,
     end_operands: Vec<OperandInfo>,
@@ -71,12 +73,16 @@ impl Fold {
         for &id in &ids {
             folds.push(c.fold(id, Count::Tile, &mut main)?);
         }
-        let plain = folds.iter().all(|f| f.direct.is_some());
+        let plain = main.is_empty() && folds.iter().all(|f| f.direct.is_some());
         let lanes = e_lane.clamp(1, TILE);
         let (mut rows, mut side) = (1, 1);
         if along {
             if lanes == e_lane {
                 rows = (TILE / lanes).clamp(1, e_row.max(1));
+            }
+            if plain {
+                // Rows folded where they lie: several to a block.
+                rows = rows.max((e_row / 32).clamp(1, 16));
             }
         } else {
             let ordered = folds.iter().any(|f| f.ordered);
@@ -84,8 +90,8 @@ impl Fold {
                 side = (128 / lanes).max(1);
             }
             // Narrow rows read in place are one stream: tiles of several pages of it.
-            let tile = if plain && side > 1 { 4 * TILE } else { TILE };
-            rows = (tile / lanes).max(if plain { 8 } else { 1 });
+            let room = if plain && side > 1 { 4 * TILE } else { TILE };
+            rows = (room / lanes).max(if plain { 8 } else { 1 });
             rows = rows.div_ceil(side) * side;
         }
         if side > 1 {
@@ -114,7 +120,8 @@ impl Fold {
         }
         let mut fixed: Vec<Reg> = c.params.iter().map(|p| p.1).collect();
         fixed.extend(folds.iter().flat_map(|f| [f.dst, f.arg]));
-        let tile = (rows * lanes).max(TILE);
+        // Rows in place need no room.
+        let tile = if along && plain { TILE } else { (rows * lanes).max(TILE) };
         let homes = Homes::new(&c.regs, &[&c.setup, &main, &end], &fixed, tile, 0);
         debug_assert!(tile_size(&c.regs) > 0);
         Ok(Fold {
@@ -126,6 +133,7 @@ impl Fold {
             lanes,
             rows,
             side,
+            tile,
             steps_per_chunk: (per_chunk / per_step).max(1),
             main_operands: operands(ir, launch, axes),
             end_operands: operands(ir, launch, end_axes),
@@ -264,9 +272,8 @@ impl<'a> Run<'a> {
             let rank = k.launch.extents.len();
             let mut f =
                 Frame::new(&k.regs, &k.homes, base.wrapping_add(2 * states), &k.main_operands, self.args, rank, bad);
-            let tile = (k.rows * k.lanes).max(TILE);
             // SAFETY: the homes were laid out for tiles of this size.
-            unsafe { f.setup(&k.params, self.args.params, &k.setup, tile) };
+            unsafe { f.setup(&k.params, self.args.params, &k.setup, k.tile) };
             body(&mut f, base, base.wrapping_add(states));
         });
     }

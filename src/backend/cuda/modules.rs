@@ -103,8 +103,8 @@ pub struct Modules {
     loaded: Mutex<HashMap<String, Arc<Module>>>,
     /// Whether PTX is made from the start: asked for, or because the driver refused a cubin.
     ptx: AtomicBool,
-    /// Whether kernels of their own may be made: else all run on what ships.
-    own: bool,
+    /// Whether kernels of their own may be made: else, or where the driver takes none, all run on what ships.
+    own: AtomicBool,
 }
 
 impl Modules {
@@ -129,7 +129,7 @@ impl Modules {
             }
         };
         let cache = Cache::from_environment();
-        Ok(Modules { gpu, cache, loaded: Mutex::default(), ptx: ptx.into(), own })
+        Ok(Modules { gpu, cache, loaded: Mutex::default(), ptx: ptx.into(), own: own.into() })
     }
 
     /// The function of a kernel that ships.
@@ -149,7 +149,7 @@ impl Modules {
     /// The functions of several kernels, in their order; those not at hand are compiled side by side. None for what is not at hand where
     /// there is no compiler.
     pub fn all(&self, texts: &[Text]) -> Result<Vec<Option<Arc<Module>>>> {
-        if !self.own {
+        if !self.own.load(Ordering::Relaxed) {
             return Ok(vec![None; texts.len()]);
         }
         let mut missing: Vec<&Text> = vec![];
@@ -221,31 +221,38 @@ impl Modules {
     }
 
     fn fresh(&self, text: &Text) -> Result<Option<Module>> {
-        let form = if self.ptx.load(Ordering::Relaxed) { Form::Ptx } else { Form::Cubin };
         let key = |form| Key { source: text.own(), arch: self.gpu.arch, form };
-        if let Some(code) = self.cache.get(key(form)) {
+        let form = if self.ptx.load(Ordering::Relaxed) { Form::Ptx } else { Form::Cubin };
+        // PTX is what an earlier process kept whose driver refused a cubin.
+        let kept: &[Form] = if form == Form::Ptx { &[Form::Ptx] } else { &[Form::Cubin, Form::Ptx] };
+        for &form in kept {
+            let Some(code) = self.cache.get(key(form)) else { continue };
             match Module::load(&self.gpu, &code, &text.name) {
                 Ok(module) => return Ok(Some(module)),
                 // Made for another driver, or not what it seems: compiled once more below.
-                Err(Ok(_)) => self.cache.remove(key(form)),
+                Err(Ok(status)) if is_refusal(status) => self.cache.remove(key(form)),
+                Err(Ok(status)) => return Err(self.refused(status)),
                 Err(Err(e)) => return Err(e),
             }
         }
         let Ok(nvrtc) = nvrtc() else { return Ok(None) };
-        match self.compile_and_load(nvrtc, text, form)? {
+        let mut made = self.compile_and_load(nvrtc, text, form)?;
+        if form == Form::Cubin && made.as_ref().is_err_and(|&status| is_refusal(status)) {
+            self.ptx.store(true, Ordering::Relaxed);
+            if debug::level() >= 1 {
+                eprintln!("ndcuda: the driver refuses machine code from this NVRTC; kernels are made as PTX");
+            }
+            made = self.compile_and_load(nvrtc, text, Form::Ptx)?;
+        }
+        match made {
             Ok(module) => Ok(Some(module)),
-            Err(status) if form == Form::Cubin && is_refusal(status) => {
-                self.ptx.store(true, Ordering::Relaxed);
+            // NVRTC is newer than the driver, by a minor version.
+            Err(CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION) => {
+                self.own.store(false, Ordering::Relaxed);
                 if debug::level() >= 1 {
-                    eprintln!("ndcuda: the driver refuses machine code from this NVRTC; kernels are made as PTX");
+                    eprintln!("ndcuda: the driver is too old for PTX from this NVRTC; the kernels that ship are used");
                 }
-                if let Some(code) = self.cache.get(key(Form::Ptx))
-                    && let Ok(module) = Module::load(&self.gpu, &code, &text.name)
-                {
-                    return Ok(Some(module));
-                }
-                let second = self.compile_and_load(nvrtc, text, Form::Ptx)?;
-                second.map(Some).map_err(|status| self.refused(status))
+                Ok(None)
             }
             Err(status) => Err(self.refused(status)),
         }
@@ -290,6 +297,8 @@ fn is_refusal(status: CUresult) -> bool {
         CUDA_ERROR_INVALID_IMAGE
             | CUDA_ERROR_NO_BINARY_FOR_GPU
             | CUDA_ERROR_INVALID_SOURCE
+            | CUDA_ERROR_INVALID_PTX
+            | CUDA_ERROR_NOT_FOUND
             | CUDA_ERROR_UNSUPPORTED_PTX_VERSION
             | CUDA_ERROR_NOT_SUPPORTED
     )

@@ -24,6 +24,8 @@ struct Piece {
     event: Event,
     /// Whether the event was recorded and not waited for.
     busy: bool,
+    /// Whether a copy may use it of which no event tells the end.
+    lost: bool,
     gpu: Arc<Gpu>,
 }
 
@@ -125,14 +127,17 @@ impl Stage {
         ring
     }
 
-    fn keep(&self, ring: Vec<Piece>) {
+    fn keep(&self, mut ring: Vec<Piece>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = KEEP.saturating_sub(idle.len()).min(ring.len());
+        let rest = ring.split_off(room);
         for piece in ring {
-            if idle.len() < KEEP {
-                // The longest unused is taken last: its copy has had the most time.
-                idle.insert(0, piece);
-            }
+            // Taken from the end: its copy has had the most time.
+            idle.insert(0, piece);
         }
+        drop(idle);
+        // Freeing a piece waits for its copy: not under the lock.
+        drop(rest);
     }
 }
 
@@ -142,12 +147,14 @@ impl Piece {
         let mut host = std::ptr::null_mut();
         // SAFETY: the out pointer is valid. No flags: write-combined memory would be slow to read.
         gpu.check("cuMemHostAlloc", unsafe { sys::cuMemHostAlloc(&mut host, PIECE, 0) })?;
-        Ok(Piece { host: host.cast(), event, busy: false, gpu: gpu.clone() })
+        Ok(Piece { host: host.cast(), event, busy: false, lost: false, gpu: gpu.clone() })
     }
 
     fn mark(&mut self) -> Result<()> {
         self.busy = true;
-        self.event.record()
+        let recorded = self.event.record();
+        self.lost = recorded.is_err() && self.gpu.synchronize().is_err();
+        recorded
     }
 
     fn settle(&mut self) -> Result<()> {
@@ -158,7 +165,7 @@ impl Piece {
 impl Drop for Piece {
     fn drop(&mut self) {
         let settled = self.settle();
-        if settled.is_err() || self.gpu.bind().is_err() {
+        if self.lost || settled.is_err() || self.gpu.bind().is_err() {
             // A copy may still use it, or the context is gone and the memory with it.
             return;
         }

@@ -5,7 +5,7 @@ mod generate;
 mod program;
 mod shrink;
 
-use crate::harness::quietly;
+use crate::harness::{on_the_host, quietly};
 use crate::naive::Arr;
 use ndcuda::Device;
 use program::{Dev, Program, eval, read};
@@ -112,7 +112,7 @@ fn random_programs(dev: &Device) {
         return;
     }
     let first = setting("NDCUDA_FUZZ_FROM").unwrap_or(0);
-    let cases = setting("NDCUDA_FUZZ_CASES").unwrap_or(if dev.to_string() == "cpu" { CASES } else { COMPILED });
+    let cases = setting("NDCUDA_FUZZ_CASES").unwrap_or(if on_the_host(dev) { CASES } else { COMPILED });
     let (mut failed, verbose) = (vec![], setting("NDCUDA_FUZZ_VERBOSE").is_some());
     for n in first..first + cases {
         if verbose {

@@ -54,11 +54,20 @@ steps! {
 /// The panels hold `k` steps, the results all rows and columns of the block, and the machine has the set.
 pub type Micro = unsafe fn(usize, *const u8, *const u8, usize, *mut u8, usize, bool);
 
+/// Steps of one row's block, of a segment that may be taken in parts: `(k, x, y, elements from step to step of it, chain,
+/// results, whether the segment begins here, whether it ends, add to what is there)`. The chain waits for the next part.
+///
+/// # Safety
+/// As [`Micro`]; the chain holds the columns of a block.
+pub type Part = unsafe fn(usize, *const u8, *const u8, usize, *mut u8, *mut u8, bool, bool, bool);
+
 /// A micro-kernel and the size of its block.
 #[derive(Clone, Copy)]
 pub struct Kernel {
     /// The kernel.
     pub run: Micro,
+    /// The same in parts, where its block is a single row.
+    pub part: Option<Part>,
     /// Rows of its block.
     pub rows: usize,
     /// Columns of its block.
@@ -108,19 +117,70 @@ unsafe fn block<V: Vector, S: Step, const R: usize, const C: usize>(
     }
 }
 
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn part<V: Vector, S: Step, const C: usize>(
+    k: usize,
+    x: *const u8,
+    y: *const u8,
+    step: usize,
+    chain: *mut u8,
+    out: *mut u8,
+    begins: bool,
+    ends: bool,
+    add: bool,
+) {
+    let (x, mut y) = (x as *const V::Elem, y as *const V::Elem);
+    let (chain, out) = (chain as *mut V::Elem, out as *mut V::Elem);
+    // SAFETY: the contract of `Part`.
+    unsafe {
+        let mut acc = [V::zero(); C];
+        if !begins {
+            for (c, a) in acc.iter_mut().enumerate() {
+                *a = V::load(chain.add(c * V::LANES));
+            }
+        }
+        for i in 0..k {
+            let xv = V::splat(x.add(i));
+            for (c, a) in acc.iter_mut().enumerate() {
+                *a = S::step(*a, xv, V::load(y.add(c * V::LANES)));
+            }
+            y = y.wrapping_add(step);
+        }
+        for (c, &a) in acc.iter().enumerate() {
+            let (p, q) = (chain.add(c * V::LANES), out.add(c * V::LANES));
+            match (ends, add) {
+                (false, _) => a.store(p),
+                (true, false) => a.store(q),
+                (true, true) => S::merge(V::load(q), a).store(q),
+            }
+        }
+    }
+}
+
 macro_rules! kernel {
-    ($(#[$feature:meta])? $v:ty, $step:ty, $rows:literal x $vectors:literal) => {{
+    // In parentheses a 1 is for the second rule.
+    ($(#[$feature:meta])? $v:ty, $step:ty, 1 x $vectors:literal) => {{
+        #[allow(clippy::too_many_arguments)]
+        $(#[$feature])?
+        unsafe fn in_parts(k: usize, x: *const u8, y: *const u8, step: usize, chain: *mut u8, out: *mut u8, begins: bool, ends: bool, add: bool) {
+            // SAFETY: the caller's.
+            unsafe { part::<$v, $step, $vectors>(k, x, y, step, chain, out, begins, ends, add) }
+        }
+        Kernel { part: Some(in_parts), ..kernel!($(#[$feature])? $v, $step, (1) x $vectors) }
+    }};
+    ($(#[$feature:meta])? $v:ty, $step:ty, $rows:tt x $vectors:literal) => {{
         $(#[$feature])?
         unsafe fn run(k: usize, x: *const u8, y: *const u8, step: usize, out: *mut u8, pitch: usize, add: bool) {
             // SAFETY: the caller's.
-            unsafe { block::<$v, $step, $rows, $vectors>(k, x, y, step, out, pitch, add) }
+            unsafe { block::<$v, $step, { $rows }, $vectors>(k, x, y, step, out, pitch, add) }
         }
-        Kernel { run, rows: $rows, columns: $vectors * <$v as Vector>::LANES }
+        Kernel { run, part: None, rows: $rows, columns: $vectors * <$v as Vector>::LANES }
     }};
 }
 
 macro_rules! kernels {
-    ($(#[$feature:meta])? $combine:ident, $dtype:ident, $f32:ty, $f64:ty, $shape:literal x $vectors:literal) => {
+    ($(#[$feature:meta])? $combine:ident, $dtype:ident, $f32:ty, $f64:ty, $shape:tt x $vectors:literal) => {
         match ($combine, $dtype) {
             (Combine::Dot, DType::F32) => kernel!($(#[$feature])? $f32, Dot, $shape x $vectors),
             (Combine::SquaredDifference, DType::F32) => kernel!($(#[$feature])? $f32, Squared, $shape x $vectors),

@@ -35,6 +35,9 @@ const COLUMNS: usize = 1024;
 const TALL: usize = 8;
 /// Bytes of packed rows that one thread works on where results are written as they are made: a part of L2.
 const ROWS: usize = 192 << 10;
+/// Steps of k that one row takes together. A segment is whole parts.
+const PART: usize = 8;
+const _: () = assert!(SEGMENT.is_multiple_of(PART));
 /// Multiply-adds worth a second thread.
 const SERIAL: usize = 1 << 18;
 
@@ -357,7 +360,26 @@ impl Pairwise {
                 }
                 _ => None,
             };
-            for j in (0..width).step_by(nr) {
+            // Those of whole blocks row by row of memory, a few at a time, so that long runs of it are read.
+            let mut whole = 0;
+            if let (Some((o, lane)), Some(part), 1..) = (plain, self.kernel.part, k) {
+                whole = width / nr * nr;
+                self.seek(f, i0, j0, &self.y.operands, args);
+                let yp = f.ptrs[o as usize] as *const u8;
+                for l in (0..k).step_by(PART) {
+                    let (begins, add) = (l % SEGMENT == 0, l >= SEGMENT);
+                    let steps = (k - l).min(PART);
+                    let ends = (l + steps) % SEGMENT == 0 || l + steps == k;
+                    let xp = (at.x + (i0 * k + l) * size) as *const u8;
+                    for j in (0..whole).step_by(nr) {
+                        let (yp, j) = (yp.wrapping_add((l * lane + j) * size), j * size);
+                        let (chain, out) = (own.wrapping_add(j), f.own.wrapping_add(j));
+                        // SAFETY: `own` has room for a segment of a panel, so for `COLUMNS` columns; the launch covers y.
+                        unsafe { part(steps, xp, yp, lane, chain, out, begins, ends, add) };
+                    }
+                }
+            }
+            for j in (whole..width).step_by(nr) {
                 let norm = (at.norms[1] + (j0 + j) * size) as *mut u8;
                 for s in 0..segments {
                     let steps = (k - s * SEGMENT).min(SEGMENT);

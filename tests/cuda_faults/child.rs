@@ -1,0 +1,107 @@
+//! Child processes: one for each case, with the software device and only the settings that the case names.
+
+use libtest_mimic::{Failed, Trial};
+use softcuda_driver::control::{Blas, Control, load_blas};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// Names the case to the child.
+pub const NAME: &str = "NDCUDA_TEST_CASE";
+/// A case that takes longer hangs.
+const LONGEST: Duration = Duration::from_secs(200);
+
+/// What runs in a child.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// Its name.
+    pub name: &'static str,
+    /// Variables beside the usual ones.
+    pub variables: &'static [(&'static str, &'static str)],
+    /// It fails by a panic.
+    pub body: fn(),
+}
+
+/// A case as a test.
+pub fn trial(case: &Case) -> Trial {
+    let case = *case;
+    Trial::test(case.name, move || run(case.name, case.variables).map(|_| ()))
+}
+
+/// Runs a case; what it printed, or why it failed.
+pub fn run(name: &str, variables: &[(&str, &str)]) -> Result<String, Failed> {
+    let mut command = Command::new(std::env::current_exe()?);
+    settings(&mut command, name, variables);
+    finish(name, command)
+}
+
+/// As [`run`], where the child can write no file.
+pub fn run_without_files(name: &str, variables: &[(&str, &str)]) -> Result<String, Failed> {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\""]).arg(std::env::current_exe()?);
+    settings(&mut command, name, variables);
+    finish(name, command)
+}
+
+fn settings(command: &mut Command, name: &str, variables: &[(&str, &str)]) {
+    for (key, _) in std::env::vars_os() {
+        let text = key.to_string_lossy();
+        let ours = ["NDCUDA_", "SOFTCUDA_", "CUDA_"].iter().any(|p| text.starts_with(p));
+        if ours || ["VIRTUAL_ENV", "CONDA_PREFIX"].contains(&&*text) {
+            command.env_remove(&key);
+        }
+    }
+    command.env(NAME, name).env("NDCUDA_NVRTC", "/nowhere/libnvrtc.so.13").env("NDCUDA_CACHE_DIR", "");
+    command.env("NDCUDA_CODE", "ptx").env("NDCUDA_NUM_THREADS", "1").envs(variables.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+}
+
+fn finish(name: &str, mut command: Command) -> Result<String, Failed> {
+    let start = Instant::now();
+    let mut child = command.spawn()?;
+    // Both pipes are emptied while it runs: a full one would hold it.
+    let empty = |mut pipe: Box<dyn Read + Send>| {
+        std::thread::spawn(move || {
+            let mut text = vec![];
+            let _ = pipe.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        })
+    };
+    let out = child.stdout.take().map(|p| empty(Box::new(p)));
+    let err = child.stderr.take().map(|p| empty(Box::new(p)));
+    let status = loop {
+        match child.try_wait()? {
+            Some(status) => break status.to_string(),
+            None if start.elapsed() > LONGEST => {
+                child.kill()?;
+                child.wait()?;
+                break "it hangs".into();
+            }
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let text = |t: Option<std::thread::JoinHandle<String>>| t.and_then(|t| t.join().ok()).unwrap_or_default();
+    let (out, err) = (text(out), text(err));
+    // Whatever fails, the library itself does not panic: a case's own panic ends it.
+    match out.ends_with("end\n") && !err.contains("panicked") {
+        true => Ok(out + &err),
+        false => Err(format!("{name}: {status}\n{out}{err}").into()),
+    }
+}
+
+/// The driver, and cuBLAS beside it: loaded before anything asks for them.
+pub fn device() -> (Control, Blas) {
+    static LOADED: OnceLock<(Control, Blas)> = OnceLock::new();
+    *LOADED.get_or_init(|| (Control::load().unwrap(), load_blas().unwrap()))
+}
+
+/// NVRTC as the full test fetches it into target/, newest first.
+pub fn compilers() -> Vec<PathBuf> {
+    let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/nvrtc-venv/lib");
+    let pythons = std::fs::read_dir(lib).into_iter().flatten().flatten().map(|e| e.path());
+    let sites: Vec<PathBuf> = pythons.map(|p| p.join("site-packages/nvidia")).collect();
+    let files = ["cu13/lib/libnvrtc.so.13", "cuda_nvrtc/lib/libnvrtc.so.12"];
+    files.iter().flat_map(|f| sites.iter().map(move |s| s.join(f))).filter(|p| p.exists()).collect()
+}

@@ -1,0 +1,196 @@
+//! Libraries that are absent, drivers that are older, and what precision products are made in.
+
+use crate::child::{Case, device};
+use crate::work::{expected, work};
+use ndarray::{Array1, Array2, Array3};
+use ndcuda::{Device, Error, Number, bf16, f16, s};
+use softcuda_driver::control::Control;
+
+const NO_CUBLAS: &[(&str, &str)] = &[("NDCUDA_CUBLAS", "/nowhere/libcublas.so.13")];
+
+/// All of them.
+pub const CASES: &[Case] = &[
+    Case { name: "libraries::no_cublas", variables: NO_CUBLAS, body: no_cublas },
+    Case { name: "libraries::precision", variables: &[], body: precision },
+    Case { name: "libraries::no_nvrtc", variables: &[("NDCUDA_CODE", "cubin")], body: no_nvrtc },
+    Case { name: "libraries::jit_off", variables: &[("NDCUDA_JIT", "off")], body: shipped },
+    Case { name: "libraries::driver_of_12_4", variables: &[("SOFTCUDA_DRIVER", "12.4")], body: older_driver },
+    Case { name: "libraries::driver_of_12_0", variables: &[("SOFTCUDA_DRIVER", "12.0")], body: older_driver },
+    Case { name: "libraries::compute_7_5", variables: &[("SOFTCUDA_CC", "7.5")], body: shipped },
+    Case { name: "libraries::compute_12_0", variables: &[("SOFTCUDA_CC", "12.0")], body: shipped },
+    Case { name: "libraries::driver_too_old", variables: &[("SOFTCUDA_DRIVER", "11.8")], body: driver_too_old },
+    Case { name: "libraries::gpu_too_old", variables: &[("SOFTCUDA_CC", "7.0")], body: gpu_too_old },
+    Case { name: "libraries::no_gpu", variables: &[("SOFTCUDA_DEVICES", "0")], body: no_gpu },
+    Case {
+        name: "libraries::no_gpu_but_asked_for",
+        variables: &[("SOFTCUDA_DEVICES", "0"), ("NDCUDA_DEVICE", "cuda")],
+        body: asked_for,
+    },
+    Case { name: "libraries::bad_values", variables: &[("NDCUDA_CODE", "sass")], body: bad_values },
+];
+
+/// Products of one dtype in all layouts, against sums in i64.
+fn products<T: Number>(dev: &Device, of: fn(i64) -> T) {
+    let a = Array2::from_shape_fn((5, 9), |(i, k)| (i as i64 * 3 + k as i64 * 5) % 7);
+    let b = Array2::from_shape_fn((9, 4), |(k, j)| (k as i64 * 2 + j as i64 * 3) % 5);
+    let c = Array3::from_shape_fn((3, 5, 9), |(z, i, k)| (z as i64 + i as i64 * 2 + k as i64) % 6);
+    let up2 = |x: &Array2<i64>| dev.array(x.mapv(of)).unwrap();
+    let (da, db, dc) = (up2(&a), up2(&b), dev.array(c.mapv(of)).unwrap());
+    let want = a.dot(&b).mapv(of);
+    let what = da.dtype();
+    assert_eq!(da.dot(&db), want, "{what}");
+    assert_eq!(db.t().dot(&da.t()), want.t(), "{what} transposed");
+    assert_eq!(up2(&a.t().to_owned()).t().dot(&up2(&b.t().to_owned()).t()), want, "{what} both transposed");
+    assert_eq!(da.slice(s![..;2, ..]).dot(&db), want.slice(s![..;2, ..]), "{what} every other row");
+    assert_eq!(da.slice(s![..;-1, ..]).dot(&db), want.slice(s![..;-1, ..]), "{what} backwards");
+    assert_eq!(da.slice(s![.., ..;2]).dot(&db.slice(s![..;2, ..])), {
+        a.slice(s![.., ..;2]).dot(&b.slice(s![..;2, ..])).mapv(of)
+    });
+    let row = a.row(1).to_owned();
+    assert_eq!(dev.array(row.mapv(of)).unwrap().dot(&db), row.dot(&b).mapv(of), "{what} vector");
+    let batch = dc.dot(&db).to_ndarray().unwrap();
+    for (got, c) in batch.outer_iter().zip(c.outer_iter()) {
+        assert_eq!(got, c.dot(&b).mapv(of), "{what} batch");
+    }
+    let none = dev.array(Array2::from_elem((5, 0), of(1))).unwrap();
+    assert_eq!(none.dot(&dev.array(Array2::from_elem((0, 4), of(1))).unwrap()), Array2::from_elem((5, 4), of(0)));
+}
+
+fn every_dtype(dev: &Device) {
+    products::<f32>(dev, |v| v as f32);
+    products::<f64>(dev, |v| v as f64);
+    products::<f16>(dev, |v| f16::from_f32(v as f32));
+    products::<bf16>(dev, |v| bf16::from_f32(v as f32));
+    products::<i32>(dev, |v| v as i32);
+    products::<i64>(dev, |v| v);
+    products::<u8>(dev, |v| v as u8);
+}
+
+fn no_cublas() {
+    let (_, blas) = device();
+    let dev = Device::cuda(0).unwrap();
+    every_dtype(&dev);
+    assert_eq!(work(&dev).unwrap(), expected());
+    assert_eq!(blas.log().calls, 0);
+    let said = Device::cuda_report().into_iter().find(|l| l.0 == "cuBLAS").unwrap().1;
+    assert!(said.starts_with("NDCUDA_CUBLAS=/nowhere/libcublas.so.13: "), "{said}");
+}
+
+/// What the cuBLAS stand-in was asked for: nothing of lower precision unless it is allowed.
+fn precision() {
+    let (_, blas) = device();
+    let dev = Device::cuda(0).unwrap();
+    every_dtype(&dev);
+    let log = blas.log();
+    // Four dtypes, each with at least plain, transposed, strided and batched products.
+    assert!(log.calls >= 16, "{log:?}");
+    assert_eq!((log.reduced, log.reduced_reductions, log.handles), (0, 0, 1), "{log:?}");
+    let x = dev.array(Array2::from_elem((4, 4), 2.0f32)).unwrap();
+    let product = || {
+        let before = blas.log();
+        assert_eq!(x.dot(&x), Array2::from_elem((4, 4), 16.0f32));
+        let after = blas.log();
+        assert_eq!(after.calls, before.calls + 1);
+        after.reduced - before.reduced
+    };
+    dev.allow_tf32(true);
+    assert_eq!(product(), 1, "the same plan, but TF32 may be used now");
+    let before = blas.log();
+    products::<f64>(&dev, |v| v as f64);
+    products::<f16>(&dev, |v| f16::from_f32(v as f32));
+    let after = blas.log();
+    assert!(after.calls > before.calls);
+    assert_eq!((after.reduced, after.reduced_reductions), (before.reduced, 0), "of f32 alone");
+    dev.allow_tf32(false);
+    assert_eq!(product(), 0);
+}
+
+/// Runs the program and a few ops of each interpreter; what is launched ships with the crate.
+fn runs_shipped(control: &Control) {
+    let dev = Device::cuda(0).unwrap();
+    control.reset();
+    control.record(true);
+    assert_eq!(work(&dev).unwrap(), expected());
+    let x = dev.arange(0i64, 40, 1);
+    assert_eq!((&x * 3 % 7).sum().item().unwrap(), (0..40).map(|v| v * 3 % 7).sum::<i64>());
+    assert_eq!((&x.cast::<f64>() / 4.0).sum().item().unwrap(), 195.0);
+    assert_eq!(x.cast::<f16>().max().item().unwrap(), f16::from_f32(39.0));
+    let names: Vec<String> = control.launches().iter().map(|l| l.name()).collect();
+    assert!(names.len() >= 8, "{names:?}");
+    let ships = |n: &String| n.starts_with("nd_interp_") || n.starts_with("nd_pairwise_");
+    assert!(names.iter().all(ships), "{names:?}");
+}
+
+fn shipped() {
+    runs_shipped(&device().0);
+}
+
+fn no_nvrtc() {
+    let (control, _) = device();
+    let probe = Device::probe();
+    assert_eq!(probe.device, "cuda:0");
+    let sentence = "kernels are those that ship, which are slower: NDCUDA_NVRTC=/nowhere/libnvrtc.so.13: ";
+    assert!(probe.reason.contains(sentence), "{probe}");
+    assert_eq!(Device::from_env().unwrap(), Device::cuda(0).unwrap());
+    runs_shipped(&control);
+}
+
+fn older_driver() {
+    let (control, _) = device();
+    let version = std::env::var("SOFTCUDA_DRIVER").unwrap();
+    let probe = Device::probe();
+    assert!(probe.device == "cuda:0" && probe.reason.contains(&format!("driver of CUDA {version}")), "{probe}");
+    // The stand-in for cuBLAS is of CUDA 13, which such a driver does not take: products run on our kernels.
+    let said = Device::cuda_report().into_iter().find(|l| l.0 == "cuBLAS").unwrap().1;
+    assert!(said.contains("is of CUDA 13.0, newer than the driver's CUDA 12"), "{said}");
+    runs_shipped(&control);
+    every_dtype(&Device::cuda(0).unwrap());
+}
+
+/// No GPU to be had: the CPU is taken, and a sentence says why.
+fn falls_back(sentence: &str) {
+    device();
+    let probe = Device::probe();
+    assert!(probe.device == "cpu" && probe.reason.contains(sentence), "{probe}");
+    let dev = Device::from_env().unwrap();
+    assert_eq!(dev, Device::cpu());
+    assert_eq!(work(&dev).unwrap(), expected());
+    match Device::cuda(0) {
+        Err(Error::DeviceUnavailable { device, reason }) => {
+            assert!(device == "cuda:0" && reason.contains(sentence), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn driver_too_old() {
+    falls_back("the NVIDIA driver is too old: it is of CUDA 11.8, and 12.0 is needed");
+}
+
+fn gpu_too_old() {
+    falls_back("is of compute capability 7.0, and 7.5 (Turing, 2018) is the oldest that is served");
+}
+
+fn no_gpu() {
+    falls_back("the NVIDIA driver shows no GPU: none is built in");
+}
+
+fn asked_for() {
+    device();
+    let e = Device::from_env().unwrap_err();
+    assert!(e.to_string().contains("device cuda:0 cannot be used: the NVIDIA driver shows no GPU"), "{e}");
+    assert_eq!(Device::probe().device, "none");
+    assert_eq!(work(&Device::cpu()).unwrap(), expected());
+}
+
+/// A variable with a value that it does not have is an error that names it, each time it is asked.
+fn bad_values() {
+    device();
+    for _ in 0..2 {
+        let e = Device::cuda(0).unwrap_err();
+        assert!(e.to_string().contains("NDCUDA_CODE=sass: the code made for kernels is cubin or ptx"), "{e}");
+        assert_eq!(Device::from_env().unwrap(), Device::cpu());
+    }
+    let zeros = Device::cpu().array(Array1::from_elem(3, 0.0f32)).unwrap();
+    assert_eq!(zeros.sum().item().unwrap(), 0.0);
+}
