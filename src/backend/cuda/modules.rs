@@ -196,7 +196,10 @@ impl Modules {
 
     /// The function of one kernel, as [`Modules::all`] finds it.
     pub fn one(&self, text: &Text) -> Result<Option<Arc<Module>>> {
-        self.find(text).map_or_else(|| self.make(text), |m| Ok(Some(m)))
+        match self.own.load(Ordering::Relaxed) {
+            true => self.find(text).map_or_else(|| self.make(text), |m| Ok(Some(m))),
+            false => Ok(None),
+        }
     }
 
     fn find(&self, text: &Text) -> Option<Arc<Module>> {
