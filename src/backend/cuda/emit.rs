@@ -50,6 +50,8 @@ pub fn body(ir: &KernelIr, variant: &Variant) -> Result<String> {
     let bounds = match &scheme {
         // Several blocks on each processor: one computes while another loads.
         Scheme::Pairwise(plan) => plan.tile().bounds(),
+        // Without a number of blocks, the compiler would have 32 registers do, and spill others.
+        Scheme::Map if ir.code.iter().any(|i| matches!(i.op, KOp::LoadAt(_))) => "256, 1".into(),
         _ if variant.wide => "1024".into(),
         _ => "256".into(),
     };

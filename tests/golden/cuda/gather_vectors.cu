@@ -19,7 +19,7 @@ struct Args {
     Index s3[2];
 };
 
-extern "C" __global__ void __launch_bounds__(256) nd_map_take(const Args a) {
+extern "C" __global__ void __launch_bounds__(256, 1) nd_map_take(const Args a) {
     const Count total = a.n[0].n * a.m.n;
     const Count step = gridDim.x * (Count)1024;
     for (Count first = blockIdx.x * (Count)1024 + threadIdx.x; first < total; first += step) {

@@ -58,164 +58,133 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
     const Count tiles_i = (ni + 127) / 128;
     const Count tiles_j = (nj + 127) / 128;
     const Count tiles = nb * tiles_i * tiles_j;
-    for (Count tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-        const Count at_i = tile / tiles_j % tiles_i;
-        const Count j0 = tile % tiles_j * 128, i0 = at_i * 128;
-        sum_f32::State s4;
-        sum_f32::init(s4);
-        sum_f32::State s6;
-        sum_f32::init(s6);
-        sum_f32::State s8[8][8];
+    const Count tile = blockIdx.x + blockIdx.y * (Count)gridDim.x;
+    if (tile >= tiles) return;
+    const Count at_i = tile / tiles_j % tiles_i;
+    const Count j0 = tile % tiles_j * 128, i0 = at_i * 128;
+    sum_f32::State s4;
+    sum_f32::init(s4);
+    sum_f32::State s6;
+    sum_f32::init(s6);
+    sum_f32::State s8[8][8];
+    #pragma unroll
+    for (u32 r = 0; r < 8; ++r) {
         #pragma unroll
-        for (u32 r = 0; r < 8; ++r) {
+        for (u32 c = 0; c < 8; ++c) {
+            sum_f32::init(s8[r][c]);
+        }
+    }
+    if (nk > 0) {
+        sum_f32::State local4[1];
+        sum_f32::State local6[1];
+        sum_f32::State local8[64];
+        u32 buffer = 0, to = 0;
+        Count next = 0;
+        Vec<f32, 4> g1[2];
+        #pragma unroll
+        for (u32 u = 0; u < 2; ++u) {
+            const u32 w = warp + u * 8;
+            const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
+            const Count row = min(i0 + at + (next >> 31), ni - 1);
+            const Index x0 = row;
+            const Count k = min(next + kk, nk - 4);
+            const Index x2 = k;
+            nd_load_vec<4>(g1[u - 0], a.p0 + (x0 * a.s0[0] + x2));
+        }
+        Vec<f32, 4> g2[2];
+        #pragma unroll
+        for (u32 u = 0; u < 2; ++u) {
+            const u32 w = warp + u * 8;
+            const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
+            const Count row = min(j0 + at + (next >> 31), nj - 1);
+            const Index x1 = row;
+            const Count k = min(next + kk, nk - 4);
+            const Index x2 = k;
+            nd_load_vec<4>(g2[u - 0], a.p1 + (x1 * a.s1[1] + x2));
+        }
+        #pragma unroll
+        for (u32 u = 0; u < 2; ++u) {
+            const u32 w = warp + u * 8;
+            const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
+            const Count row = min(i0 + at + (next >> 31), ni - 1);
+            const Index x0 = row;
+            const Count k = min(next + kk, nk - 4);
+            const Index x2 = k;
+            const Index y = x2;
             #pragma unroll
-            for (u32 c = 0; c < 8; ++c) {
-                sum_f32::init(s8[r][c]);
+            for (u32 e = 0; e < 4; ++e) {
+                const Index x2 = y + (Index)e;
+                const f32 v1 = nd_load(&g1[u - 0].at[e]);
+                m1[to][kk + e][at] = v1;
             }
         }
-        if (nk > 0) {
-            sum_f32::State local4[1];
-            sum_f32::State local6[1];
-            sum_f32::State local8[64];
-            Vec<f32, 4> g1[2];
-            Vec<f32, 4> g2[2];
-            u32 buffer = 0;
-            Count next = 0;
+        #pragma unroll
+        for (u32 u = 0; u < 2; ++u) {
+            const u32 w = warp + u * 8;
+            const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
+            const Count row = min(j0 + at + (next >> 31), nj - 1);
+            const Index x1 = row;
+            const Count k = min(next + kk, nk - 4);
+            const Index x2 = k;
+            const Index y = x2;
             #pragma unroll
-            for (u32 u = 0; u < 2; ++u) {
-                const u32 w = warp + u * 8;
-                const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                const Count row = min(i0 + at, ni - 1);
-                const Index x0 = row;
-                const Count k = min(next + kk, nk - 4);
-                const Index x2 = k;
-                nd_load_vec<4>(g1[u], a.p0 + (x0 * a.s0[0] + x2));
+            for (u32 e = 0; e < 4; ++e) {
+                const Index x2 = y + (Index)e;
+                const f32 v2 = nd_load(&g2[u - 0].at[e]);
+                m2[to][kk + e][at] = v2;
             }
-            #pragma unroll
-            for (u32 u = 0; u < 2; ++u) {
-                const u32 w = warp + u * 8;
-                const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                const Count row = min(j0 + at, nj - 1);
-                const Index x1 = row;
-                const Count k = min(next + kk, nk - 4);
-                const Index x2 = k;
-                nd_load_vec<4>(g2[u], a.p1 + (x1 * a.s1[1] + x2));
-            }
-            __syncthreads();
-            #pragma unroll
-            for (u32 u = 0; u < 2; ++u) {
-                const u32 w = warp + u * 8;
-                const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                const Count row = min(i0 + at, ni - 1);
-                const Index x0 = row;
-                const Count k = min(next + kk, nk - 4);
-                const Index x2 = k;
-                const Index y = x2;
-                #pragma unroll
-                for (u32 e = 0; e < 4; ++e) {
-                    const Index x2 = y + (Index)e;
-                    const f32 v1 = nd_load(&g1[u].at[e]);
-                    m1[buffer][kk + e][at] = v1;
-                }
-            }
-            #pragma unroll
-            for (u32 u = 0; u < 2; ++u) {
-                const u32 w = warp + u * 8;
-                const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                const Count row = min(j0 + at, nj - 1);
-                const Index x1 = row;
-                const Count k = min(next + kk, nk - 4);
-                const Index x2 = k;
-                const Index y = x2;
-                #pragma unroll
-                for (u32 e = 0; e < 4; ++e) {
-                    const Index x2 = y + (Index)e;
-                    const f32 v2 = nd_load(&g2[u].at[e]);
-                    m2[buffer][kk + e][at] = v2;
-                }
-            }
-            __syncthreads();
-            Count k0 = 0;
-            for (; k0 + 16 <= nk; k0 = next) {
+        }
+        __syncthreads();
+        Count k0 = 0;
+        for (;;) {
+            const Count end = k0 + min(nk - k0, (Count)256);
+            for (; k0 + 16 <= end; k0 = next) {
                 next = k0 + 16;
-                if (next < nk) {
+                to = buffer ^ 1;
+                {
+                    Vec<f32, 4> g1[1];
                     #pragma unroll
-                    for (u32 u = 0; u < 2; ++u) {
+                    for (u32 u = 0; u < 1; ++u) {
                         const u32 w = warp + u * 8;
                         const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(i0 + at, ni - 1);
+                        const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
                         const Count k = min(next + kk, nk - 4);
                         const Index x2 = k;
-                        nd_load_vec<4>(g1[u], a.p0 + (x0 * a.s0[0] + x2));
+                        nd_load_vec<4>(g1[u - 0], a.p0 + (x0 * a.s0[0] + x2));
                     }
+                    __syncwarp();
                     #pragma unroll
-                    for (u32 u = 0; u < 2; ++u) {
-                        const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(j0 + at, nj - 1);
-                        const Index x1 = row;
-                        const Count k = min(next + kk, nk - 4);
-                        const Index x2 = k;
-                        nd_load_vec<4>(g2[u], a.p1 + (x1 * a.s1[1] + x2));
-                    }
-                }
-                #pragma unroll
-                for (u32 kk = 0; kk < 16; ++kk) {
-                    Vec<f32, 4> w1[2];
-                    #pragma unroll
-                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
-                    Vec<f32, 4> w2[2];
-                    #pragma unroll
-                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
-                    #pragma unroll
-                    for (u32 r = 0; r < 8; ++r) {
+                    for (u32 kk = 0; kk < 4; ++kk) {
+                        Vec<f32, 4> w1[2];
                         #pragma unroll
-                        for (u32 c = 0; c < 8; ++c) {
-                            const f32 v1 = w1[r / 4].at[r % 4];
-                            const f32 v2 = w2[c / 4].at[c % 4];
-                            s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
-                        }
-                    }
-                    if (thread < 128) {
-                        const f32 v1 = m1[buffer][kk][thread];
-                        s4.s0 = nd_fma(v1, v1, s4.s0);
-                    }
-                    if (thread >= 128 && thread < 256) {
-                        const f32 v2 = m2[buffer][kk][thread - 128];
-                        s6.s0 = nd_fma(v2, v2, s6.s0);
-                    }
-                }
-                if (next < nk) {
-                    if (next % 1024 == 0) {
-                        sum_f32::State* whole4 = local4;
-                        asm volatile("" : "+l"(whole4));
-                        if (next == 1024) whole4[0] = s4;
-                        else sum_f32::merge(whole4[0], s4);
-                        sum_f32::init(s4);
-                        sum_f32::State* whole6 = local6;
-                        asm volatile("" : "+l"(whole6));
-                        if (next == 1024) whole6[0] = s6;
-                        else sum_f32::merge(whole6[0], s6);
-                        sum_f32::init(s6);
-                        sum_f32::State* whole8 = local8;
-                        asm volatile("" : "+l"(whole8));
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                        Vec<f32, 4> w2[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
                         #pragma unroll
                         for (u32 r = 0; r < 8; ++r) {
                             #pragma unroll
                             for (u32 c = 0; c < 8; ++c) {
-                                if (next == 1024) whole8[r * 8 + c] = s8[r][c];
-                                else sum_f32::merge(whole8[r * 8 + c], s8[r][c]);
-                                sum_f32::init(s8[r][c]);
+                                const f32 v1 = w1[r / 4].at[r % 4];
+                                const f32 v2 = w2[c / 4].at[c % 4];
+                                s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
                             }
                         }
+                        if (thread < 128) {
+                            const f32 v1 = m1[buffer][kk][thread];
+                            s4.s0 = nd_fma(v1, v1, s4.s0);
+                        }
+                        if (thread >= 128 && thread < 256) {
+                            const f32 v2 = m2[buffer][kk][thread - 128];
+                            s6.s0 = nd_fma(v2, v2, s6.s0);
+                        }
                     }
-                    buffer ^= 1;
                     #pragma unroll
-                    for (u32 u = 0; u < 2; ++u) {
+                    for (u32 u = 0; u < 1; ++u) {
                         const u32 w = warp + u * 8;
                         const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(i0 + at, ni - 1);
+                        const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
                         const Count k = min(next + kk, nk - 4);
                         const Index x2 = k;
@@ -223,15 +192,111 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         #pragma unroll
                         for (u32 e = 0; e < 4; ++e) {
                             const Index x2 = y + (Index)e;
-                            const f32 v1 = nd_load(&g1[u].at[e]);
-                            m1[buffer][kk + e][at] = v1;
+                            const f32 v1 = nd_load(&g1[u - 0].at[e]);
+                            m1[to][kk + e][at] = v1;
+                        }
+                    }
+                }
+                {
+                    Vec<f32, 4> g1[1];
+                    #pragma unroll
+                    for (u32 u = 1; u < 2; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
+                        const Count row = min(i0 + at + (next >> 31), ni - 1);
+                        const Index x0 = row;
+                        const Count k = min(next + kk, nk - 4);
+                        const Index x2 = k;
+                        nd_load_vec<4>(g1[u - 1], a.p0 + (x0 * a.s0[0] + x2));
+                    }
+                    __syncwarp();
+                    #pragma unroll
+                    for (u32 kk = 4; kk < 8; ++kk) {
+                        Vec<f32, 4> w1[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                        Vec<f32, 4> w2[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+                        #pragma unroll
+                        for (u32 r = 0; r < 8; ++r) {
+                            #pragma unroll
+                            for (u32 c = 0; c < 8; ++c) {
+                                const f32 v1 = w1[r / 4].at[r % 4];
+                                const f32 v2 = w2[c / 4].at[c % 4];
+                                s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
+                            }
+                        }
+                        if (thread < 128) {
+                            const f32 v1 = m1[buffer][kk][thread];
+                            s4.s0 = nd_fma(v1, v1, s4.s0);
+                        }
+                        if (thread >= 128 && thread < 256) {
+                            const f32 v2 = m2[buffer][kk][thread - 128];
+                            s6.s0 = nd_fma(v2, v2, s6.s0);
                         }
                     }
                     #pragma unroll
-                    for (u32 u = 0; u < 2; ++u) {
+                    for (u32 u = 1; u < 2; ++u) {
                         const u32 w = warp + u * 8;
                         const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(j0 + at, nj - 1);
+                        const Count row = min(i0 + at + (next >> 31), ni - 1);
+                        const Index x0 = row;
+                        const Count k = min(next + kk, nk - 4);
+                        const Index x2 = k;
+                        const Index y = x2;
+                        #pragma unroll
+                        for (u32 e = 0; e < 4; ++e) {
+                            const Index x2 = y + (Index)e;
+                            const f32 v1 = nd_load(&g1[u - 1].at[e]);
+                            m1[to][kk + e][at] = v1;
+                        }
+                    }
+                }
+                {
+                    Vec<f32, 4> g2[1];
+                    #pragma unroll
+                    for (u32 u = 0; u < 1; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
+                        const Count row = min(j0 + at + (next >> 31), nj - 1);
+                        const Index x1 = row;
+                        const Count k = min(next + kk, nk - 4);
+                        const Index x2 = k;
+                        nd_load_vec<4>(g2[u - 0], a.p1 + (x1 * a.s1[1] + x2));
+                    }
+                    __syncwarp();
+                    #pragma unroll
+                    for (u32 kk = 8; kk < 12; ++kk) {
+                        Vec<f32, 4> w1[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                        Vec<f32, 4> w2[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+                        #pragma unroll
+                        for (u32 r = 0; r < 8; ++r) {
+                            #pragma unroll
+                            for (u32 c = 0; c < 8; ++c) {
+                                const f32 v1 = w1[r / 4].at[r % 4];
+                                const f32 v2 = w2[c / 4].at[c % 4];
+                                s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
+                            }
+                        }
+                        if (thread < 128) {
+                            const f32 v1 = m1[buffer][kk][thread];
+                            s4.s0 = nd_fma(v1, v1, s4.s0);
+                        }
+                        if (thread >= 128 && thread < 256) {
+                            const f32 v2 = m2[buffer][kk][thread - 128];
+                            s6.s0 = nd_fma(v2, v2, s6.s0);
+                        }
+                    }
+                    #pragma unroll
+                    for (u32 u = 0; u < 1; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
+                        const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
                         const Count k = min(next + kk, nk - 4);
                         const Index x2 = k;
@@ -239,60 +304,146 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         #pragma unroll
                         for (u32 e = 0; e < 4; ++e) {
                             const Index x2 = y + (Index)e;
-                            const f32 v2 = nd_load(&g2[u].at[e]);
-                            m2[buffer][kk + e][at] = v2;
+                            const f32 v2 = nd_load(&g2[u - 0].at[e]);
+                            m2[to][kk + e][at] = v2;
                         }
                     }
-                    __syncthreads();
                 }
-            }
-            #pragma unroll 1
-            for (u32 kk = 0; kk < nk - k0; ++kk) {
-                Vec<f32, 4> w1[2];
-                #pragma unroll
-                for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
-                Vec<f32, 4> w2[2];
-                #pragma unroll
-                for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
-                #pragma unroll
-                for (u32 r = 0; r < 8; ++r) {
+                {
+                    Vec<f32, 4> g2[1];
                     #pragma unroll
-                    for (u32 c = 0; c < 8; ++c) {
-                        const f32 v1 = w1[r / 4].at[r % 4];
-                        const f32 v2 = w2[c / 4].at[c % 4];
-                        s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
+                    for (u32 u = 1; u < 2; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
+                        const Count row = min(j0 + at + (next >> 31), nj - 1);
+                        const Index x1 = row;
+                        const Count k = min(next + kk, nk - 4);
+                        const Index x2 = k;
+                        nd_load_vec<4>(g2[u - 1], a.p1 + (x1 * a.s1[1] + x2));
+                    }
+                    __syncwarp();
+                    #pragma unroll
+                    for (u32 kk = 12; kk < 16; ++kk) {
+                        Vec<f32, 4> w1[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                        Vec<f32, 4> w2[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+                        #pragma unroll
+                        for (u32 r = 0; r < 8; ++r) {
+                            #pragma unroll
+                            for (u32 c = 0; c < 8; ++c) {
+                                const f32 v1 = w1[r / 4].at[r % 4];
+                                const f32 v2 = w2[c / 4].at[c % 4];
+                                s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
+                            }
+                        }
+                        if (thread < 128) {
+                            const f32 v1 = m1[buffer][kk][thread];
+                            s4.s0 = nd_fma(v1, v1, s4.s0);
+                        }
+                        if (thread >= 128 && thread < 256) {
+                            const f32 v2 = m2[buffer][kk][thread - 128];
+                            s6.s0 = nd_fma(v2, v2, s6.s0);
+                        }
+                    }
+                    #pragma unroll
+                    for (u32 u = 1; u < 2; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
+                        const Count row = min(j0 + at + (next >> 31), nj - 1);
+                        const Index x1 = row;
+                        const Count k = min(next + kk, nk - 4);
+                        const Index x2 = k;
+                        const Index y = x2;
+                        #pragma unroll
+                        for (u32 e = 0; e < 4; ++e) {
+                            const Index x2 = y + (Index)e;
+                            const f32 v2 = nd_load(&g2[u - 1].at[e]);
+                            m2[to][kk + e][at] = v2;
+                        }
                     }
                 }
-                if (thread < 128) {
-                    const f32 v1 = m1[buffer][kk][thread];
-                    s4.s0 = nd_fma(v1, v1, s4.s0);
-                }
-                if (thread >= 128 && thread < 256) {
-                    const f32 v2 = m2[buffer][kk][thread - 128];
-                    s6.s0 = nd_fma(v2, v2, s6.s0);
-                }
+                __syncthreads();
+                buffer = to;
             }
-            if (nk > 1024) {
-                sum_f32::State* whole4 = local4;
-                asm volatile("" : "+l"(whole4));
-                sum_f32::merge(whole4[0], s4);
-                s4 = whole4[0];
-                sum_f32::State* whole6 = local6;
-                asm volatile("" : "+l"(whole6));
-                sum_f32::merge(whole6[0], s6);
-                s6 = whole6[0];
-                sum_f32::State* whole8 = local8;
-                asm volatile("" : "+l"(whole8));
+            if (end == nk) break;
+            sum_f32::State* whole4 = local4;
+            asm volatile("" : "+l"(whole4));
+            if (k0 == 256) whole4[0] = s4;
+            else sum_f32::merge(whole4[0], s4);
+            sum_f32::init(s4);
+            sum_f32::State* whole6 = local6;
+            asm volatile("" : "+l"(whole6));
+            if (k0 == 256) whole6[0] = s6;
+            else sum_f32::merge(whole6[0], s6);
+            sum_f32::init(s6);
+            sum_f32::State* whole8 = local8;
+            asm volatile("" : "+l"(whole8));
+            #pragma unroll
+            for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
-                for (u32 r = 0; r < 8; ++r) {
-                    #pragma unroll
-                    for (u32 c = 0; c < 8; ++c) {
-                        sum_f32::merge(whole8[r * 8 + c], s8[r][c]);
-                        s8[r][c] = whole8[r * 8 + c];
-                    }
+                for (u32 c = 0; c < 8; ++c) {
+                    if (k0 == 256) whole8[r * 8 + c] = s8[r][c];
+                    else sum_f32::merge(whole8[r * 8 + c], s8[r][c]);
+                    sum_f32::init(s8[r][c]);
                 }
             }
         }
+        #pragma unroll 1
+        for (u32 kk = 0; kk < nk - k0; ++kk) {
+            Vec<f32, 4> w1[2];
+            #pragma unroll
+            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+            Vec<f32, 4> w2[2];
+            #pragma unroll
+            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+            #pragma unroll
+            for (u32 r = 0; r < 8; ++r) {
+                #pragma unroll
+                for (u32 c = 0; c < 8; ++c) {
+                    const f32 v1 = w1[r / 4].at[r % 4];
+                    const f32 v2 = w2[c / 4].at[c % 4];
+                    s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
+                }
+            }
+            if (thread < 128) {
+                const f32 v1 = m1[buffer][kk][thread];
+                s4.s0 = nd_fma(v1, v1, s4.s0);
+            }
+            if (thread >= 128 && thread < 256) {
+                const f32 v2 = m2[buffer][kk][thread - 128];
+                s6.s0 = nd_fma(v2, v2, s6.s0);
+            }
+        }
+        if (nk > 256) {
+            sum_f32::State* whole4 = local4;
+            asm volatile("" : "+l"(whole4));
+            sum_f32::merge(whole4[0], s4);
+            s4 = whole4[0];
+            sum_f32::State* whole6 = local6;
+            asm volatile("" : "+l"(whole6));
+            sum_f32::merge(whole6[0], s6);
+            s6 = whole6[0];
+            sum_f32::State* whole8 = local8;
+            asm volatile("" : "+l"(whole8));
+            #pragma unroll
+            for (u32 r = 0; r < 8; ++r) {
+                #pragma unroll
+                for (u32 c = 0; c < 8; ++c) {
+                    sum_f32::merge(whole8[r * 8 + c], s8[r][c]);
+                    s8[r][c] = whole8[r * 8 + c];
+                }
+            }
+        }
+    }
+    u32 again;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
+    {
+        const u32 thread = again, lane = thread % 32, warp = thread / 32;
+        const u32 ty = warp / 2 * 32 + lane / 8 * 4;
+        const u32 tx = warp % 2 * 64 + lane % 8 * 4;
         if (thread - 0 < 128) f4[thread - 0] = s4;
         if (thread - 128 < 128) f6[thread - 128] = s6;
         __syncthreads();

@@ -11,6 +11,8 @@ pub const THREADS: u32 = 256;
 const MAX_BYTES: usize = 4096;
 /// Blocks along x at most; what is left over, the blocks take in turns.
 const MAX_BLOCKS: u64 = 1 << 16;
+/// Blocks along x that a device takes at most.
+const MAX_GRID: u64 = (1 << 31) - 1;
 /// Bytes kept for one state of a fold in [`Grid::scratch`]. `kernels/reduce.cuh` counts on it, too.
 const STATE_BYTES: usize = 24;
 
@@ -185,8 +187,11 @@ pub fn grid(ir: &KernelIr, variant: &Variant, extents: &[usize]) -> Grid {
             Grid { blocks: (capped(blocks), 1), threads: (THREADS, 1), scratch: 0, tickets: 0 }
         }
         Scheme::Pairwise(plan) => {
-            let blocks = plan.tiles(count);
-            Grid { blocks: (capped(blocks), 1), threads: (plan.tile().threads() as u32, 1), scratch: 0, tickets: 0 }
+            // One tile for each block.
+            let tiles = plan.tiles(count).max(1);
+            let x = tiles.min(MAX_GRID);
+            let blocks = (x as u32, tiles.div_ceil(x) as u32);
+            Grid { blocks, threads: (plan.tile().threads() as u32, 1), scratch: 0, tickets: 0 }
         }
         Scheme::Fold { along_x } => {
             let fold::Layout { lanes, rows, parts, results } = fold::layout(ir, extents, along_x);

@@ -13,8 +13,8 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::kernel::{AxisSet, Id, KOp, KernelIr};
 
-/// Length of the segments that k is folded in.
-const SEGMENT: usize = 1024;
+/// Length of the segments that k is folded in: as on the CPU.
+const SEGMENT: usize = 256;
 /// Length of a slice along k, where k is long.
 const SLICE: usize = 16;
 /// Shared memory for slices.

@@ -45,6 +45,12 @@ impl<'a> Writer<'a> {
         self.depth += 1;
     }
 
+    /// Opens a block of its own.
+    pub fn block(&mut self) {
+        self.line(format_args!("{{"));
+        self.depth += 1;
+    }
+
     pub fn close(&mut self) {
         self.close_with("");
     }

@@ -5,12 +5,16 @@ use super::super::{all_axes, register};
 use super::{Axes, Fill, Fold, Plan, SEGMENT};
 use crate::backend::cuda::emit::write::Writer;
 use crate::error::Result;
-use crate::kernel::{AxisSet, Id, KOp};
+use crate::kernel::{Id, KOp, Width};
+use std::ops::Range;
 
 pub(super) struct Pairwise<'w, 'a, 'p> {
     pub w: &'w mut Writer<'a>,
     pub plan: &'p Plan,
 }
+
+/// A side, and which of a thread's steps of filling its slice.
+type Part = (usize, Range<usize>);
 
 /// Names of both sides: of their extents and of a tile's first index.
 const SIDES: [(&str, &str); 2] = [("ni", "i0"), ("nj", "j0")];
@@ -33,20 +37,7 @@ impl Pairwise<'_, '_, '_> {
                 self.w.line(format_args!("__shared__ {r}::State f{}[{}];", f.id, tile.size(side)));
             }
         }
-        self.w.line(format_args!("const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;"));
-        // A thread's first row and column; further ones are a warp's lanes apart.
-        self.w.line(format_args!(
-            "const u32 ty = warp / {} * {} + lane / 8 * {};",
-            tile.warps[1],
-            4 * tile.own(0),
-            tile.run
-        ));
-        self.w.line(format_args!(
-            "const u32 tx = warp % {} * {} + lane % 8 * {};",
-            tile.warps[1],
-            8 * tile.own(1),
-            tile.run
-        ));
+        self.thread("threadIdx.x");
         for (name, axes) in [("ni", i), ("nj", j), ("nk", k), ("nb", batch)] {
             self.w.line(format_args!("const Count {name} = {};", self.w.count(axes)));
         }
@@ -54,7 +45,9 @@ impl Pairwise<'_, '_, '_> {
             self.w.line(format_args!("const Count {name} = ({n} + {}) / {size};", size - 1));
         }
         self.w.line(format_args!("const Count tiles = nb * tiles_i * tiles_j;"));
-        self.w.open(format_args!("for (Count tile = blockIdx.x; tile < tiles; tile += gridDim.x)"));
+        // A loop over tiles would take registers from the loop over k.
+        self.w.line(format_args!("const Count tile = blockIdx.x + blockIdx.y * (Count)gridDim.x;"));
+        self.w.line(format_args!("if (tile >= tiles) return;"));
         self.w.line(format_args!("const Count at_i = tile / tiles_j % tiles_i;"));
         self.w.line(format_args!("const Count j0 = tile % tiles_j * {}, i0 = at_i * {};", tile.size(1), tile.size(0)));
         if !batch.is_empty() {
@@ -74,25 +67,27 @@ impl Pairwise<'_, '_, '_> {
             self.walk()?;
         }
         self.w.close();
-        self.results()?;
-        self.w.close();
-        Ok(())
+        self.results()
     }
 
     fn register(&self, id: Id) -> &'static str {
         register(self.w.ir.code[id as usize].dtype)
     }
 
+    /// The place of a thread's first row and column in the tile; further ones are a warp's lanes apart.
+    fn thread(&mut self, number: &str) {
+        let tile = self.plan.tile;
+        let (across, rows, columns, run) = (tile.warps[1], 4 * tile.own(0), 8 * tile.own(1), tile.run);
+        self.w.line(format_args!("const u32 thread = {number}, lane = thread % 32, warp = thread / 32;"));
+        self.w.line(format_args!("const u32 ty = warp / {across} * {rows} + lane / 8 * {run};"));
+        self.w.line(format_args!("const u32 tx = warp % {across} * {columns} + lane % 8 * {run};"));
+    }
+
     /// All of k in one slice.
     fn single(&mut self) -> Result<()> {
-        self.w.line(format_args!("const u32 buffer = 0;"));
-        self.declare();
+        self.w.line(format_args!("const u32 buffer = 0, to = 0;"));
         self.w.line(format_args!("const Count next = 0;"));
-        self.fetch();
-        // The tile before has been computed.
-        self.w.line(format_args!("__syncthreads();"));
-        self.put()?;
-        self.w.line(format_args!("__syncthreads();"));
+        self.first()?;
         self.w.line(format_args!("const Count k0 = 0;"));
         self.w.line(format_args!("#pragma unroll"));
         self.w.open(format_args!("for (u32 kk = 0; kk < {}; ++kk)", self.plan.slice));
@@ -102,7 +97,19 @@ impl Pairwise<'_, '_, '_> {
         Ok(())
     }
 
-    /// Slice after slice: the next is on its way from global memory while this one is folded.
+    /// The first slice.
+    fn first(&mut self) -> Result<()> {
+        let all = [0, 1].map(|side| (side, 0..self.steps(side).1));
+        all.iter().for_each(|part| self.fetch(part));
+        for part in &all {
+            self.put(part)?;
+        }
+        self.put_shared()?;
+        self.w.line(format_args!("__syncthreads();"));
+        Ok(())
+    }
+
+    /// Slice after slice: while this one is folded, the next is on its way from global memory. It comes in parts, which take few registers.
     fn walk(&mut self) -> Result<()> {
         let plan = self.plan;
         let slice = plan.slice;
@@ -112,46 +119,53 @@ impl Pairwise<'_, '_, '_> {
             // Touched once in a segment: it lives in local memory, which registers are too few for.
             self.w.line(format_args!("{r}::State local{id}[{states}];"));
         }
-        self.declare();
-        self.w.line(format_args!("u32 buffer = 0;"));
+        self.w.line(format_args!("u32 buffer = 0, to = 0;"));
         self.w.line(format_args!("Count next = 0;"));
-        self.fetch();
-        self.w.line(format_args!("__syncthreads();"));
-        self.put()?;
-        self.w.line(format_args!("__syncthreads();"));
+        self.first()?;
         self.w.line(format_args!("Count k0 = 0;"));
-        self.w.open(format_args!("for (; k0 + {slice} <= nk; k0 = next)"));
+        self.w.open(format_args!("for (;;)"));
+        self.w.line(format_args!("const Count end = k0 + min(nk - k0, (Count){SEGMENT});"));
+        self.w.open(format_args!("for (; k0 + {slice} <= end; k0 = next)"));
         self.w.line(format_args!("next = k0 + {slice};"));
-        self.w.open(format_args!("if (next < nk)"));
-        self.fetch();
-        self.w.close();
+        self.w.line(format_args!("to = buffer ^ 1;"));
         // Few steps at a time where there is much to compute: compile time grows with the unrolled text.
         let unroll = if plan.inner.len() > 12 { " 1" } else { "" };
-        self.w.line(format_args!("#pragma unroll{unroll}"));
-        self.w.open(format_args!("for (u32 kk = 0; kk < {slice}; ++kk)"));
-        self.step()?;
-        self.w.close();
-        self.w.open(format_args!("if (next < nk)"));
-        self.segment_end();
-        self.w.line(format_args!("buffer ^= 1;"));
-        self.put()?;
+        let parts: Vec<Part> = (0..2).flat_map(|side| self.parts(side)).collect();
+        for (n, part) in parts.iter().enumerate() {
+            self.w.block();
+            // Behind the end the last values come again: under a condition, the compiler would load where it stores, and wait.
+            self.fetch(part);
+            // It would load late otherwise, too.
+            self.w.line(format_args!("__syncwarp();"));
+            self.w.line(format_args!("#pragma unroll{unroll}"));
+            let [from, to] = [n, n + 1].map(|n| n * slice / parts.len());
+            self.w.open(format_args!("for (u32 kk = {from}; kk < {to}; ++kk)"));
+            self.step()?;
+            self.w.close();
+            self.put(part)?;
+            self.w.close();
+        }
+        self.put_shared()?;
         self.w.line(format_args!("__syncthreads();"));
+        self.w.line(format_args!("buffer = to;"));
         self.w.close();
+        self.w.line(format_args!("if (end == nk) break;"));
+        // The segment is full: its fold goes into that of those before it.
+        self.whole(|p, r, whole, s| {
+            p.w.line(format_args!("if (k0 == {SEGMENT}) {whole} = {s};"));
+            p.w.line(format_args!("else {r}::merge({whole}, {s});"));
+            p.w.line(format_args!("{r}::init({s});"));
+        });
         self.w.close();
         self.w.line(format_args!("#pragma unroll 1"));
         self.w.open(format_args!("for (u32 kk = 0; kk < nk - k0; ++kk)"));
         self.step()?;
         self.w.close();
         self.w.open(format_args!("if (nk > {SEGMENT})"));
-        for n in 0..plan.folds.len() {
-            let (id, r) = self.fold(n);
-            let at = self.flat(id);
-            self.whole(id, &r);
-            self.each(id, |p, s| {
-                p.w.line(format_args!("{r}::merge(whole{id}[{at}], s{id}{s});"));
-                p.w.line(format_args!("s{id}{s} = whole{id}[{at}];"));
-            });
-        }
+        self.whole(|p, r, whole, s| {
+            p.w.line(format_args!("{r}::merge({whole}, {s});"));
+            p.w.line(format_args!("{s} = {whole};"));
+        });
         self.w.close();
         Ok(())
     }
@@ -176,10 +190,6 @@ impl Pairwise<'_, '_, '_> {
         if self.both(id) { tile.own(0) * tile.own(1) } else { 1 }
     }
 
-    fn flat(&self, id: Id) -> String {
-        if self.both(id) { format!("r * {} + c", self.plan.tile.own(1)) } else { "0".into() }
-    }
-
     /// `body` for each of a thread's states of a fold, given how one is subscripted.
     fn each(&mut self, id: Id, body: impl FnOnce(&mut Self, &str)) {
         let both = self.both(id);
@@ -201,26 +211,16 @@ impl Pairwise<'_, '_, '_> {
         }
     }
 
-    /// Names the sums of whole segments, by a pointer that the compiler cannot see through: it would keep them in registers, and spill others.
-    fn whole(&mut self, id: Id, reducer: &str) {
-        self.w.line(format_args!("{reducer}::State* whole{id} = local{id};"));
-        self.w.line(format_args!("asm volatile(\"\" : \"+l\"(whole{id}));"));
-    }
-
-    /// Where a segment of k is full, its fold goes into that of the segments before it.
-    fn segment_end(&mut self) {
-        self.w.open(format_args!("if (next % {SEGMENT} == 0)"));
+    /// `body` for each of a thread's states: their reducer, the fold of whole segments, the fold of this one.
+    fn whole(&mut self, body: impl Fn(&mut Self, &str, &str, &str)) {
         for n in 0..self.plan.folds.len() {
             let (id, r) = self.fold(n);
-            let at = self.flat(id);
-            self.whole(id, &r);
-            self.each(id, |p, s| {
-                p.w.line(format_args!("if (next == {SEGMENT}) whole{id}[{at}] = s{id}{s};"));
-                p.w.line(format_args!("else {r}::merge(whole{id}[{at}], s{id}{s});"));
-                p.w.line(format_args!("{r}::init(s{id}{s});"));
-            });
+            let at = if self.both(id) { format!("r * {} + c", self.plan.tile.own(1)) } else { "0".into() };
+            self.w.line(format_args!("{r}::State* whole{id} = local{id};"));
+            // The compiler cannot see through this pointer: it would keep them in registers, and spill others.
+            self.w.line(format_args!("asm volatile(\"\" : \"+l\"(whole{id}));"));
+            self.each(id, |p, s| body(p, &r, &format!("whole{id}[{at}]"), &format!("s{id}{s}")));
         }
-        self.w.close();
     }
 
     /// What a side loads by itself before its values are computed.
@@ -237,24 +237,23 @@ impl Pairwise<'_, '_, '_> {
         (run, (plan.tile.size(side) * plan.slice / run).div_ceil(plan.tile.threads()))
     }
 
-    /// Registers for what is on its way from global memory.
-    fn declare(&mut self) {
-        for side in 0..2 {
-            let (run, steps) = self.steps(side);
-            for id in self.loads(side) {
-                let array = if run > 1 { self.w.vector_type(id) } else { self.register(id).into() };
-                self.w.line(format_args!("{array} g{id}[{steps}];"));
-            }
+    /// The parts that a side's slice comes in.
+    fn parts(&self, side: usize) -> Vec<Part> {
+        let steps = self.steps(side).1;
+        match steps % 2 {
+            0 => vec![(side, 0..steps / 2), (side, steps / 2..steps)],
+            _ => vec![(side, 0..steps)],
         }
     }
 
     /// Opens the loop over a thread's steps of filling a slice; `at` is the row in the tile, `kk` the place along k.
-    fn filling(&mut self, side: usize, axes: AxisSet) {
-        let plan = self.plan;
-        let (run, steps) = self.steps(side);
+    fn filling(&mut self, (side, steps): &Part) {
+        let (plan, side) = (self.plan, *side);
+        let axes = [plan.axes.i, plan.axes.j][side];
+        let run = self.steps(side).0;
         let (threads, size, slice) = (plan.tile.threads(), plan.tile.size(side), plan.slice);
         self.w.line(format_args!("#pragma unroll"));
-        self.w.open(format_args!("for (u32 u = 0; u < {steps}; ++u)"));
+        self.w.open(format_args!("for (u32 u = {}; u < {}; ++u)", steps.start, steps.end));
         let runs = slice / run;
         if size * runs % threads != 0 {
             self.w.line(format_args!("if (thread + u * {threads} >= {}) break;", size * runs));
@@ -278,65 +277,74 @@ impl Pairwise<'_, '_, '_> {
             ));
         }
         let (n, first) = SIDES[side];
-        self.w.line(format_args!("const Count row = min({first} + at, {n} - 1);"));
+        // The shift gives 0, and the compiler does not know it: it would keep a register for each of these, and spill them.
+        let bits = if self.w.ir.index == Width::W32 { 31 } else { 63 };
+        self.w.line(format_args!("const Count row = min({first} + at + (next >> {bits}), {n} - 1);"));
         self.w.split("row", axes);
         self.w.line(format_args!("const Count k = min(next + kk, nk - {run});"));
         self.w.split("k", plan.axes.k);
     }
 
-    /// Starts the loads of the slice at `next`. What lies past the end repeats the last row or k.
-    fn fetch(&mut self) {
-        for (side, axes) in [(0, self.plan.axes.i), (1, self.plan.axes.j)] {
-            let loads = self.loads(side);
-            if loads.is_empty() {
-                continue;
-            }
-            let (run, _) = self.steps(side);
-            self.filling(side, axes);
-            for id in loads {
-                let to = format!("g{id}[u]");
-                match run > 1 {
-                    true => self.w.load_vector(id, &to),
-                    false => self.w.load(id, &to),
-                }
-            }
-            self.w.close();
+    /// Starts the loads of a part of the slice at `next`. What lies past the end repeats the last row or k.
+    fn fetch(&mut self, part: &Part) {
+        let (side, steps) = part;
+        let (loads, run) = (self.loads(*side), self.steps(*side).0);
+        if loads.is_empty() {
+            return;
         }
+        for &id in &loads {
+            let array = if run > 1 { self.w.vector_type(id) } else { self.register(id).into() };
+            self.w.line(format_args!("{array} g{id}[{}];", steps.len()));
+        }
+        self.filling(part);
+        for id in loads {
+            let to = format!("g{id}[u - {}]", steps.start);
+            match run > 1 {
+                true => self.w.load_vector(id, &to),
+                false => self.w.load(id, &to),
+            }
+        }
+        self.w.close();
     }
 
-    /// Computes what is kept of the slice and stores it.
-    fn put(&mut self) -> Result<()> {
-        let (plan, ir) = (self.plan, self.w.ir);
-        for (side, axes) in [(0, plan.axes.i), (1, plan.axes.j)] {
-            if plan.staged[side].is_empty() {
-                continue;
+    /// Computes what is kept of a part of the slice and stores it.
+    fn put(&mut self, part: &Part) -> Result<()> {
+        let (plan, ir, side) = (self.plan, self.w.ir, part.0);
+        if plan.staged[side].is_empty() {
+            return Ok(());
+        }
+        let ((run, _), loads) = (self.steps(side), self.loads(side));
+        self.filling(part);
+        let from = part.1.start;
+        let last = plan.axes.k.iter().last().unwrap_or(0);
+        if run > 1 {
+            self.w.line(format_args!("const Index y = x{last};"));
+            self.w.line(format_args!("#pragma unroll"));
+            self.w.open(format_args!("for (u32 e = 0; e < {run}; ++e)"));
+            self.w.line(format_args!("const Index x{last} = y + (Index)e;"));
+        }
+        for id in plan.below(ir, &plan.staged[side]) {
+            let c = self.register(id);
+            match loads.contains(&id) {
+                true if run > 1 => self.w.loaded(id, &format!("g{id}[u - {from}]")),
+                true => self.w.line(format_args!("const {c} v{id} = g{id}[u - {from}];")),
+                false => self.w.value(id)?,
             }
-            let ((run, _), loads) = (self.steps(side), self.loads(side));
-            self.filling(side, axes);
-            let last = plan.axes.k.iter().last().unwrap_or(0);
-            if run > 1 {
-                self.w.line(format_args!("const Index y = x{last};"));
-                self.w.line(format_args!("#pragma unroll"));
-                self.w.open(format_args!("for (u32 e = 0; e < {run}; ++e)"));
-                self.w.line(format_args!("const Index x{last} = y + (Index)e;"));
-            }
-            for id in plan.below(ir, &plan.staged[side]) {
-                let c = self.register(id);
-                match loads.contains(&id) {
-                    true if run > 1 => self.w.loaded(id, &format!("g{id}[u]")),
-                    true => self.w.line(format_args!("const {c} v{id} = g{id}[u];")),
-                    false => self.w.value(id)?,
-                }
-            }
-            let at = if run > 1 { "kk + e" } else { "kk" };
-            for &id in &plan.staged[side] {
-                self.w.line(format_args!("m{id}[buffer][{at}][at] = v{id};"));
-            }
-            if run > 1 {
-                self.w.close();
-            }
+        }
+        let at = if run > 1 { "kk + e" } else { "kk" };
+        for &id in &plan.staged[side] {
+            self.w.line(format_args!("m{id}[to][{at}][at] = v{id};"));
+        }
+        if run > 1 {
             self.w.close();
         }
+        self.w.close();
+        Ok(())
+    }
+
+    /// What both sides share of the slice: values of k alone.
+    fn put_shared(&mut self) -> Result<()> {
+        let (plan, ir) = (self.plan, self.w.ir);
         if plan.staged[2].is_empty() {
             return Ok(());
         }
@@ -347,7 +355,7 @@ impl Pairwise<'_, '_, '_> {
             self.w.value(id)?;
         }
         for &id in &plan.staged[2] {
-            self.w.line(format_args!("m{id}[buffer][thread][0] = v{id};"));
+            self.w.line(format_args!("m{id}[to][thread][0] = v{id};"));
         }
         self.w.close();
         Ok(())
@@ -462,6 +470,11 @@ impl Pairwise<'_, '_, '_> {
     fn results(&mut self) -> Result<()> {
         let (ir, plan) = (self.w.ir, self.plan);
         let Axes { i, j, .. } = plan.axes;
+        // Computed anew, so that they take no registers while k is folded: the compiler cannot tell that it has them.
+        self.w.line(format_args!("u32 again;"));
+        self.w.line(format_args!("asm volatile(\"mov.u32 %0, %%tid.x;\" : \"=r\"(again));"));
+        self.w.block();
+        self.thread("again");
         let lone: Vec<(Id, usize)> = plan.folds.iter().filter_map(|f| Some((f.id, plan.lone(ir, f.id)?))).collect();
         for &(id, side) in &lone {
             let (from, size) = (side * plan.tile.size(0), plan.tile.size(side));
@@ -535,6 +548,7 @@ impl Pairwise<'_, '_, '_> {
                 self.w.store_vector(id, &format!("o{id}"));
             }
         }
+        self.w.close();
         self.w.close();
         self.w.close();
         Ok(())
