@@ -99,6 +99,54 @@ template <class T> ND void nd_store(T* p, T v) { *p = v; }
 ND void nd_store(f16* p, f32 v) { *p = nd_narrow<f16>(v); }
 ND void nd_store(bf16* p, f32 v) { *p = nd_narrow<bf16>(v); }
 
+// What one instruction moves.
+template <u32 BYTES> struct Word;
+template <> struct Word<1> { u8 a; };
+template <> struct Word<2> { u16 a; };
+template <> struct Word<4> { u32 a; };
+template <> struct __align__(8) Word<8> { u32 a, b; };
+template <> struct __align__(16) Word<16> { u32 a, b, c, d; };
+
+// Neighbours in registers, as they lie in memory.
+template <class T, u32 N> struct Vec { T at[N]; };
+
+// N neighbours, A of them by each instruction: `p` is aligned for A.
+template <u32 A, class T, u32 N> ND void nd_load_vec(Vec<T, N>& v, const T* p) {
+#pragma unroll
+    for (u32 i = 0; i < N; i += A) {
+        const Word<A * sizeof(T)> w = *(const Word<A * sizeof(T)>*)(p + i);
+        memcpy(v.at + i, &w, sizeof(w));
+    }
+}
+
+template <u32 A, class T, u32 N> ND void nd_store_vec(T* p, const Vec<T, N>& v) {
+#pragma unroll
+    for (u32 i = 0; i < N; i += A) {
+        Word<A * sizeof(T)> w;
+        memcpy(&w, v.at + i, sizeof(w));
+        *(Word<A * sizeof(T)>*)(p + i) = w;
+    }
+}
+
+// N elements with a stride.
+template <class T, u32 N, class I> ND void nd_load_each(Vec<T, N>& v, const T* p, I stride) {
+#pragma unroll
+    for (u32 i = 0; i < N; ++i) v.at[i] = p[(I)i * stride];
+}
+
+// The first `live` of N elements with a stride.
+template <class T, u32 N, class I, class C> ND void nd_load_part(Vec<T, N>& v, const T* p, I stride, C live) {
+#pragma unroll
+    for (u32 i = 0; i < N; ++i)
+        if (i < live) v.at[i] = p[(I)i * stride];
+}
+
+template <class T, u32 N, class I, class C> ND void nd_store_part(const Vec<T, N>& v, T* p, I stride, C live) {
+#pragma unroll
+    for (u32 i = 0; i < N; ++i)
+        if (i < live) p[(I)i * stride] = v.at[i];
+}
+
 // A scalar from its bits.
 template <class T> ND T nd_scalar(u64 bits) { return (T)bits; }
 template <> ND f32 nd_scalar<f32>(u64 bits) { return __uint_as_float((u32)bits); }

@@ -33,18 +33,36 @@ template <class R> ND void nd_fold_x(typename R::State& acc) {
 
 // Folds along y: all threads of one threadIdx.x get the whole. blockDim.y is a power of two, the block at most 256 threads.
 template <class R> ND void nd_fold_y(typename R::State& acc) {
-    __shared__ typename R::State all[256];
+    typedef typename R::State S;
+    if (blockDim.y == 1) return;
+    // Word by word: neighbours lie in neighbouring banks, however long a state is.
+    constexpr u32 words = (sizeof(S) + 3) / 4;
+    __shared__ u32 all[words][256];
     const u32 at = threadIdx.y * blockDim.x + threadIdx.x;
-    all[at] = acc;
+    const auto put = [&] {
+        u32 w[words] = {};
+        memcpy(w, &acc, sizeof(S));
+#pragma unroll
+        for (u32 i = 0; i < words; ++i) all[i][at] = w[i];
+    };
+    const auto get = [&](u32 from) {
+        u32 w[words];
+#pragma unroll
+        for (u32 i = 0; i < words; ++i) w[i] = all[i][from];
+        S s;
+        memcpy(&s, w, sizeof(S));
+        return s;
+    };
+    put();
     __syncthreads();
     for (u32 d = blockDim.y / 2; d > 0; d /= 2) {
         if (threadIdx.y < d) {
-            R::merge(acc, all[at + d * blockDim.x]);
-            all[at] = acc;
+            R::merge(acc, get(at + d * blockDim.x));
+            put();
         }
         __syncthreads();
     }
-    acc = all[threadIdx.x];
+    acc = get(threadIdx.x);
     __syncthreads();
 }
 

@@ -1,8 +1,7 @@
 """README: python3 scripts/check_goldens.py LIBNVRTC [FILE.cu ...] compiles tests/golden/cuda/*.cu (or the files given) behind the headers of kernels/.
 
 LIBNVRTC is the path of libnvrtc.so.12 or .13 (`pip install nvidia-cuda-nvrtc` has it); no GPU and no toolkit is needed. Every kernel has to
-compile without a warning for each virtual arch; then registers, stack and spills for two real ones are printed. Spills fail the check, but for
-those in SPILLS.
+compile without a warning for each virtual arch; then registers, stack and spills for two real ones are printed. Spills beyond SPILLS fail the check.
 """
 
 import ctypes
@@ -14,8 +13,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 HEADERS = ["prelude.cuh", "reduce.cuh"]
 VIRTUAL = ["compute_75", "compute_80", "compute_90", "compute_120"]
 REAL = ["sm_80", "sm_90"]
-# The sums of whole segments of k, which are touched every 1024 steps.
-SPILLS = ["pairwise_2.cu"]
+# Bytes, of pairwise kernels alone: they take all 128 registers that two blocks on a processor leave them, and now and then a compiler keeps
+# a few values in memory that are read once in a slice of k, of some 2000 instructions.
+SPILLS = 48
 
 
 class Nvrtc:
@@ -66,7 +66,7 @@ def main():
             ok, log = nvrtc.compile(source, arch, "--ptxas-options=-v")
             used = re.findall(r"(\d+ bytes stack frame|\d+ bytes spill \w+|Used \d+ registers|\d+ bytes smem)", log)
             spills = [int(n) for n in re.findall(r"(\d+) bytes spill", log)]
-            failed += not ok or (any(spills) and file.name not in SPILLS)
+            failed += not ok or max(spills, default=0) > (SPILLS if file.name.startswith("pairwise") else 0)
             print(f"{file.name:24} {arch}: {', '.join(used) if ok else log}")
     print(f"{len(files)} kernels, {failed} failures")
     sys.exit(failed > 0)

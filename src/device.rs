@@ -335,5 +335,5 @@ impl fmt::Debug for Device {
 
 /// A kernel's CUDA C++ text.
 pub(crate) fn cuda_source(ir: &KernelIr) -> Result<String> {
-    crate::backend::cuda::emit::source(ir)
+    crate::backend::cuda::emit::source(ir, &Default::default())
 }

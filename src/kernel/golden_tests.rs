@@ -3,9 +3,10 @@
 //! `NDCUDA_BLESS=1 cargo test golden` writes the files anew; `scripts/check_goldens.py` compiles the CUDA ones.
 
 use super::validate::kernel;
-use super::{AxisSet, Class, FoldOrder, Id, Inst, KOp, KernelIr, Nest, Operand, Role, Width};
+use super::{AxisSet, Bind, Class, FoldOrder, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Width};
 use crate::backend::cuda::emit;
 use crate::dtype::DType::{self, Bool, F16, F32, F64, I64};
+use crate::layout::c_strides;
 use crate::ops::reduce::{ARGMAX, ARGMIN, MAX, MOMENTS, ReducerRef, SUM};
 use crate::ops::{OpRef, row};
 use smallvec::SmallVec;
@@ -306,6 +307,28 @@ fn gather() -> KernelIr {
 /// A name, and the kernel.
 type Named = (&'static str, KernelIr);
 
+/// A launch in C order from aligned addresses: an operand that does not vary with an axis has no stride there.
+fn launch(ir: &KernelIr, extents: &[usize]) -> Launch {
+    let bind = |o: u8| {
+        let over = ir.code.iter().find_map(|i| match i.op {
+            KOp::Load(n) | KOp::Store(n) | KOp::LoadAt(n) if n == o => Some(i.over),
+            _ => None,
+        });
+        let over = over.unwrap_or_default();
+        let own: Vec<usize> = (0..extents.len()).map(|a| if over.has(a) { extents[a] } else { 1 }).collect();
+        let c = c_strides(&own);
+        let strides = (0..extents.len()).map(|a| if over.has(a) { c[a] } else { 0 }).collect();
+        Bind { slot: o as u16, offset: 0, strides, gather: None }
+    };
+    let operands = (0..ir.operands.len() as u8).map(bind).collect();
+    Launch { extents: extents.into(), operands, params: vec![] }
+}
+
+/// The variant of a kernel where everything lies well.
+fn vectors(ir: &KernelIr, extents: &[usize]) -> emit::Variant {
+    emit::variant(ir, &launch(ir, extents), &vec![1 << 20; ir.operands.len()])
+}
+
 fn kernels() -> Vec<Named> {
     vec![
         ("map", map()),
@@ -357,11 +380,16 @@ fn golden_cuda() {
     let mut wrong = vec![];
     for (name, ir) in kernels() {
         if name == "cumsum" {
-            assert!(emit::source(&ir).is_err());
+            assert!(emit::source(&ir, &Default::default()).is_err());
             continue;
         }
-        let body = emit::body(&ir).unwrap_or_else(|e| panic!("{name}: {e}"));
-        wrong.extend(golden(&format!("cuda/{name}.cu"), &body).err());
+        let plain = emit::body(&ir, &Default::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        wrong.extend(golden(&format!("cuda/{name}.cu"), &plain).err());
+        let variant = vectors(&ir, &[4096; 3][..ir.axes as usize]);
+        if variant != Default::default() {
+            let body = emit::body(&ir, &variant).unwrap_or_else(|e| panic!("{name}: {e}"));
+            wrong.extend(golden(&format!("cuda/{name}_vectors.cu"), &body).err());
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -369,10 +397,13 @@ fn golden_cuda() {
 /// Implementation #1 is one kernel that keeps nothing of (i, j, k) but registers: its only arrays are slices of (i, k) and (j, k).
 #[test]
 fn pairwise_stores_no_triple() {
-    let text = emit::body(&pairwise_1(F32)).unwrap_or_default();
+    let text = emit::body(&pairwise_1(F32), &Default::default()).unwrap_or_default();
     assert_eq!(text.matches("__global__").count(), 1);
     let shared: Vec<&str> = text.lines().filter(|l| l.contains("__shared__")).map(str::trim).collect();
-    assert_eq!(shared, ["__shared__ __align__(16) f32 m0[16][68];", "__shared__ __align__(16) f32 m1[16][129];"]);
+    assert_eq!(
+        shared,
+        ["__shared__ __align__(16) f32 m0[2][16][132];", "__shared__ __align__(16) f32 m1[2][16][132];"]
+    );
     assert_eq!(text.matches("nd_store(").count(), 1);
 }
 
@@ -380,11 +411,11 @@ fn pairwise_stores_no_triple() {
 #[test]
 fn long_folds_are_cut() {
     let sum = fold_of_abs(Class::Rows, &SUM, I, J);
-    let long = emit::args::grid(&sum, &[1, 1 << 24]);
+    let long = emit::args::grid(&sum, &Default::default(), &[1, 1 << 24]);
     assert_eq!((long.blocks, long.threads, long.scratch, long.tickets), ((1, 1024), (256, 1), 1024 * 24, 1));
-    let short = emit::args::grid(&sum, &[1000, 100]);
+    let short = emit::args::grid(&sum, &Default::default(), &[1000, 100]);
     assert_eq!((short.blocks, short.threads, short.scratch, short.tickets), ((125, 1), (32, 8), 0, 0));
-    let three_passes = emit::args::grid(&softmax(), &[1, 1 << 24]);
+    let three_passes = emit::args::grid(&softmax(), &Default::default(), &[1, 1 << 24]);
     assert_eq!((three_passes.blocks, three_passes.scratch), ((1, 1), 0));
 }
 

@@ -9,11 +9,13 @@ pub mod args;
 mod fold;
 mod map;
 mod pairwise;
+pub mod variant;
 mod write;
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernel::{AxisSet, Class, Id, KOp, KernelIr};
+pub use variant::{Variant, variant};
 use write::Writer;
 
 /// The headers in front of every kernel, in order.
@@ -29,26 +31,29 @@ enum Scheme {
     Pairwise(pairwise::Plan),
 }
 
-/// The CUDA C++ of a kernel, headers included.
-pub fn source(ir: &KernelIr) -> Result<String> {
+/// The CUDA C++ of a kernel, headers included. Its launches need [`args::grid`] and [`args::pack`] with the same variant.
+pub fn source(ir: &KernelIr, variant: &Variant) -> Result<String> {
     let mut text = HEADERS.concat();
     // Compilers count lines from here on: a log names lines of the kernel itself.
     text += "#line 1 \"kernel.cu\"\n";
-    text += &body(ir)?;
+    text += &body(ir, variant)?;
     Ok(text)
 }
 
 /// The CUDA C++ of a kernel without the headers: what changes from one kernel to another.
-pub fn body(ir: &KernelIr) -> Result<String> {
-    let mut w = Writer::new(ir);
+pub fn body(ir: &KernelIr, variant: &Variant) -> Result<String> {
+    let mut w = Writer::new(ir, *variant);
     args::declare(&mut w);
     w.definitions()?;
     w.line(format_args!(""));
-    let scheme = scheme(ir);
-    let bounds = match scheme {
-        // Two blocks on each processor: one computes while the other loads.
-        Scheme::Pairwise(_) => "256, 2",
-        _ => "256",
+    let scheme = scheme(ir, variant);
+    let bounds = match &scheme {
+        // Several blocks on each processor: one computes while another loads.
+        Scheme::Pairwise(plan) => plan.tile().bounds(),
+        // Without a number of blocks, the compiler would have 32 registers do, and spill others.
+        Scheme::Map if ir.code.iter().any(|i| matches!(i.op, KOp::LoadAt(_))) => "256, 1".into(),
+        _ if variant.wide => "1024".into(),
+        _ => "256".into(),
     };
     w.open(format_args!("extern \"C\" __global__ void __launch_bounds__({bounds}) {}(const Args a)", name(ir)));
     for (id, inst) in ir.code.iter().enumerate() {
@@ -91,12 +96,12 @@ pub fn name(ir: &KernelIr) -> String {
     name
 }
 
-fn scheme(ir: &KernelIr) -> Scheme {
+fn scheme(ir: &KernelIr, variant: &Variant) -> Scheme {
     match ir.class {
         Class::Map => Scheme::Map,
         Class::Rows => Scheme::Fold { along_x: true },
         Class::Columns => Scheme::Fold { along_x: false },
-        Class::Pairwise { i, j, k, batch } => match pairwise::plan(ir, [i, j, k, batch]) {
+        Class::Pairwise { i, j, k, batch } => match pairwise::plan(ir, [i, j, k, batch], variant) {
             Some(plan) => Scheme::Pairwise(plan),
             None => Scheme::Fold { along_x: true },
         },

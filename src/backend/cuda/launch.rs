@@ -1,8 +1,9 @@
 //! Queuing a kernel on the stream: its arguments, its scratch memory, and the word in which a gather notes a bad index.
 
 use super::emit::args::{Aux, Grid, grid, pack};
+use super::emit::{Variant, variant};
 use super::gpu::Gpu;
-use super::modules::Module;
+use super::modules::{Module, Modules, Text};
 use super::pool::{Block, Pool};
 use super::shipped::{self, Shipped};
 use super::stage::Stage;
@@ -10,7 +11,7 @@ use crate::backend::Args;
 use crate::error::{Error, Result};
 use crate::kernel::{KOp, KernelIr, Launch};
 use cudarc::driver::sys;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,7 +24,6 @@ const FAULT: usize = 16;
 #[derive(Debug)]
 pub struct Kernel {
     code: Code,
-    module: Arc<Module>,
     /// For each operand, the length of its gathered axis; empty where the kernel does not gather.
     gathered: SmallVec<[usize; 4]>,
 }
@@ -32,34 +32,82 @@ pub struct Kernel {
 #[derive(Debug)]
 pub enum Code {
     /// One of its own, from its text.
-    Own(Box<(KernelIr, Launch)>, Grid),
+    Own(Box<Own>),
     /// One that ships, and its program.
-    Shipped(Box<Shipped>),
+    Shipped(Box<Shipped>, Arc<Module>),
+}
+
+/// A kernel and what it was compiled as, by how its operands' addresses are aligned.
+#[derive(Debug)]
+pub struct Own {
+    ir: KernelIr,
+    launch: Launch,
+    made: Mutex<Vec<(Aligned, Arc<Made>)>>,
+}
+
+/// The alignment of each operand's address, in its lowest bits: variants depend on no more of it.
+type Aligned = SmallVec<[u8; 8]>;
+
+/// A kernel as compiled for some launches.
+#[derive(Debug)]
+struct Made {
+    variant: Variant,
+    grid: Grid,
+    module: Arc<Module>,
+}
+
+impl Own {
+    /// The kernel for operands at these addresses; none where it would have to be compiled and there is no compiler.
+    fn at(&self, modules: &Modules, pointers: &[u64]) -> Result<Option<Arc<Made>>> {
+        let aligned: Aligned = pointers.iter().map(|p| (p & 15) as u8).collect();
+        let made = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = made().iter().find(|m| m.0 == aligned) {
+            return Ok(Some(found.clone()));
+        }
+        let variant = variant(&self.ir, &self.launch, pointers);
+        let Some(module) = modules.one(&Text::new(&self.ir, &variant)?)? else { return Ok(None) };
+        let new = Arc::new(Made { variant, grid: grid(&self.ir, &variant, &self.launch.extents), module });
+        made().push((aligned, new.clone()));
+        Ok(Some(new))
+    }
 }
 
 impl Kernel {
-    /// A kernel with its own function.
+    /// A kernel with its own function, for buffers as the pool gives them.
     pub fn own(ir: KernelIr, launch: Launch, module: Arc<Module>) -> Kernel {
-        let grid = grid(&ir, &launch.extents);
-        Kernel { gathered: gathered(&ir, &launch), code: Code::Own(Box::new((ir, launch)), grid), module }
+        let aligned: Aligned = smallvec![0; ir.operands.len()];
+        let variant = variant(&ir, &launch, &vec![0; ir.operands.len()]);
+        let made = Made { variant, grid: grid(&ir, &variant, &launch.extents), module };
+        let gathered = gathered(&ir, &launch);
+        let own = Own { ir, launch, made: Mutex::new(vec![(aligned, Arc::new(made))]) };
+        Kernel { gathered, code: Code::Own(Box::new(own)) }
     }
 
     /// A kernel that runs on one that ships.
     pub fn shipped(ir: &KernelIr, launch: &Launch, shipped: Shipped, module: Arc<Module>) -> Kernel {
-        Kernel { gathered: gathered(ir, launch), code: Code::Shipped(Box::new(shipped)), module }
-    }
-
-    fn grid(&self) -> Grid {
-        match &self.code {
-            Code::Own(_, grid) => *grid,
-            Code::Shipped(shipped) => shipped.grid,
-        }
+        Kernel { gathered: gathered(ir, launch), code: Code::Shipped(Box::new(shipped), module) }
     }
 
     /// Queues it. A kernel that gathers is waited for, so that a bad index is an error of the evaluation that made it.
-    pub fn run(&self, on: &Queue, args: &Args<'_>) -> Result<()> {
+    pub fn run(&self, on: &Queue, modules: &Modules, args: &Args<'_>) -> Result<()> {
         let pointers: SmallVec<[u64; 8]> = args.bases.iter().map(|&b| b as u64).collect();
-        let Grid { blocks, threads, scratch, tickets } = self.grid();
+        let made = match &self.code {
+            Code::Shipped(..) => None,
+            Code::Own(own) => match own.at(modules, &pointers)? {
+                Some(made) => Some(made),
+                None => {
+                    let shipped = shipped::prepare(&own.ir, &own.launch)?;
+                    let module = modules.shipped(&shipped)?;
+                    return Kernel::shipped(&own.ir, &own.launch, shipped, module).run(on, modules, args);
+                }
+            },
+        };
+        let (grid, module) = match (&self.code, &made) {
+            (Code::Shipped(shipped, module), _) => (shipped.grid, module),
+            (_, Some(made)) => (made.grid, &made.module),
+            _ => return Err(Error::Internal { stage: "launch", detail: "a kernel without code".into() }),
+        };
+        let Grid { blocks, threads, scratch, tickets } = grid;
         let scratch = match scratch {
             0 => None,
             n => Some(on.pool.scratch(n)?),
@@ -83,9 +131,12 @@ impl Kernel {
         };
         // A long program goes ahead of its kernel, and is freed in the stream's order behind it.
         let mut program = None;
-        let bytes = match &self.code {
-            Code::Own(kernel, _) => pack(&kernel.0, &kernel.1, &pointers, args.params, aux)?,
-            Code::Shipped(shipped) => {
+        let bytes = match (&self.code, &made) {
+            (Code::Own(own), made) => {
+                let variant = made.as_ref().map(|m| m.variant).unwrap_or_default();
+                pack(&own.ir, &variant, &own.launch, &pointers, args.params, aux)?
+            }
+            (Code::Shipped(shipped, _), _) => {
                 let mut packed = shipped::pack(shipped, &pointers, args.params, aux)?;
                 if let Some(upload) = packed.upload {
                     let block = on.pool.scratch(upload.len())?;
@@ -98,7 +149,7 @@ impl Kernel {
         };
         // SAFETY: the function takes one struct, whose bytes these are; the operands are memory of this device that the caller keeps
         // until the kernel is queued, and what is freed then is freed in the stream's order.
-        unsafe { queue(&on.gpu, &self.module, blocks, threads, bytes)? };
+        unsafe { queue(&on.gpu, module, blocks, threads, bytes)? };
         drop(program);
         match fault {
             None => Ok(()),

@@ -92,13 +92,6 @@ impl Cuda {
     }
 }
 
-/// A kernel's text.
-fn text(ir: &KernelIr) -> Result<Text> {
-    let source = emit::source(ir)?;
-    let body = source.len() - emit::body(ir)?.len();
-    Ok(Text { source, body, name: emit::name(ir) })
-}
-
 impl Backend for Cuda {
     fn name(&self) -> String {
         self.queue.gpu.title()
@@ -127,8 +120,10 @@ impl Backend for Cuda {
         let mut texts = vec![];
         for step in steps {
             let what = self.choose(step)?;
-            if let Choice::Kernel(ir, _) = &what {
-                texts.push(text(ir)?);
+            if let Choice::Kernel(ir, launch) = &what {
+                // Of buffers as the pool gives them; a launch on others compiles its own.
+                let aligned = vec![0; ir.operands.len()];
+                texts.push(Text::new(ir, &emit::variant(ir, launch, &aligned))?);
             }
             chosen.push(what);
         }
@@ -153,7 +148,7 @@ impl Backend for Cuda {
 
     fn run(&self, exe: &Exe, args: &Args<'_>) -> Result<()> {
         match exe.downcast_ref::<Ready>() {
-            Some(Ready::Kernel(kernel)) => kernel.run(&self.queue, args),
+            Some(Ready::Kernel(kernel)) => kernel.run(&self.queue, &self.modules, args),
             Some(Ready::TopK(topk)) => topk.run(&self.queue.gpu, args),
             Some(Ready::Gemm(gemm)) => match self.blas.get(&self.queue.gpu)? {
                 Some(blas) => blas.run(gemm, &self.queue.gpu, args, self.tf32.load(Ordering::Relaxed)),

@@ -2,10 +2,12 @@
 
 use super::cache::{Cache, Key};
 use super::compile::{Form, Nvrtc, nvrtc};
+use super::emit::{self, Variant};
 use super::gpu::Gpu;
 use super::shipped::Shipped;
 use crate::debug;
 use crate::error::{Error, Result};
+use crate::kernel::KernelIr;
 use cudarc::driver::sys::{self, CUresult};
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -28,6 +30,13 @@ pub struct Text {
 }
 
 impl Text {
+    /// A kernel's, specialised for some launches.
+    pub fn new(ir: &KernelIr, variant: &Variant) -> Result<Text> {
+        let source = emit::source(ir, variant)?;
+        let body = source.len() - emit::body(ir, variant)?.len();
+        Ok(Text { source, body, name: emit::name(ir) })
+    }
+
     fn own(&self) -> &str {
         &self.source[self.body..]
     }
@@ -188,6 +197,14 @@ impl Modules {
             own.or_else(|| self.find(text).map(Some)).map_or_else(|| self.make(text), Ok)
         };
         texts.iter().map(find).collect()
+    }
+
+    /// The function of one kernel, as [`Modules::all`] finds it.
+    pub fn one(&self, text: &Text) -> Result<Option<Arc<Module>>> {
+        match self.own.load(Ordering::Relaxed) {
+            true => self.find(text).map_or_else(|| self.make(text), |m| Ok(Some(m))),
+            false => Ok(None),
+        }
     }
 
     fn find(&self, text: &Text) -> Option<Arc<Module>> {

@@ -35,27 +35,49 @@ extern "C" __global__ void __launch_bounds__(256) nd_columns_abs_argmax(const Ar
         const bool live = base + threadIdx.x < rows;
         const Count row = live ? base + threadIdx.x : rows - 1;
         const Index x1 = row;
-        argmax_f32::State s2;
-        argmax_f32::init(s2);
+        argmax_f32::State c2[1];
+        #pragma unroll
+        for (u32 e = 0; e < 1; ++e) argmax_f32::init(c2[e]);
         const Count n1 = a.n[0].n;
-        const Count part = ((n1 + gridDim.y - 1) / gridDim.y + 31) / 32 * 32;
-        const Count begin = min(n1, blockIdx.y * part), end = min(n1, begin + part);
-        for (Count t1 = begin + lane; t1 < end; t1 += lanes) {
-            const Index x0 = t1;
-            const f32 v0 = nd_load(a.p0 + (x0 * a.s0[0] + x1 * a.s0[1]));
-            const f32 v1 = op_abs_f32(v0);
-            argmax_f32::step(s2, v1, (i64)t1);
+        const Count et1 = n1;
+        const Count part = ((et1 + gridDim.y - 1) / gridDim.y + 31) / 32 * 32;
+        const Count begin = min(et1, blockIdx.y * part);
+        const Count end = min(et1, begin + part);
+        Count t1 = begin + lane;
+        const Count wt1 = end;
+        for (; t1 + 3 * lanes < wt1; t1 += 4 * lanes) {
+            #pragma unroll
+            for (u32 u = 0; u < 4; ++u) {
+                const Count p = (t1 + u * lanes);
+                const Index x0 = p;
+                const f32 v0 = nd_load(a.p0 + (x0 * a.s0[0] + x1 * a.s0[1]));
+                const f32 v1 = op_abs_f32(v0);
+                argmax_f32::step(c2[0], v1, (i64)p);
+            }
         }
-        nd_fold_y<argmax_f32>(s2);
+        for (; t1 < end; t1 += lanes) {
+            #pragma unroll
+            for (u32 u = 0; u < 1; ++u) {
+                const Count p = (t1 + u * lanes);
+                const Index x0 = p;
+                const f32 v0 = nd_load(a.p0 + (x0 * a.s0[0] + x1 * a.s0[1]));
+                const f32 v1 = op_abs_f32(v0);
+                argmax_f32::step(c2[0], v1, (i64)p);
+            }
+        }
+        nd_fold_y<argmax_f32>(c2[0]);
         if (gridDim.y > 1) {
-            argmax_f32::State* const all2 = nd_states<argmax_f32>(a.scratch, rows, row, 0);
-            if (live && lane == 0) all2[blockIdx.y] = s2;
+            argmax_f32::State* const all2 = nd_states<argmax_f32>(a.scratch, rows * 1, row * 1, 0);
+            if (live && lane == 0) all2[blockIdx.y] = c2[0];
             if (!nd_is_last(a.tickets + base / blockDim.x)) continue;
-            argmax_f32::init(s2);
-            for (u32 p = lane; p < gridDim.y; p += lanes) argmax_f32::merge(s2, all2[p]);
-            nd_fold_y<argmax_f32>(s2);
+            argmax_f32::init(c2[0]);
+            #pragma unroll 4
+            for (u32 q = lane; q < gridDim.y; q += lanes) {
+                argmax_f32::merge(c2[0], all2[q]);
+            }
+            nd_fold_y<argmax_f32>(c2[0]);
         }
-        const i64 v2 = argmax_f32::finish(s2, (i64)n1);
+        const i64 v2 = argmax_f32::finish(c2[0], (i64)n1);
         if (live && lane == 0) nd_store(a.p1 + x1 * a.s1[1], v2);
     }
 }

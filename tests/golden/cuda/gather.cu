@@ -18,17 +18,32 @@ struct Args {
     Index s3[2];
 };
 
-extern "C" __global__ void __launch_bounds__(256) nd_map_take(const Args a) {
+extern "C" __global__ void __launch_bounds__(256, 1) nd_map_take(const Args a) {
     const Count total = a.n[0].n * a.n[1].n;
-    const Count step = gridDim.x * (Count)256;
-    for (Count t = blockIdx.x * (Count)256 + threadIdx.x; t < total; t += step) {
-        const Count t_1 = a.n[1].div(t);
-        const Index x1 = t - t_1 * a.n[1].n;
-        const Index x0 = t_1;
-        const i64 v0 = nd_load(a.p0 + x0 * a.s0[0]);
-        const f64 v1 = nd_within(v0, a.g1[1], a.fault, 1) ? nd_load(a.p1 + (x0 * a.s1[0] + x1 * a.s1[1]) + (i64)v0 * a.g1[0]) : (f64)0;
-        nd_store(a.p2 + (x0 * a.s2[0] + x1 * a.s2[1]), v1);
-        const bool v3 = v0 != (i64)0;
-        if (x1 == 0) nd_store(a.p3 + x0 * a.s3[0], v3);
+    const Count step = gridDim.x * (Count)1024;
+    for (Count first = blockIdx.x * (Count)1024 + threadIdx.x; first < total; first += step) {
+        i64 w0[4];
+        #pragma unroll
+        for (u32 u = 0; u < 4; ++u) {
+            const Count t = first + u * 256;
+            if (t >= total) break;
+            const Count t_1 = a.n[1].div(t);
+            const Index x1 = t - t_1 * a.n[1].n;
+            const Index x0 = t_1;
+            w0[u] = nd_load(a.p0 + x0 * a.s0[0]);
+        }
+        #pragma unroll
+        for (u32 u = 0; u < 4; ++u) {
+            const Count t = first + u * 256;
+            if (t >= total) break;
+            const Count t_1 = a.n[1].div(t);
+            const Index x1 = t - t_1 * a.n[1].n;
+            const Index x0 = t_1;
+            const i64 v0 = w0[u];
+            const f64 v1 = nd_within(v0, a.g1[1], a.fault, 1) ? nd_load(a.p1 + (x0 * a.s1[0] + x1 * a.s1[1]) + (i64)v0 * a.g1[0]) : (f64)0;
+            nd_store(a.p2 + (x0 * a.s2[0] + x1 * a.s2[1]), v1);
+            const bool v3 = v0 != (i64)0;
+            if (x1 == 0) nd_store(a.p3 + x0 * a.s3[0], v3);
+        }
     }
 }

@@ -55,38 +55,49 @@ extern "C" __global__ void __launch_bounds__(256) nd_pairwise_sub_mul_sum_sqrt_a
         const bool live = base + threadIdx.y < rows;
         const Count row = live ? base + threadIdx.y : rows - 1;
         const Index x0 = row;
-        argmin_f32::State s6;
-        argmin_f32::init(s6);
+        argmin_f32::State c6[1];
+        #pragma unroll
+        for (u32 e = 0; e < 1; ++e) argmin_f32::init(c6[e]);
         const Count n1 = a.n[1].n;
-        const Count part = ((n1 + gridDim.y - 1) / gridDim.y + 31) / 32 * 32;
-        const Count begin = min(n1, blockIdx.y * part), end = min(n1, begin + part);
-        for (Count t1 = begin + lane; t1 < end; t1 += lanes) {
-            const Index x1 = t1;
-            sum_f32::State s4;
-            sum_f32::init(s4);
-            const Count n2 = a.n[2].n;
-            for (Count t2 = 0; t2 < n2; t2 += 1) {
-                const Index x2 = t2;
-                const f32 v0 = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
-                const f32 v1 = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
-                const f32 v2 = op_sub_f32(v0, v1);
-                const f32 v3 = op_mul_f32(v2, v2);
-                sum_f32::step(s4, v3, (i64)t2);
+        const Count et1 = n1;
+        const Count part = ((et1 + gridDim.y - 1) / gridDim.y + 31) / 32 * 32;
+        const Count begin = min(et1, blockIdx.y * part);
+        const Count end = min(et1, begin + part);
+        Count t1 = begin + lane;
+        for (; t1 < end; t1 += lanes) {
+            #pragma unroll
+            for (u32 u = 0; u < 1; ++u) {
+                const Count p = (t1 + u * lanes);
+                const Index x1 = p;
+                sum_f32::State s4;
+                sum_f32::init(s4);
+                const Count n2 = a.n[2].n;
+                for (Count t2 = 0; t2 < n2; ++t2) {
+                    const Index x2 = t2;
+                    const f32 v0 = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
+                    const f32 v1 = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
+                    const f32 v2 = op_sub_f32(v0, v1);
+                    const f32 v3 = op_mul_f32(v2, v2);
+                    sum_f32::step(s4, v3, (i64)t2);
+                }
+                const f32 v4 = sum_f32::finish(s4, (i64)n2);
+                const f32 v5 = op_sqrt_f32(v4);
+                argmin_f32::step(c6[0], v5, (i64)p);
             }
-            const f32 v4 = sum_f32::finish(s4, (i64)n2);
-            const f32 v5 = op_sqrt_f32(v4);
-            argmin_f32::step(s6, v5, (i64)t1);
         }
-        nd_fold_x<argmin_f32>(s6);
+        nd_fold_x<argmin_f32>(c6[0]);
         if (gridDim.y > 1) {
-            argmin_f32::State* const all6 = nd_states<argmin_f32>(a.scratch, rows, row, 0);
-            if (live && lane == 0) all6[blockIdx.y] = s6;
+            argmin_f32::State* const all6 = nd_states<argmin_f32>(a.scratch, rows * 1, row * 1, 0);
+            if (live && lane == 0) all6[blockIdx.y] = c6[0];
             if (!nd_is_last(a.tickets + base / blockDim.y)) continue;
-            argmin_f32::init(s6);
-            for (u32 p = lane; p < gridDim.y; p += lanes) argmin_f32::merge(s6, all6[p]);
-            nd_fold_x<argmin_f32>(s6);
+            argmin_f32::init(c6[0]);
+            #pragma unroll 4
+            for (u32 q = lane; q < gridDim.y; q += lanes) {
+                argmin_f32::merge(c6[0], all6[q]);
+            }
+            nd_fold_x<argmin_f32>(c6[0]);
         }
-        const i64 v6 = argmin_f32::finish(s6, (i64)n1);
+        const i64 v6 = argmin_f32::finish(c6[0], (i64)n1);
         if (live && lane == 0) nd_store(a.p2 + x0 * a.s2[0], v6);
     }
 }

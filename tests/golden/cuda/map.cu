@@ -32,16 +32,33 @@ extern "C" __global__ void __launch_bounds__(256) nd_map_mul_greater_where(const
     const f32 v0 = nd_scalar<f32>(a.q[0]);
     const f32 v1 = nd_scalar<f32>(a.q[1]);
     const Count total = a.n[0].n * a.n[1].n;
-    const Count step = gridDim.x * (Count)256;
-    for (Count t = blockIdx.x * (Count)256 + threadIdx.x; t < total; t += step) {
-        const Count t_1 = a.n[1].div(t);
-        const Index x1 = t - t_1 * a.n[1].n;
-        const Index x0 = t_1;
-        const f32 v2 = nd_load(a.p0 + (x0 * a.s0[0] + x1 * a.s0[1]));
-        const f32 v3 = nd_load(a.p1 + x1 * a.s1[1]);
-        const f32 v4 = op_mul_f32(v3, v0);
-        const bool v5 = op_greater_f32(v2, v1);
-        const f32 v6 = op_where_f32(v5, v2, v4);
-        nd_store(a.p2 + (x0 * a.s2[0] + x1 * a.s2[1]), v6);
+    const Count step = gridDim.x * (Count)1024;
+    for (Count first = blockIdx.x * (Count)1024 + threadIdx.x; first < total; first += step) {
+        f32 w2[4];
+        f32 w3[4];
+        #pragma unroll
+        for (u32 u = 0; u < 4; ++u) {
+            const Count t = first + u * 256;
+            if (t >= total) break;
+            const Count t_1 = a.n[1].div(t);
+            const Index x1 = t - t_1 * a.n[1].n;
+            const Index x0 = t_1;
+            w2[u] = nd_load(a.p0 + (x0 * a.s0[0] + x1 * a.s0[1]));
+            w3[u] = nd_load(a.p1 + x1 * a.s1[1]);
+        }
+        #pragma unroll
+        for (u32 u = 0; u < 4; ++u) {
+            const Count t = first + u * 256;
+            if (t >= total) break;
+            const Count t_1 = a.n[1].div(t);
+            const Index x1 = t - t_1 * a.n[1].n;
+            const Index x0 = t_1;
+            const f32 v2 = w2[u];
+            const f32 v3 = w3[u];
+            const f32 v4 = op_mul_f32(v3, v0);
+            const bool v5 = op_greater_f32(v2, v1);
+            const f32 v6 = op_where_f32(v5, v2, v4);
+            nd_store(a.p2 + (x0 * a.s2[0] + x1 * a.s2[1]), v6);
+        }
     }
 }

@@ -33,10 +33,12 @@ struct sum_f64 {
     static ND Out finish(const State& acc, i64 seen) { Out out; out = seen ? acc.s0 : T(0); return out; }
 };
 
-extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum(const Args a) {
-    __shared__ __align__(16) f64 m0[16][68];
-    __shared__ __align__(16) f64 m1[16][65];
-    const u32 tx = threadIdx.x, ty = threadIdx.y, thread = ty * 32 + tx;
+extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(const Args a) {
+    __shared__ __align__(16) f64 m0[2][16][66];
+    __shared__ __align__(16) f64 m1[2][16][66];
+    const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
+    const u32 ty = warp / 2 * 32 + lane / 8 * 2;
+    const u32 tx = warp % 2 * 32 + lane % 8 * 2;
     const Count ni = a.n[0].n;
     const Count nj = a.n[1].n;
     const Count nk = a.n[2].n;
@@ -44,93 +46,319 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum(con
     const Count tiles_i = (ni + 63) / 64;
     const Count tiles_j = (nj + 63) / 64;
     const Count tiles = nb * tiles_i * tiles_j;
-    for (Count tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-        const Count j0 = tile % tiles_j * 64, i0 = tile / tiles_j % tiles_i * 64;
-        sum_f64::State s4[8][2], whole4[8][2];
+    const Count tile = blockIdx.x + blockIdx.y * (Count)gridDim.x;
+    if (tile >= tiles) return;
+    const Count at_i = tile / tiles_j % tiles_i;
+    const Count j0 = tile % tiles_j * 64, i0 = at_i * 64;
+    sum_f64::State s4[8][4];
+    #pragma unroll
+    for (u32 r = 0; r < 8; ++r) {
         #pragma unroll
-        for (u32 r = 0; r < 8; ++r) {
-            #pragma unroll
-            for (u32 c = 0; c < 2; ++c) {
-                sum_f64::init(s4[r][c]);
-            }
+        for (u32 c = 0; c < 4; ++c) {
+            sum_f64::init(s4[r][c]);
         }
-        for (Count k0 = 0; k0 < nk; k0 += 16) {
-            const u32 length = min((Count)16, nk - k0);
-            if (k0 > 0 && k0 % 1024 == 0) {
-                #pragma unroll
-                for (u32 r = 0; r < 8; ++r) {
+    }
+    if (nk > 0) {
+        sum_f64::State local4[32];
+        u32 buffer = 0, to = 0;
+        Count next = 0;
+        f64 g0[8];
+        #pragma unroll
+        for (u32 u = 0; u < 8; ++u) {
+            const u32 w = warp + u * 4;
+            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const Count row = min(i0 + at + (next >> 31), ni - 1);
+            const Index x0 = row;
+            const Count k = min(next + kk, nk - 1);
+            const Index x2 = k;
+            g0[u - 0] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
+        }
+        f64 g1[8];
+        #pragma unroll
+        for (u32 u = 0; u < 8; ++u) {
+            const u32 w = warp + u * 4;
+            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const Count row = min(j0 + at + (next >> 31), nj - 1);
+            const Index x1 = row;
+            const Count k = min(next + kk, nk - 1);
+            const Index x2 = k;
+            g1[u - 0] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
+        }
+        #pragma unroll
+        for (u32 u = 0; u < 8; ++u) {
+            const u32 w = warp + u * 4;
+            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const Count row = min(i0 + at + (next >> 31), ni - 1);
+            const Index x0 = row;
+            const Count k = min(next + kk, nk - 1);
+            const Index x2 = k;
+            const f64 v0 = g0[u - 0];
+            m0[to][kk][at] = v0;
+        }
+        #pragma unroll
+        for (u32 u = 0; u < 8; ++u) {
+            const u32 w = warp + u * 4;
+            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const Count row = min(j0 + at + (next >> 31), nj - 1);
+            const Index x1 = row;
+            const Count k = min(next + kk, nk - 1);
+            const Index x2 = k;
+            const f64 v1 = g1[u - 0];
+            m1[to][kk][at] = v1;
+        }
+        __syncthreads();
+        Count k0 = 0;
+        for (;;) {
+            const Count end = k0 + min(nk - k0, (Count)256);
+            for (; k0 + 16 <= end; k0 = next) {
+                next = k0 + 16;
+                to = buffer ^ 1;
+                {
+                    f64 g0[4];
                     #pragma unroll
-                    for (u32 c = 0; c < 2; ++c) {
-                        if (k0 == 1024) whole4[r][c] = s4[r][c];
-                        else sum_f64::merge(whole4[r][c], s4[r][c]);
-                        sum_f64::init(s4[r][c]);
+                    for (u32 u = 0; u < 4; ++u) {
+                        const u32 w = warp + u * 4;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(i0 + at + (next >> 31), ni - 1);
+                        const Index x0 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        g0[u - 0] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
+                    }
+                    __syncwarp();
+                    #pragma unroll
+                    for (u32 kk = 0; kk < 4; ++kk) {
+                        Vec<f64, 2> w0[4];
+                        #pragma unroll
+                        for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                        Vec<f64, 2> w1[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                        #pragma unroll
+                        for (u32 r = 0; r < 8; ++r) {
+                            #pragma unroll
+                            for (u32 c = 0; c < 4; ++c) {
+                                const f64 v0 = w0[r / 2].at[r % 2];
+                                const f64 v1 = w1[c / 2].at[c % 2];
+                                const f64 v2 = op_sub_f64(v0, v1);
+                                s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
+                            }
+                        }
+                    }
+                    #pragma unroll
+                    for (u32 u = 0; u < 4; ++u) {
+                        const u32 w = warp + u * 4;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(i0 + at + (next >> 31), ni - 1);
+                        const Index x0 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        const f64 v0 = g0[u - 0];
+                        m0[to][kk][at] = v0;
                     }
                 }
-            }
-            __syncthreads();
-            #pragma unroll
-            for (u32 e = 0; e < 1024; e += 256) {
-                const u32 kk = (thread + e) % 16, at = (thread + e) / 16;
-                const Count row = min(i0 + at, ni - 1);
-                const Index x0 = row;
-                const Count k = min(k0 + kk, nk - 1);
-                const Index x2 = k;
-                const f64 v0 = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
-                m0[kk][at] = v0;
-            }
-            #pragma unroll
-            for (u32 e = 0; e < 1024; e += 256) {
-                const u32 kk = (thread + e) % 16, at = (thread + e) / 16;
-                const Count row = min(j0 + at, nj - 1);
-                const Index x1 = row;
-                const Count k = min(k0 + kk, nk - 1);
-                const Index x2 = k;
-                const f64 v1 = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
-                m1[kk][at] = v1;
-            }
-            __syncthreads();
-            #pragma unroll 4
-            for (u32 kk = 0; kk < length; ++kk) {
-                f64 w0[8];
-                #pragma unroll
-                for (u32 r = 0; r < 8; ++r) w0[r] = m0[kk][ty * 8 + r];
-                f64 w1[2];
-                #pragma unroll
-                for (u32 c = 0; c < 2; ++c) w1[c] = m1[kk][tx + 32 * c];
-                #pragma unroll
-                for (u32 r = 0; r < 8; ++r) {
+                {
+                    f64 g0[4];
                     #pragma unroll
-                    for (u32 c = 0; c < 2; ++c) {
-                        const f64 v0 = w0[r];
-                        const f64 v1 = w1[c];
-                        const f64 v2 = op_sub_f64(v0, v1);
-                        s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
+                    for (u32 u = 4; u < 8; ++u) {
+                        const u32 w = warp + u * 4;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(i0 + at + (next >> 31), ni - 1);
+                        const Index x0 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        g0[u - 4] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
+                    }
+                    __syncwarp();
+                    #pragma unroll
+                    for (u32 kk = 4; kk < 8; ++kk) {
+                        Vec<f64, 2> w0[4];
+                        #pragma unroll
+                        for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                        Vec<f64, 2> w1[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                        #pragma unroll
+                        for (u32 r = 0; r < 8; ++r) {
+                            #pragma unroll
+                            for (u32 c = 0; c < 4; ++c) {
+                                const f64 v0 = w0[r / 2].at[r % 2];
+                                const f64 v1 = w1[c / 2].at[c % 2];
+                                const f64 v2 = op_sub_f64(v0, v1);
+                                s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
+                            }
+                        }
+                    }
+                    #pragma unroll
+                    for (u32 u = 4; u < 8; ++u) {
+                        const u32 w = warp + u * 4;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(i0 + at + (next >> 31), ni - 1);
+                        const Index x0 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        const f64 v0 = g0[u - 4];
+                        m0[to][kk][at] = v0;
                     }
                 }
+                {
+                    f64 g1[4];
+                    #pragma unroll
+                    for (u32 u = 0; u < 4; ++u) {
+                        const u32 w = warp + u * 4;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(j0 + at + (next >> 31), nj - 1);
+                        const Index x1 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        g1[u - 0] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
+                    }
+                    __syncwarp();
+                    #pragma unroll
+                    for (u32 kk = 8; kk < 12; ++kk) {
+                        Vec<f64, 2> w0[4];
+                        #pragma unroll
+                        for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                        Vec<f64, 2> w1[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                        #pragma unroll
+                        for (u32 r = 0; r < 8; ++r) {
+                            #pragma unroll
+                            for (u32 c = 0; c < 4; ++c) {
+                                const f64 v0 = w0[r / 2].at[r % 2];
+                                const f64 v1 = w1[c / 2].at[c % 2];
+                                const f64 v2 = op_sub_f64(v0, v1);
+                                s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
+                            }
+                        }
+                    }
+                    #pragma unroll
+                    for (u32 u = 0; u < 4; ++u) {
+                        const u32 w = warp + u * 4;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(j0 + at + (next >> 31), nj - 1);
+                        const Index x1 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        const f64 v1 = g1[u - 0];
+                        m1[to][kk][at] = v1;
+                    }
+                }
+                {
+                    f64 g1[4];
+                    #pragma unroll
+                    for (u32 u = 4; u < 8; ++u) {
+                        const u32 w = warp + u * 4;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(j0 + at + (next >> 31), nj - 1);
+                        const Index x1 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        g1[u - 4] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
+                    }
+                    __syncwarp();
+                    #pragma unroll
+                    for (u32 kk = 12; kk < 16; ++kk) {
+                        Vec<f64, 2> w0[4];
+                        #pragma unroll
+                        for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                        Vec<f64, 2> w1[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                        #pragma unroll
+                        for (u32 r = 0; r < 8; ++r) {
+                            #pragma unroll
+                            for (u32 c = 0; c < 4; ++c) {
+                                const f64 v0 = w0[r / 2].at[r % 2];
+                                const f64 v1 = w1[c / 2].at[c % 2];
+                                const f64 v2 = op_sub_f64(v0, v1);
+                                s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
+                            }
+                        }
+                    }
+                    #pragma unroll
+                    for (u32 u = 4; u < 8; ++u) {
+                        const u32 w = warp + u * 4;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(j0 + at + (next >> 31), nj - 1);
+                        const Index x1 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        const f64 v1 = g1[u - 4];
+                        m1[to][kk][at] = v1;
+                    }
+                }
+                __syncthreads();
+                buffer = to;
             }
-        }
-        if (nk > 1024) {
+            if (end == nk) break;
+            sum_f64::State* whole4 = local4;
+            asm volatile("" : "+l"(whole4));
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
-                for (u32 c = 0; c < 2; ++c) {
-                    sum_f64::merge(whole4[r][c], s4[r][c]);
-                    s4[r][c] = whole4[r][c];
+                for (u32 c = 0; c < 4; ++c) {
+                    if (k0 == 256) whole4[r * 4 + c] = s4[r][c];
+                    else sum_f64::merge(whole4[r * 4 + c], s4[r][c]);
+                    sum_f64::init(s4[r][c]);
                 }
             }
         }
+        #pragma unroll 1
+        for (u32 kk = 0; kk < nk - k0; ++kk) {
+            Vec<f64, 2> w0[4];
+            #pragma unroll
+            for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+            Vec<f64, 2> w1[2];
+            #pragma unroll
+            for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+            #pragma unroll
+            for (u32 r = 0; r < 8; ++r) {
+                #pragma unroll
+                for (u32 c = 0; c < 4; ++c) {
+                    const f64 v0 = w0[r / 2].at[r % 2];
+                    const f64 v1 = w1[c / 2].at[c % 2];
+                    const f64 v2 = op_sub_f64(v0, v1);
+                    s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
+                }
+            }
+        }
+        if (nk > 256) {
+            sum_f64::State* whole4 = local4;
+            asm volatile("" : "+l"(whole4));
+            #pragma unroll
+            for (u32 r = 0; r < 8; ++r) {
+                #pragma unroll
+                for (u32 c = 0; c < 4; ++c) {
+                    sum_f64::merge(whole4[r * 4 + c], s4[r][c]);
+                    s4[r][c] = whole4[r * 4 + c];
+                }
+            }
+        }
+    }
+    u32 again;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
+    {
+        const u32 thread = again, lane = thread % 32, warp = thread / 32;
+        const u32 ty = warp / 2 * 32 + lane / 8 * 2;
+        const u32 tx = warp % 2 * 32 + lane % 8 * 2;
         #pragma unroll
         for (u32 r = 0; r < 8; ++r) {
-            const Count row = i0 + ty * 8 + r;
+            const Count row = i0 + ty + r / 2 * 8 + r % 2;
             if (row >= ni) continue;
             const Index x0 = row;
             #pragma unroll
-            for (u32 c = 0; c < 2; ++c) {
-                const Count col = j0 + tx + 32 * c;
-                if (col >= nj) continue;
-                const Index x1 = col;
-                const f64 v4 = sum_f64::finish(s4[r][c], (i64)nk);
-                nd_store(a.p2 + (x0 * a.s2[0] + x1 * a.s2[1]), v4);
+            for (u32 q = 0; q < 2; ++q) {
+                #pragma unroll
+                for (u32 e = 0; e < 2; ++e) {
+                    const u32 c = q * 2 + e;
+                    const Count col = j0 + tx + q * 16 + e;
+                    if (col >= nj) break;
+                    const Index x1 = col;
+                    const f64 v4 = sum_f64::finish(s4[r][c], (i64)nk);
+                    nd_store(a.p2 + (x0 * a.s2[0] + x1 * a.s2[1]), v4);
+                }
             }
         }
     }

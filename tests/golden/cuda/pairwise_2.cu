@@ -44,150 +44,401 @@ ND f32 op_abs_f32(f32 a) {
 
 extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub_abs(const Args a) {
     const f32 v0 = nd_scalar<f32>(a.q[0]);
-    __shared__ __align__(16) f32 m1[16][68];
-    __shared__ __align__(16) f32 m2[16][129];
-    const u32 tx = threadIdx.x, ty = threadIdx.y, thread = ty * 32 + tx;
+    __shared__ __align__(16) f32 m1[2][16][132];
+    __shared__ __align__(16) f32 m2[2][16][132];
+    __shared__ sum_f32::State f4[128];
+    __shared__ sum_f32::State f6[128];
+    const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
+    const u32 ty = warp / 2 * 32 + lane / 8 * 4;
+    const u32 tx = warp % 2 * 64 + lane % 8 * 4;
     const Count ni = a.n[0].n;
     const Count nj = a.n[1].n;
     const Count nk = a.n[2].n;
     const Count nb = (Count)1;
-    const Count tiles_i = (ni + 63) / 64;
+    const Count tiles_i = (ni + 127) / 128;
     const Count tiles_j = (nj + 127) / 128;
     const Count tiles = nb * tiles_i * tiles_j;
-    for (Count tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-        const Count j0 = tile % tiles_j * 128, i0 = tile / tiles_j % tiles_i * 64;
-        sum_f32::State s4[8], whole4[8];
+    const Count tile = blockIdx.x + blockIdx.y * (Count)gridDim.x;
+    if (tile >= tiles) return;
+    const Count at_i = tile / tiles_j % tiles_i;
+    const Count j0 = tile % tiles_j * 128, i0 = at_i * 128;
+    sum_f32::State s4;
+    sum_f32::init(s4);
+    sum_f32::State s6;
+    sum_f32::init(s6);
+    sum_f32::State s8[8][8];
+    #pragma unroll
+    for (u32 r = 0; r < 8; ++r) {
         #pragma unroll
-        for (u32 r = 0; r < 8; ++r) {
-            sum_f32::init(s4[r]);
+        for (u32 c = 0; c < 8; ++c) {
+            sum_f32::init(s8[r][c]);
         }
-        sum_f32::State s6[4], whole6[4];
+    }
+    if (nk > 0) {
+        sum_f32::State local4[1];
+        sum_f32::State local6[1];
+        sum_f32::State local8[64];
+        u32 buffer = 0, to = 0;
+        Count next = 0;
+        f32 g1[8];
         #pragma unroll
-        for (u32 c = 0; c < 4; ++c) {
-            sum_f32::init(s6[c]);
+        for (u32 u = 0; u < 8; ++u) {
+            const u32 w = warp + u * 8;
+            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const Count row = min(i0 + at + (next >> 31), ni - 1);
+            const Index x0 = row;
+            const Count k = min(next + kk, nk - 1);
+            const Index x2 = k;
+            g1[u - 0] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
         }
-        sum_f32::State s8[8][4], whole8[8][4];
+        f32 g2[8];
         #pragma unroll
-        for (u32 r = 0; r < 8; ++r) {
-            #pragma unroll
-            for (u32 c = 0; c < 4; ++c) {
-                sum_f32::init(s8[r][c]);
-            }
+        for (u32 u = 0; u < 8; ++u) {
+            const u32 w = warp + u * 8;
+            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const Count row = min(j0 + at + (next >> 31), nj - 1);
+            const Index x1 = row;
+            const Count k = min(next + kk, nk - 1);
+            const Index x2 = k;
+            g2[u - 0] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
         }
-        for (Count k0 = 0; k0 < nk; k0 += 16) {
-            const u32 length = min((Count)16, nk - k0);
-            if (k0 > 0 && k0 % 1024 == 0) {
-                #pragma unroll
-                for (u32 r = 0; r < 8; ++r) {
-                    if (k0 == 1024) whole4[r] = s4[r];
-                    else sum_f32::merge(whole4[r], s4[r]);
-                    sum_f32::init(s4[r]);
-                }
-                #pragma unroll
-                for (u32 c = 0; c < 4; ++c) {
-                    if (k0 == 1024) whole6[c] = s6[c];
-                    else sum_f32::merge(whole6[c], s6[c]);
-                    sum_f32::init(s6[c]);
-                }
-                #pragma unroll
-                for (u32 r = 0; r < 8; ++r) {
+        #pragma unroll
+        for (u32 u = 0; u < 8; ++u) {
+            const u32 w = warp + u * 8;
+            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const Count row = min(i0 + at + (next >> 31), ni - 1);
+            const Index x0 = row;
+            const Count k = min(next + kk, nk - 1);
+            const Index x2 = k;
+            const f32 v1 = g1[u - 0];
+            m1[to][kk][at] = v1;
+        }
+        #pragma unroll
+        for (u32 u = 0; u < 8; ++u) {
+            const u32 w = warp + u * 8;
+            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const Count row = min(j0 + at + (next >> 31), nj - 1);
+            const Index x1 = row;
+            const Count k = min(next + kk, nk - 1);
+            const Index x2 = k;
+            const f32 v2 = g2[u - 0];
+            m2[to][kk][at] = v2;
+        }
+        __syncthreads();
+        Count k0 = 0;
+        for (;;) {
+            const Count end = k0 + min(nk - k0, (Count)256);
+            for (; k0 + 16 <= end; k0 = next) {
+                next = k0 + 16;
+                to = buffer ^ 1;
+                {
+                    f32 g1[4];
                     #pragma unroll
-                    for (u32 c = 0; c < 4; ++c) {
-                        if (k0 == 1024) whole8[r][c] = s8[r][c];
-                        else sum_f32::merge(whole8[r][c], s8[r][c]);
-                        sum_f32::init(s8[r][c]);
+                    for (u32 u = 0; u < 4; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(i0 + at + (next >> 31), ni - 1);
+                        const Index x0 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        g1[u - 0] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
+                    }
+                    __syncwarp();
+                    #pragma unroll
+                    for (u32 kk = 0; kk < 4; ++kk) {
+                        Vec<f32, 4> w1[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                        Vec<f32, 4> w2[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+                        #pragma unroll
+                        for (u32 r = 0; r < 8; ++r) {
+                            #pragma unroll
+                            for (u32 c = 0; c < 8; ++c) {
+                                const f32 v1 = w1[r / 4].at[r % 4];
+                                const f32 v2 = w2[c / 4].at[c % 4];
+                                s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
+                            }
+                        }
+                        if (thread < 128) {
+                            const f32 v1 = m1[buffer][kk][thread];
+                            s4.s0 = nd_fma(v1, v1, s4.s0);
+                        }
+                        if (thread >= 128 && thread < 256) {
+                            const f32 v2 = m2[buffer][kk][thread - 128];
+                            s6.s0 = nd_fma(v2, v2, s6.s0);
+                        }
+                    }
+                    #pragma unroll
+                    for (u32 u = 0; u < 4; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(i0 + at + (next >> 31), ni - 1);
+                        const Index x0 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        const f32 v1 = g1[u - 0];
+                        m1[to][kk][at] = v1;
                     }
                 }
-            }
-            __syncthreads();
-            #pragma unroll
-            for (u32 e = 0; e < 1024; e += 256) {
-                const u32 kk = (thread + e) % 16, at = (thread + e) / 16;
-                const Count row = min(i0 + at, ni - 1);
-                const Index x0 = row;
-                const Count k = min(k0 + kk, nk - 1);
-                const Index x2 = k;
-                const f32 v1 = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
-                m1[kk][at] = v1;
-            }
-            #pragma unroll
-            for (u32 e = 0; e < 2048; e += 256) {
-                const u32 kk = (thread + e) % 16, at = (thread + e) / 16;
-                const Count row = min(j0 + at, nj - 1);
-                const Index x1 = row;
-                const Count k = min(k0 + kk, nk - 1);
-                const Index x2 = k;
-                const f32 v2 = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
-                m2[kk][at] = v2;
-            }
-            __syncthreads();
-            #pragma unroll 4
-            for (u32 kk = 0; kk < length; ++kk) {
-                f32 w1[8];
-                #pragma unroll
-                for (u32 r = 0; r < 8; ++r) w1[r] = m1[kk][ty * 8 + r];
-                f32 w2[4];
-                #pragma unroll
-                for (u32 c = 0; c < 4; ++c) w2[c] = m2[kk][tx + 32 * c];
-                #pragma unroll
-                for (u32 r = 0; r < 8; ++r) {
-                    const f32 v1 = w1[r];
-                    s4[r].s0 = nd_fma(v1, v1, s4[r].s0);
-                }
-                #pragma unroll
-                for (u32 c = 0; c < 4; ++c) {
-                    const f32 v2 = w2[c];
-                    s6[c].s0 = nd_fma(v2, v2, s6[c].s0);
-                }
-                #pragma unroll
-                for (u32 r = 0; r < 8; ++r) {
+                {
+                    f32 g1[4];
                     #pragma unroll
-                    for (u32 c = 0; c < 4; ++c) {
-                        const f32 v1 = w1[r];
-                        const f32 v2 = w2[c];
-                        s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
+                    for (u32 u = 4; u < 8; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(i0 + at + (next >> 31), ni - 1);
+                        const Index x0 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        g1[u - 4] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
+                    }
+                    __syncwarp();
+                    #pragma unroll
+                    for (u32 kk = 4; kk < 8; ++kk) {
+                        Vec<f32, 4> w1[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                        Vec<f32, 4> w2[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+                        #pragma unroll
+                        for (u32 r = 0; r < 8; ++r) {
+                            #pragma unroll
+                            for (u32 c = 0; c < 8; ++c) {
+                                const f32 v1 = w1[r / 4].at[r % 4];
+                                const f32 v2 = w2[c / 4].at[c % 4];
+                                s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
+                            }
+                        }
+                        if (thread < 128) {
+                            const f32 v1 = m1[buffer][kk][thread];
+                            s4.s0 = nd_fma(v1, v1, s4.s0);
+                        }
+                        if (thread >= 128 && thread < 256) {
+                            const f32 v2 = m2[buffer][kk][thread - 128];
+                            s6.s0 = nd_fma(v2, v2, s6.s0);
+                        }
+                    }
+                    #pragma unroll
+                    for (u32 u = 4; u < 8; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(i0 + at + (next >> 31), ni - 1);
+                        const Index x0 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        const f32 v1 = g1[u - 4];
+                        m1[to][kk][at] = v1;
                     }
                 }
+                {
+                    f32 g2[4];
+                    #pragma unroll
+                    for (u32 u = 0; u < 4; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(j0 + at + (next >> 31), nj - 1);
+                        const Index x1 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        g2[u - 0] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
+                    }
+                    __syncwarp();
+                    #pragma unroll
+                    for (u32 kk = 8; kk < 12; ++kk) {
+                        Vec<f32, 4> w1[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                        Vec<f32, 4> w2[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+                        #pragma unroll
+                        for (u32 r = 0; r < 8; ++r) {
+                            #pragma unroll
+                            for (u32 c = 0; c < 8; ++c) {
+                                const f32 v1 = w1[r / 4].at[r % 4];
+                                const f32 v2 = w2[c / 4].at[c % 4];
+                                s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
+                            }
+                        }
+                        if (thread < 128) {
+                            const f32 v1 = m1[buffer][kk][thread];
+                            s4.s0 = nd_fma(v1, v1, s4.s0);
+                        }
+                        if (thread >= 128 && thread < 256) {
+                            const f32 v2 = m2[buffer][kk][thread - 128];
+                            s6.s0 = nd_fma(v2, v2, s6.s0);
+                        }
+                    }
+                    #pragma unroll
+                    for (u32 u = 0; u < 4; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(j0 + at + (next >> 31), nj - 1);
+                        const Index x1 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        const f32 v2 = g2[u - 0];
+                        m2[to][kk][at] = v2;
+                    }
+                }
+                {
+                    f32 g2[4];
+                    #pragma unroll
+                    for (u32 u = 4; u < 8; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(j0 + at + (next >> 31), nj - 1);
+                        const Index x1 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        g2[u - 4] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
+                    }
+                    __syncwarp();
+                    #pragma unroll
+                    for (u32 kk = 12; kk < 16; ++kk) {
+                        Vec<f32, 4> w1[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                        Vec<f32, 4> w2[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+                        #pragma unroll
+                        for (u32 r = 0; r < 8; ++r) {
+                            #pragma unroll
+                            for (u32 c = 0; c < 8; ++c) {
+                                const f32 v1 = w1[r / 4].at[r % 4];
+                                const f32 v2 = w2[c / 4].at[c % 4];
+                                s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
+                            }
+                        }
+                        if (thread < 128) {
+                            const f32 v1 = m1[buffer][kk][thread];
+                            s4.s0 = nd_fma(v1, v1, s4.s0);
+                        }
+                        if (thread >= 128 && thread < 256) {
+                            const f32 v2 = m2[buffer][kk][thread - 128];
+                            s6.s0 = nd_fma(v2, v2, s6.s0);
+                        }
+                    }
+                    #pragma unroll
+                    for (u32 u = 4; u < 8; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const Count row = min(j0 + at + (next >> 31), nj - 1);
+                        const Index x1 = row;
+                        const Count k = min(next + kk, nk - 1);
+                        const Index x2 = k;
+                        const f32 v2 = g2[u - 4];
+                        m2[to][kk][at] = v2;
+                    }
+                }
+                __syncthreads();
+                buffer = to;
             }
-        }
-        if (nk > 1024) {
-            #pragma unroll
-            for (u32 r = 0; r < 8; ++r) {
-                sum_f32::merge(whole4[r], s4[r]);
-                s4[r] = whole4[r];
-            }
-            #pragma unroll
-            for (u32 c = 0; c < 4; ++c) {
-                sum_f32::merge(whole6[c], s6[c]);
-                s6[c] = whole6[c];
-            }
+            if (end == nk) break;
+            sum_f32::State* whole4 = local4;
+            asm volatile("" : "+l"(whole4));
+            if (k0 == 256) whole4[0] = s4;
+            else sum_f32::merge(whole4[0], s4);
+            sum_f32::init(s4);
+            sum_f32::State* whole6 = local6;
+            asm volatile("" : "+l"(whole6));
+            if (k0 == 256) whole6[0] = s6;
+            else sum_f32::merge(whole6[0], s6);
+            sum_f32::init(s6);
+            sum_f32::State* whole8 = local8;
+            asm volatile("" : "+l"(whole8));
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
-                for (u32 c = 0; c < 4; ++c) {
-                    sum_f32::merge(whole8[r][c], s8[r][c]);
-                    s8[r][c] = whole8[r][c];
+                for (u32 c = 0; c < 8; ++c) {
+                    if (k0 == 256) whole8[r * 8 + c] = s8[r][c];
+                    else sum_f32::merge(whole8[r * 8 + c], s8[r][c]);
+                    sum_f32::init(s8[r][c]);
                 }
             }
         }
+        #pragma unroll 1
+        for (u32 kk = 0; kk < nk - k0; ++kk) {
+            Vec<f32, 4> w1[2];
+            #pragma unroll
+            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+            Vec<f32, 4> w2[2];
+            #pragma unroll
+            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+            #pragma unroll
+            for (u32 r = 0; r < 8; ++r) {
+                #pragma unroll
+                for (u32 c = 0; c < 8; ++c) {
+                    const f32 v1 = w1[r / 4].at[r % 4];
+                    const f32 v2 = w2[c / 4].at[c % 4];
+                    s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
+                }
+            }
+            if (thread < 128) {
+                const f32 v1 = m1[buffer][kk][thread];
+                s4.s0 = nd_fma(v1, v1, s4.s0);
+            }
+            if (thread >= 128 && thread < 256) {
+                const f32 v2 = m2[buffer][kk][thread - 128];
+                s6.s0 = nd_fma(v2, v2, s6.s0);
+            }
+        }
+        if (nk > 256) {
+            sum_f32::State* whole4 = local4;
+            asm volatile("" : "+l"(whole4));
+            sum_f32::merge(whole4[0], s4);
+            s4 = whole4[0];
+            sum_f32::State* whole6 = local6;
+            asm volatile("" : "+l"(whole6));
+            sum_f32::merge(whole6[0], s6);
+            s6 = whole6[0];
+            sum_f32::State* whole8 = local8;
+            asm volatile("" : "+l"(whole8));
+            #pragma unroll
+            for (u32 r = 0; r < 8; ++r) {
+                #pragma unroll
+                for (u32 c = 0; c < 8; ++c) {
+                    sum_f32::merge(whole8[r * 8 + c], s8[r][c]);
+                    s8[r][c] = whole8[r * 8 + c];
+                }
+            }
+        }
+    }
+    u32 again;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
+    {
+        const u32 thread = again, lane = thread % 32, warp = thread / 32;
+        const u32 ty = warp / 2 * 32 + lane / 8 * 4;
+        const u32 tx = warp % 2 * 64 + lane % 8 * 4;
+        if (thread - 0 < 128) f4[thread - 0] = s4;
+        if (thread - 128 < 128) f6[thread - 128] = s6;
+        __syncthreads();
         #pragma unroll
         for (u32 r = 0; r < 8; ++r) {
-            const Count row = i0 + ty * 8 + r;
+            const Count row = i0 + ty + r / 4 * 16 + r % 4;
             if (row >= ni) continue;
             const Index x0 = row;
             #pragma unroll
-            for (u32 c = 0; c < 4; ++c) {
-                const Count col = j0 + tx + 32 * c;
-                if (col >= nj) continue;
-                const Index x1 = col;
-                const f32 v4 = sum_f32::finish(s4[r], (i64)nk);
-                const f32 v6 = sum_f32::finish(s6[c], (i64)nk);
-                const f32 v8 = sum_f32::finish(s8[r][c], (i64)nk);
-                const f32 v9 = op_add_f32(v4, v6);
-                const f32 v10 = op_mul_f32(v0, v8);
-                const f32 v11 = op_sub_f32(v9, v10);
-                const f32 v12 = op_abs_f32(v11);
-                nd_store(a.p2 + (x0 * a.s2[0] + x1 * a.s2[1]), v12);
+            for (u32 q = 0; q < 2; ++q) {
+                #pragma unroll
+                for (u32 e = 0; e < 4; ++e) {
+                    const u32 c = q * 4 + e;
+                    const Count col = j0 + tx + q * 32 + e;
+                    if (col >= nj) break;
+                    const Index x1 = col;
+                    const f32 v4 = sum_f32::finish(f4[row - i0], (i64)nk);
+                    const f32 v6 = sum_f32::finish(f6[col - j0], (i64)nk);
+                    const f32 v8 = sum_f32::finish(s8[r][c], (i64)nk);
+                    const f32 v9 = op_add_f32(v4, v6);
+                    const f32 v10 = op_mul_f32(v0, v8);
+                    const f32 v11 = op_sub_f32(v9, v10);
+                    const f32 v12 = op_abs_f32(v11);
+                    nd_store(a.p2 + (x0 * a.s2[0] + x1 * a.s2[1]), v12);
+                }
             }
         }
     }

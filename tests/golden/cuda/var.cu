@@ -37,26 +37,60 @@ extern "C" __global__ void __launch_bounds__(256) nd_rows_moments_div(const Args
         const bool live = base + threadIdx.y < rows;
         const Count row = live ? base + threadIdx.y : rows - 1;
         const Index x0 = row;
-        moments_f32::State s2;
-        moments_f32::init(s2);
+        moments_f32::State c2[4];
+        #pragma unroll
+        for (u32 e = 0; e < 4; ++e) moments_f32::init(c2[e]);
         const Count n1 = a.n[1].n;
-        const Count part = ((n1 + gridDim.y - 1) / gridDim.y + 31) / 32 * 32;
-        const Count begin = min(n1, blockIdx.y * part), end = min(n1, begin + part);
-        for (Count t1 = begin + lane; t1 < end; t1 += lanes) {
-            const Index x1 = t1;
-            const f32 v1 = nd_load(a.p0 + (x0 * a.s0[0] + x1 * a.s0[1]));
-            moments_f32::step(s2, v1, (i64)t1);
+        const Count et1 = (n1 + 3) / 4;
+        const Count part = ((et1 + gridDim.y - 1) / gridDim.y + 31) / 32 * 32;
+        const Count begin = min(et1, blockIdx.y * part);
+        const Count end = min(et1, begin + part);
+        Count t1 = begin + lane;
+        const Count wt1 = min(end, n1 / 4);
+        for (; t1 + 1 * lanes < wt1; t1 += 2 * lanes) {
+            #pragma unroll
+            for (u32 u = 0; u < 2; ++u) {
+                const Count p = (t1 + u * lanes) * 4;
+                #pragma unroll
+                for (u32 e = 0; e < 4; ++e) {
+                    const Count q = p + e;
+                    const Index x1 = q;
+                    const f32 v1 = nd_load(a.p0 + (x0 * a.s0[0] + x1 * a.s0[1]));
+                    moments_f32::step(c2[e], v1, (i64)(p + e));
+                }
+            }
         }
-        nd_fold_x<moments_f32>(s2);
+        for (; t1 < end; t1 += lanes) {
+            #pragma unroll
+            for (u32 u = 0; u < 1; ++u) {
+                const Count p = (t1 + u * lanes) * 4;
+                #pragma unroll
+                for (u32 e = 0; e < 4; ++e) {
+                    if (e >= n1 - p) break;
+                    const Count q = p + e;
+                    const Index x1 = q;
+                    const f32 v1 = nd_load(a.p0 + (x0 * a.s0[0] + x1 * a.s0[1]));
+                    moments_f32::step(c2[e], v1, (i64)(p + e));
+                }
+            }
+        }
+        #pragma unroll
+        for (u32 e = 0; e < 2; ++e) moments_f32::merge(c2[e], c2[e + 2]);
+        #pragma unroll
+        for (u32 e = 0; e < 1; ++e) moments_f32::merge(c2[e], c2[e + 1]);
+        nd_fold_x<moments_f32>(c2[0]);
         if (gridDim.y > 1) {
-            moments_f32::State* const all2 = nd_states<moments_f32>(a.scratch, rows, row, 0);
-            if (live && lane == 0) all2[blockIdx.y] = s2;
+            moments_f32::State* const all2 = nd_states<moments_f32>(a.scratch, rows * 1, row * 1, 0);
+            if (live && lane == 0) all2[blockIdx.y] = c2[0];
             if (!nd_is_last(a.tickets + base / blockDim.y)) continue;
-            moments_f32::init(s2);
-            for (u32 p = lane; p < gridDim.y; p += lanes) moments_f32::merge(s2, all2[p]);
-            nd_fold_x<moments_f32>(s2);
+            moments_f32::init(c2[0]);
+            #pragma unroll 4
+            for (u32 q = lane; q < gridDim.y; q += lanes) {
+                moments_f32::merge(c2[0], all2[q]);
+            }
+            nd_fold_x<moments_f32>(c2[0]);
         }
-        const f32 v2 = moments_f32::finish(s2, (i64)n1);
+        const f32 v2 = moments_f32::finish(c2[0], (i64)n1);
         const f32 v3 = op_div_f32(v2, v0);
         if (live && lane == 0) nd_store(a.p1 + x0 * a.s1[0], v3);
     }

@@ -1,9 +1,9 @@
 //! A kernel's argument struct, the bytes that fill it, and its grid.
 
 use super::write::Writer;
-use super::{Scheme, all_axes, fold, pairwise, scheme};
+use super::{Scheme, Variant, all_axes, fold, map, scheme};
 use crate::error::{Error, Result};
-use crate::kernel::{AxisSet, KOp, KernelIr, Launch, Role, Width};
+use crate::kernel::{AxisSet, Class, KOp, KernelIr, Launch, Role, Width};
 
 /// Threads of a block.
 pub const THREADS: u32 = 256;
@@ -11,6 +11,8 @@ pub const THREADS: u32 = 256;
 const MAX_BYTES: usize = 4096;
 /// Blocks along x at most; what is left over, the blocks take in turns.
 const MAX_BLOCKS: u64 = 1 << 16;
+/// Blocks along x that a device takes at most.
+const MAX_GRID: u64 = (1 << 31) - 1;
 /// Bytes kept for one state of a fold in [`Grid::scratch`]. `kernels/reduce.cuh` counts on it, too.
 const STATE_BYTES: usize = 24;
 
@@ -64,11 +66,19 @@ pub(super) fn declare(w: &mut Writer) {
     }
     if w.ir.axes > 0 {
         w.line(format_args!("Extent n[{}];", w.ir.axes));
+        if has_vectors(w.ir, &w.variant) {
+            w.line(format_args!("Extent m; // vectors along the last axis"));
+        }
         for o in 0..w.ir.operands.len() {
             w.line(format_args!("Index s{o}[{}];", w.ir.axes));
         }
     }
     w.close_with(";");
+}
+
+/// Whether the arguments hold how many vectors the last axis has.
+fn has_vectors(ir: &KernelIr, variant: &Variant) -> bool {
+    variant.width > 1 && ir.class == Class::Map && ir.axes > 1
 }
 
 /// Operands that are indexed by a value, in order.
@@ -87,7 +97,14 @@ fn gathered(ir: &KernelIr) -> Vec<u8> {
 }
 
 /// The bytes of `Args`: `pointers` are the buffers' addresses, one for each operand, `scalars` the bits of the parameters.
-pub fn pack(ir: &KernelIr, launch: &Launch, pointers: &[u64], scalars: &[u64], aux: Aux) -> Result<Vec<u8>> {
+pub fn pack(
+    ir: &KernelIr,
+    variant: &Variant,
+    launch: &Launch,
+    pointers: &[u64],
+    scalars: &[u64],
+    aux: Aux,
+) -> Result<Vec<u8>> {
     let fail = |detail: String| Err(Error::Internal { stage: "pack", detail });
     let same = pointers.len() == ir.operands.len()
         && launch.operands.len() == ir.operands.len()
@@ -112,7 +129,8 @@ pub fn pack(ir: &KernelIr, launch: &Launch, pointers: &[u64], scalars: &[u64], a
         word(&mut out, stride as u64);
         word(&mut out, len as u64);
     }
-    for &n in &launch.extents {
+    let vectors = launch.extents.last().filter(|_| has_vectors(ir, variant)).map(|n| n / variant.width as usize);
+    for &n in launch.extents.iter().chain(&vectors) {
         match ir.index {
             Width::W64 => word(&mut out, n as u64),
             Width::W32 => {
@@ -158,44 +176,34 @@ fn divider(n: u32) -> (u32, u32) {
     (mul as u32, shift)
 }
 
-/// How a kernel is laid over the device: by its extents alone, so that results do not depend on the device.
-pub fn grid(ir: &KernelIr, extents: &[usize]) -> Grid {
+/// How a kernel is laid over the device: by its extents and its variant, so that results do not depend on the device.
+pub fn grid(ir: &KernelIr, variant: &Variant, extents: &[usize]) -> Grid {
     let count = |axes: AxisSet| axes.iter().map(|a| extents[a] as u64).product::<u64>();
     let capped = |blocks: u64| blocks.clamp(1, MAX_BLOCKS) as u32;
-    match scheme(ir) {
+    match scheme(ir, variant) {
         Scheme::Map => {
-            let blocks = count(all_axes(ir)).div_ceil(THREADS as u64);
+            let per = THREADS as u64 * variant.width as u64 * map::unroll(ir, variant) as u64;
+            let blocks = count(all_axes(ir)).div_ceil(per);
             Grid { blocks: (capped(blocks), 1), threads: (THREADS, 1), scratch: 0, tickets: 0 }
         }
         Scheme::Pairwise(plan) => {
-            let blocks = plan.tiles(count);
-            Grid { blocks: (capped(blocks), 1), threads: pairwise::THREADS, scratch: 0, tickets: 0 }
+            // One tile for each block.
+            let tiles = plan.tiles(count).max(1);
+            let x = tiles.min(MAX_GRID);
+            let blocks = (x as u32, tiles.div_ceil(x) as u32);
+            Grid { blocks, threads: (plan.tile().threads() as u32, 1), scratch: 0, tickets: 0 }
         }
         Scheme::Fold { along_x } => {
-            let results = count(all_axes(ir).minus(ir.folded));
-            let folded = fold::top_loops(ir).into_iter().map(count).max().unwrap_or(1);
-            let (lanes, groups) = if along_x {
-                // About four values a thread, until the whole block works on one result.
-                let lanes = folded.div_ceil(4).next_power_of_two().min(THREADS as u64) as u32;
-                (lanes, THREADS / lanes)
-            } else {
-                let lanes = folded.div_ceil(8).next_power_of_two().min(THREADS as u64 / 32) as u32;
-                (lanes, THREADS / lanes)
-            };
-            let groups_x = results.div_ceil(groups as u64).max(1);
-            // A long fold with few results is cut over several blocks: about 1024 in all, 2048 values for each lane group at least.
-            let parts = match fold::splits(ir) {
-                true => (1024 / groups_x).min(folded / (16 * lanes as u64).max(2048)).max(1),
-                false => 1,
-            };
-            let states = fold::count(ir) as u64;
+            let fold::Layout { lanes, rows, parts, results } = fold::layout(ir, extents, along_x);
+            let columns = if along_x { 1 } else { variant.width as u64 };
+            let groups = (results / columns).div_ceil(rows as u64).max(1);
             let (scratch, tickets) = match parts {
                 1 => (0, 0),
-                _ => (results * parts * states * STATE_BYTES as u64, groups_x),
+                _ => (results * parts as u64 * fold::count(ir) as u64 * STATE_BYTES as u64, groups),
             };
             Grid {
-                blocks: (capped(groups_x), parts as u32),
-                threads: if along_x { (lanes, groups) } else { (groups, lanes) },
+                blocks: (capped(groups), parts),
+                threads: if along_x { (lanes, rows) } else { (rows, lanes) },
                 scratch: scratch as usize,
                 tickets: tickets as usize,
             }

@@ -1,8 +1,16 @@
 //! Kernels with folds: a group of threads walks each result's loop together, lane by lane. Loops within loops are walked by each thread alone.
 //!
-//! One fold may need another: then its loop comes after the other's, and what varies with the loop is computed again in it.
+//! One fold may need another: then its loop comes after the other's. Where a row fits the registers of a block, later loops find there what
+//! earlier ones loaded and computed; else they compute it again.
+//!
+//! The order of a fold follows from the kernel and its extents alone. Along x, a lane takes every so many-th run of [`order`] neighbours and folds
+//! each place of the run by itself; along y, every so many-th value. Lanes are then folded by halves, and blocks in turn.
+
+mod walk;
 
 use super::all_axes;
+use super::args::THREADS;
+use super::variant::{Along, Variant, cost, widths};
 use super::write::Writer;
 use crate::error::Result;
 use crate::kernel::{AxisSet, Id, KOp, KernelIr};
@@ -81,9 +89,24 @@ fn top(ir: &KernelIr) -> (Scope, Vec<bool>) {
     (scope(ir, AxisSet::EMPTY, &seen, &stores), seen)
 }
 
-/// The axes of each loop that lanes walk together.
-pub(super) fn top_loops(ir: &KernelIr) -> Vec<AxisSet> {
-    top(ir).0.groups.iter().map(|g| g.axes).collect()
+/// What a loop's body has to compute.
+fn targets(ir: &KernelIr, group: &Group) -> Vec<Id> {
+    group.folds.iter().map(|&id| ir.code[id as usize].args[0]).chain(group.stores.iter().copied()).collect()
+}
+
+/// Neighbours that a lane takes at once along x: 16 bytes of the widest operand, 1 where loops stand within loops.
+pub(super) fn order(ir: &KernelIr) -> u32 {
+    let (top, seen) = top(ir);
+    let flat = |g: &Group| scope(ir, g.axes, &seen, &targets(ir, g)).groups.is_empty();
+    let Some(axis) = ir.folded.iter().last().filter(|_| top.groups.iter().all(flat)) else { return 1 };
+    let short = |w: &u8| *w as usize * cost(ir) <= 192;
+    widths(ir, axis).into_iter().filter(|w| *w <= 8).find(short).unwrap_or(1) as u32
+}
+
+/// The loops are one after another over the same axes: what one has in registers, the next can use.
+fn several(ir: &KernelIr) -> bool {
+    let groups = top(ir).0.groups;
+    groups.len() > 1 && groups.iter().all(|g| g.axes == groups[0].axes)
 }
 
 /// Whether the fold may be cut over several blocks: there is one loop, which stores nothing.
@@ -96,122 +119,82 @@ pub(super) fn count(ir: &KernelIr) -> usize {
     top(ir).0.groups.iter().map(|g| g.folds.len()).sum()
 }
 
-pub(super) fn emit(w: &mut Writer, along_x: bool) -> Result<()> {
-    let (scope, seen) = top(w.ir);
-    let outer = all_axes(w.ir).minus(w.ir.folded);
-    let (lane, row) = if along_x { ("x", "y") } else { ("y", "x") };
-    w.line(format_args!("const u32 lane = threadIdx.{lane}, lanes = blockDim.{lane};"));
-    w.line(format_args!("const Count rows = {};", w.count(outer)));
-    w.line(format_args!("const Count step = gridDim.x * (Count)blockDim.{row};"));
-    w.open(format_args!("for (Count base = blockIdx.x * (Count)blockDim.{row}; base < rows; base += step)"));
-    // A thread without a row of its own still takes part in the folds, on the last one.
-    w.line(format_args!("const bool live = base + threadIdx.{row} < rows;"));
-    w.line(format_args!("const Count row = live ? base + threadIdx.{row} : rows - 1;"));
-    w.split("row", outer);
-    let split = splits(w.ir);
-    Folds { w, outer, lane, row, split }.scope(scope, AxisSet::EMPTY, seen)?;
-    w.close();
-    Ok(())
+/// How the threads of a block are laid out, and how many blocks share a result.
+pub(super) struct Layout {
+    pub lanes: u32,
+    pub rows: u32,
+    pub parts: u32,
+    pub results: u64,
 }
 
-struct Folds<'w, 'a> {
-    w: &'w mut Writer<'a>,
-    outer: AxisSet,
-    /// The dimension of the block that lanes are counted along.
-    lane: &'static str,
-    /// The dimension that results are counted along.
-    row: &'static str,
-    split: bool,
-}
-
-impl Folds<'_, '_> {
-    fn scope(&mut self, scope: Scope, open: AxisSet, mut seen: Vec<bool>) -> Result<()> {
-        let last = scope.values.iter().map(|v| v.1).chain(scope.groups.iter().map(|g| g.stage)).max();
-        for stage in 0..=last.unwrap_or(0) {
-            for &(id, _) in scope.values.iter().filter(|v| v.1 == stage) {
-                self.w.value(id)?;
-                seen[id as usize] = true;
-            }
-            for group in scope.groups.iter().filter(|g| g.stage == stage) {
-                self.walk(group, open, &seen)?;
-                for &id in &group.folds {
-                    seen[id as usize] = true;
-                }
-            }
-        }
-        let guard = if open.is_empty() { "live && lane == 0" } else { "live" };
-        for id in scope.stores {
-            self.w.store(id, self.outer.union(open), guard);
-        }
-        Ok(())
-    }
-
-    /// A loop, and the folds' values after it.
-    fn walk(&mut self, group: &Group, open: AxisSet, seen: &[bool]) -> Result<()> {
-        let together = open.is_empty();
-        let folds: Vec<(Id, String)> = group.folds.iter().map(|&id| (id, self.w.reducer_name(id))).collect();
-        for (id, reducer) in &folds {
-            self.w.line(format_args!("{reducer}::State s{id};"));
-            self.w.line(format_args!("{reducer}::init(s{id});"));
-        }
-        let t = self.w.counter();
-        let n = format!("n{}", &t[1..]);
-        self.w.line(format_args!("const Count {n} = {};", self.w.count(group.axes)));
-        let (mut from, mut to, step) = match together {
-            true => ("lane".to_string(), n.clone(), "lanes"),
-            false => ("0".into(), n.clone(), "1"),
+/// By extents alone, so that neither device nor variant changes the bits of a fold.
+pub(super) fn layout(ir: &KernelIr, extents: &[usize], along_x: bool) -> Layout {
+    let count = |axes: AxisSet| axes.iter().map(|a| extents[a] as u64).product::<u64>();
+    let results = count(all_axes(ir).minus(ir.folded));
+    let scope = top(ir).0;
+    let folded = scope.groups.iter().map(|g| count(g.axes)).max().unwrap_or(1);
+    let (lanes, rows) = if along_x {
+        // A warp for short rows, a block for long ones, and a large block where it keeps the row.
+        let runs = folded.div_ceil(order(ir) as u64);
+        let lanes = match runs {
+            0..=32 => runs.next_power_of_two() as u32,
+            _ if several(ir) && runs <= 128 => 32,
+            _ if several(ir) && runs > 4 * THREADS as u64 && order(ir) > 1 => 1024,
+            _ if !several(ir) && runs <= 512 => 32,
+            _ => THREADS,
         };
-        if together && self.split {
-            // Whole lines of memory for each block.
-            self.w.line(format_args!("const Count part = (({n} + gridDim.y - 1) / gridDim.y + 31) / 32 * 32;"));
-            self.w.line(format_args!("const Count begin = min({n}, blockIdx.y * part), end = min({n}, begin + part);"));
-            (from, to) = ("begin + lane".into(), "end".into());
-        }
-        self.w.open(format_args!("for (Count {t} = {from}; {t} < {to}; {t} += {step})"));
-        self.w.split(&t, group.axes);
-        let inside = open.union(group.axes);
-        let args = group.folds.iter().map(|&id| self.w.ir.code[id as usize].args[0]);
-        let targets: Vec<Id> = args.chain(group.stores.iter().copied()).collect();
-        let body = scope(self.w.ir, inside, seen, &targets);
-        self.scope(body, inside, seen.to_vec())?;
-        for (id, reducer) in &folds {
-            let arg = self.w.ir.code[*id as usize].args[0];
-            self.w.line(format_args!("{reducer}::step(s{id}, v{arg}, (i64){t});"));
-        }
-        self.w.close();
-        if together {
-            self.join(&folds);
-        }
-        for (id, _) in &folds {
-            self.w.finished(*id, &format!("s{id}"), &format!("(i64){n}"));
-        }
-        Ok(())
-    }
+        (lanes, (THREADS / lanes).max(1))
+    } else {
+        // Whole lines of memory where there are as many results.
+        let across = results.max(1).next_power_of_two().min(32) as u32;
+        let lanes = folded.div_ceil(8).next_power_of_two().min((THREADS / across) as u64) as u32;
+        (lanes, THREADS / lanes)
+    };
+    let groups = results.div_ceil(rows as u64).max(1);
+    // A long fold with few results is cut over several blocks: about 2048 in all, 32 values for each lane at least.
+    let parts = match &scope.groups[..] {
+        [one] if one.stores.is_empty() => (2048 / groups).min(folded / (32 * lanes as u64).max(256)).clamp(1, 1024),
+        _ => 1,
+    };
+    Layout { lanes, rows, parts: parts as u32, results }
+}
 
-    /// Folds the lanes' states into one that all of them have; then, if blocks share a row, their states.
-    fn join(&mut self, folds: &[(Id, String)]) {
-        let lane = self.lane;
-        for (id, reducer) in folds {
-            self.w.line(format_args!("nd_fold_{lane}<{reducer}>(s{id});"));
-        }
-        if !self.split || folds.is_empty() {
-            return;
-        }
-        self.w.open(format_args!("if (gridDim.y > 1)"));
-        for (n, (id, reducer)) in folds.iter().enumerate() {
-            self.w.line(format_args!(
-                "{reducer}::State* const all{id} = nd_states<{reducer}>(a.scratch, rows, row, {n});"
-            ));
-            self.w.line(format_args!("if (live && lane == 0) all{id}[blockIdx.y] = s{id};"));
-        }
-        self.w.line(format_args!("if (!nd_is_last(a.tickets + base / blockDim.{})) continue;", self.row));
-        for (id, reducer) in folds {
-            self.w.line(format_args!("{reducer}::init(s{id});"));
-            self.w.line(format_args!(
-                "for (u32 p = lane; p < gridDim.y; p += lanes) {reducer}::merge(s{id}, all{id}[p]);"
-            ));
-            self.w.line(format_args!("nd_fold_{lane}<{reducer}>(s{id});"));
-        }
-        self.w.close();
+/// Runs of a row that each lane keeps in registers: 0 where the row is too long, or needed once only.
+fn resident(ir: &KernelIr, extents: &[usize]) -> u8 {
+    if !several(ir) {
+        return 0;
     }
+    let row: u64 = top(ir).0.groups[0].axes.iter().map(|a| extents[a] as u64).product();
+    let runs = row.div_ceil(order(ir) as u64 * layout(ir, extents, true).lanes as u64);
+    match runs.next_power_of_two() {
+        r if r * order(ir) as u64 <= 32 && cost(ir) as u64 * r * order(ir) as u64 <= 2048 => r as u8,
+        _ => 0,
+    }
+}
+
+/// What a launch allows: vectors along rows, or of neighbouring columns, and rows kept in registers.
+pub(super) fn variant(along: Along<'_>, along_x: bool) -> Variant {
+    let (ir, extents) = (along.ir, &along.launch.extents);
+    let last = |axes: AxisSet| axes.iter().last().map(|a| (a, extents[a]));
+    if !along_x {
+        let (scope, seen) = top(ir);
+        let simple = matches!(&scope.groups[..], [g] if g.stores.is_empty()
+            && self::scope(ir, g.axes, &seen, &targets(ir, g)).groups.is_empty());
+        let Some((axis, n)) = last(all_axes(ir).minus(ir.folded)).filter(|_| simple) else { return Variant::default() };
+        let fits = |w: &u8| n % *w as usize == 0 && n >= 32 * *w as usize && *w as usize * cost(ir) <= 128;
+        let ways = widths(ir, axis).into_iter().filter(fits);
+        return ways.filter_map(|w| along.variant(axis, w)).next().unwrap_or_default();
+    }
+    let (width, resident) = (order(ir) as u8, resident(ir, extents));
+    let vectors = last(ir.folded).and_then(|(axis, n)| {
+        let flat = top(ir).0.groups.iter().all(|g| g.axes == AxisSet::one(axis)) || n % width as usize == 0;
+        let inside = top(ir).0.groups.iter().all(|g| g.axes.has(axis));
+        if width > 1 && flat && inside { along.variant(axis, width) } else { None }
+    });
+    let wide = layout(ir, extents, true).lanes > THREADS;
+    Variant { resident, wide, ..vectors.unwrap_or_default() }
+}
+
+pub(super) fn emit(w: &mut Writer, along_x: bool) -> Result<()> {
+    walk::emit(w, along_x)
 }

@@ -1,38 +1,63 @@
 //! Pairwise kernels: a block computes a tile of results, with slices of both operands in shared memory. The (i, j, k) values exist in
 //! registers only.
 //!
-//! What varies with (i, k) alone or (j, k) alone is computed once, when its slice is loaded. Results fold k in segments of fixed length, so
+//! What varies with (i, k) alone or (j, k) alone is computed once, when its slice is stored. Results fold k in segments of fixed length, so
 //! that their bits do not depend on the tile.
 
+mod text;
+
+use super::all_axes;
+use super::variant::{Access, Along, Variant};
 use super::write::Writer;
-use super::{all_axes, register};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::kernel::{AxisSet, Id, KOp, KernelIr};
 
-/// Threads of a block along x (along j) and y (along i): a warp stores whole lines.
-pub(super) const THREADS: (u32, u32) = (32, 8);
-/// Results of a thread along i.
-const ROWS: usize = 8;
-/// Results of a block along i.
-const TILE_I: usize = ROWS * THREADS.1 as usize;
-/// Length of the segments that k is folded in.
-const SEGMENT: usize = 1024;
+/// Length of the segments that k is folded in: as on the CPU.
+const SEGMENT: usize = 256;
+/// Length of a slice along k, where k is long.
+const SLICE: usize = 16;
 /// Shared memory for slices.
-const SHARED: usize = 40 << 10;
+const SHARED: usize = 46 << 10;
 
 /// How a pairwise kernel is tiled.
 pub(super) struct Plan {
     axes: Axes,
-    /// Results of a thread along j.
-    cols: usize,
+    tile: Tile,
     /// Length of a slice along k.
     slice: usize,
+    /// The slice holds all of k.
+    single: bool,
     /// Values kept in shared memory: those of (i, k), of (j, k), of k alone.
     staged: [Vec<Id>; 3],
+    /// How the slices of both sides are filled.
+    fill: [Fill; 2],
     /// Values of each (i, j, k).
     inner: Vec<Id>,
     folds: Vec<Fold>,
+}
+
+/// A tile: warps of 4 x 8 lanes, each lane with `quads` of `run` x `run` results.
+#[derive(Clone, Copy)]
+pub(super) struct Tile {
+    warps: [usize; 2],
+    quads: [usize; 2],
+    /// Neighbours that are read from shared memory at once: 16 bytes.
+    run: usize,
+    /// Blocks that share a processor.
+    blocks: usize,
+}
+
+/// How threads share the work of filling a slice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Fill {
+    /// Neighbours along k, one at a time.
+    #[default]
+    Steps,
+    /// Runs along k.
+    Runs,
+    /// Neighbours along the rows, one at a time.
+    Rows,
 }
 
 #[derive(Clone, Copy)]
@@ -49,20 +74,58 @@ struct Fold {
     fma: Option<(Id, Id)>,
 }
 
+impl Tile {
+    pub fn threads(&self) -> usize {
+        32 * self.warps[0] * self.warps[1]
+    }
+
+    /// Results of a thread along i and along j.
+    fn own(&self, side: usize) -> usize {
+        self.quads[side] * self.run
+    }
+
+    /// Results of a block along i and along j.
+    fn size(&self, side: usize) -> usize {
+        self.warps[side] * [4, 8][side] * self.own(side)
+    }
+
+    /// The bounds for the compiler: threads, and blocks on a processor.
+    pub fn bounds(&self) -> String {
+        format!("{}, {}", self.threads(), self.blocks)
+    }
+}
+
 impl Plan {
-    fn tile_j(&self) -> usize {
-        self.cols * THREADS.0 as usize
+    /// The axes i, j, k and those of the batch.
+    pub fn axes(&self) -> [AxisSet; 4] {
+        [self.axes.i, self.axes.j, self.axes.k, self.axes.batch]
+    }
+
+    pub fn tile(&self) -> Tile {
+        self.tile
     }
 
     /// The number of tiles, where `count` gives the indices over a set of axes.
     pub fn tiles(&self, count: impl Fn(AxisSet) -> u64) -> u64 {
         let (i, j) = (count(self.axes.i), count(self.axes.j));
-        count(self.axes.batch) * i.div_ceil(TILE_I as u64) * j.div_ceil(self.tile_j() as u64)
+        count(self.axes.batch) * i.div_ceil(self.tile.size(0) as u64) * j.div_ceil(self.tile.size(1) as u64)
     }
 
     /// Whether an instruction varies with i, and whether with j.
     fn sides(&self, ir: &KernelIr, id: Id) -> (bool, bool) {
         self.axes.sides(ir.code[id as usize].over)
+    }
+
+    /// A fold that varies with one side alone, if so with which: a thread has one result of it. What varies with neither is done with i.
+    fn lone(&self, ir: &KernelIr, id: Id) -> Option<usize> {
+        match self.sides(ir, id) {
+            (true, true) => None,
+            (_, j) => Some(j as usize),
+        }
+    }
+
+    fn pitch(&self, side: usize) -> usize {
+        if side == 2 { 1 } else { self.tile.size(side) + self.tile.run }
     }
 }
 
@@ -73,7 +136,7 @@ impl Axes {
 }
 
 /// The plan of a kernel whose folds all go over k, side by side, with results over (i, j); `None` for any other.
-pub(super) fn plan(ir: &KernelIr, [i, j, k, batch]: [AxisSet; 4]) -> Option<Plan> {
+pub(super) fn plan(ir: &KernelIr, [i, j, k, batch]: [AxisSet; 4], variant: &Variant) -> Option<Plan> {
     let axes = Axes { i, j, k, batch };
     let all = i.union(j).union(k).union(batch);
     if i.is_empty() || j.is_empty() || ir.folded != k || all != all_axes(ir) {
@@ -89,7 +152,11 @@ pub(super) fn plan(ir: &KernelIr, [i, j, k, batch]: [AxisSet; 4]) -> Option<Plan
             _ => {}
         }
     }
-    let mut plan = Plan { axes, cols: 4, slice: 16, staged: [vec![], vec![], vec![]], inner: vec![], folds };
+    let single = variant.slice > 0;
+    let slice = if single { variant.slice as usize } else { SLICE };
+    let tile = Tile { warps: [4, 2], quads: [2, 2], run: 4, blocks: 2 };
+    let staged = [vec![], vec![], vec![]];
+    let mut plan = Plan { axes, tile, slice, single, staged, fill: variant.fill, inner: vec![], folds };
     let mut todo: Vec<Id> = plan.folds.iter().flat_map(|f| roots(ir, f)).collect();
     let mut seen = vec![false; ir.code.len()];
     while let Some(id) = todo.pop() {
@@ -117,19 +184,103 @@ pub(super) fn plan(ir: &KernelIr, [i, j, k, batch]: [AxisSet; 4]) -> Option<Plan
         _ => 0,
     };
     let bytes: usize = plan.folds.iter().filter(|f| plan.sides(ir, f.id) == (true, true)).map(states).sum();
-    plan.cols = if bytes <= 4 {
-        4
-    } else if bytes <= 8 {
-        2
-    } else {
-        1
+    let widest = plan.staged[..2].iter().flatten().map(size).max().unwrap_or(4);
+    let small = variant.small;
+    let (warps, quads, run, blocks) = match (widest, bytes) {
+        (8, ..=8) if small => ([2, 2], [2, 1], 2, 4),
+        (8, ..=8) => ([2, 2], [4, 2], 2, 3),
+        (8, _) => ([4, 2], [2, 1], 2, 1),
+        (_, ..=4) if small => ([4, 1], [1, 2], 4, 4),
+        (_, ..=4) => ([4, 2], [2, 2], 4, 2),
+        (_, ..=8) => ([2, 2], [2, 1], 4, 3),
+        _ => ([4, 2], [1, 1], 4, 1),
     };
-    let row = |n: usize, extra: usize, side: usize| plan.staged[side].iter().map(size).sum::<usize>() * (n + extra);
-    let bytes = row(TILE_I, 4, 0) + row(plan.tile_j(), 1, 1) + row(1, 0, 2);
-    while plan.slice * bytes > SHARED {
+    plan.tile = Tile { warps, quads, run, blocks };
+    let buffers = if single { 1 } else { 2 };
+    let bytes: usize = (0..3).map(|s| plan.staged[s].iter().map(size).sum::<usize>() * plan.pitch(s)).sum();
+    while !single && plan.slice * bytes * buffers > SHARED {
         plan.slice /= 2;
     }
-    (plan.slice >= 4).then_some(plan)
+    (plan.slice >= 4 || single).then_some(plan)
+}
+
+/// What a launch allows: the slice that holds a short k, small tiles for few results, and how slices are filled.
+pub(super) fn variant(along: Along<'_>, axes: [AxisSet; 4]) -> Variant {
+    let (ir, extents) = (along.ir, &along.launch.extents);
+    let count = |axes: AxisSet| axes.iter().map(|a| extents[a] as u64).product::<u64>();
+    let Some(large) = plan(ir, axes, &Variant::default()) else { return Variant::default() };
+    let k = count(axes[2]);
+    let fits = |n: u8| k <= n as u64 && large.slice >= SLICE;
+    let slice = [1, 2, 3, 4, 8, 16, 32].into_iter().find(|&n| fits(n)).unwrap_or(0);
+    let small = large.tiles(count) < 256;
+    let one = Variant { slice, small, ..Variant::default() };
+    let Some(tiled) = plan(ir, axes, &one).filter(|p| p.slice >= if slice > 0 { slice as usize } else { SLICE }) else {
+        return Variant::default();
+    };
+    let Some(axis) = axes[2].iter().last() else { return one };
+    let run = tiled.tile.run;
+    let mut v = Variant { width: run as u8, axis: axis as u8, ..one };
+    for (side, own) in axes[..2].iter().enumerate() {
+        let loads = tiled.staged_loads(ir, side);
+        let whole = extents[axis] % run == 0 && tiled.slice % run == 0;
+        let moving: Vec<_> = loads.iter().filter(|l| l.1.has(axis)).collect();
+        let lies = |l: &(u8, AxisSet)| along.access(l.0, l.1, axis, run as u8);
+        for l in &loads {
+            v.access[l.0 as usize] = lies(l);
+        }
+        let by_rows = |l: &(u8, AxisSet)| {
+            let strides = &along.launch.operands[l.0 as usize].strides;
+            let last = own.iter().last().map(|a| strides[a].unsigned_abs());
+            last == Some(1) && strides[axis].unsigned_abs() != 1
+        };
+        v.fill[side] = match moving.is_empty() {
+            false if whole && moving.iter().all(|l| matches!(lies(l), Access::Unit(_))) => Fill::Runs,
+            false if moving.iter().all(|l| by_rows(l)) => Fill::Rows,
+            _ => Fill::Steps,
+        };
+    }
+    // An operand of both sides, or of (i, j, k), is read by its strides.
+    for (o, access) in v.access.iter_mut().enumerate().take(ir.operands.len()) {
+        let only = (0..2).filter(|&s| tiled.staged_loads(ir, s).iter().any(|l| l.0 as usize == o)).count() == 1;
+        if !only {
+            *access = Access::Strided;
+        }
+    }
+    let results = all_axes(ir).minus(axes[2]);
+    if let Some(last) = axes[1].iter().last().filter(|&a| extents[a] % run == 0) {
+        for inst in &ir.code {
+            let KOp::Store(o) = inst.op else { continue };
+            if inst.over == results {
+                let lies = along.access(o, inst.over, last, run as u8);
+                v.access[o as usize] = if lies == Access::Fixed { Access::Strided } else { lies };
+            }
+        }
+    }
+    v
+}
+
+impl Plan {
+    /// The operands that a side's values load, each with the axes of the load.
+    fn staged_loads(&self, ir: &KernelIr, side: usize) -> Vec<(u8, AxisSet)> {
+        let load = |id: Id| match ir.code[id as usize].op {
+            KOp::Load(o) => Some((o, ir.code[id as usize].over)),
+            _ => None,
+        };
+        self.below(ir, &self.staged[side]).into_iter().filter_map(load).collect()
+    }
+
+    /// Everything that some values need, parameters aside, in order.
+    fn below(&self, ir: &KernelIr, of: &[Id]) -> Vec<Id> {
+        let mut needed = vec![false; ir.code.len()];
+        let mut todo = of.to_vec();
+        while let Some(id) = todo.pop() {
+            let known = matches!(ir.code[id as usize].op, KOp::Param(_));
+            if !known && !std::mem::replace(&mut needed[id as usize], true) {
+                todo.extend(&ir.code[id as usize].args);
+            }
+        }
+        (0..ir.code.len() as Id).filter(|&id| needed[id as usize]).collect()
+    }
 }
 
 /// The factors of the float product that a Sum adds up.
@@ -156,275 +307,5 @@ fn roots(ir: &KernelIr, fold: &Fold) -> Vec<Id> {
 }
 
 pub(super) fn emit(w: &mut Writer, plan: &Plan) -> Result<()> {
-    Pairwise { w, plan }.kernel()
-}
-
-struct Pairwise<'w, 'a, 'p> {
-    w: &'w mut Writer<'a>,
-    plan: &'p Plan,
-}
-
-impl Pairwise<'_, '_, '_> {
-    fn kernel(&mut self) -> Result<()> {
-        let Axes { i, j, k, batch } = self.plan.axes;
-        let (slice, tile_j) = (self.plan.slice, self.plan.tile_j());
-        for side in 0..3 {
-            let pitch = [TILE_I + 4, tile_j + 1, 1][side];
-            for &id in &self.plan.staged[side] {
-                let c = register(self.w.ir.code[id as usize].dtype);
-                self.w.line(format_args!("__shared__ __align__(16) {c} m{id}[{slice}][{pitch}];"));
-            }
-        }
-        self.w.line(format_args!("const u32 tx = threadIdx.x, ty = threadIdx.y, thread = ty * 32 + tx;"));
-        for (name, axes) in [("ni", i), ("nj", j), ("nk", k), ("nb", batch)] {
-            self.w.line(format_args!("const Count {name} = {};", self.w.count(axes)));
-        }
-        self.w.line(format_args!("const Count tiles_i = (ni + {}) / {TILE_I};", TILE_I - 1));
-        self.w.line(format_args!("const Count tiles_j = (nj + {}) / {tile_j};", tile_j - 1));
-        self.w.line(format_args!("const Count tiles = nb * tiles_i * tiles_j;"));
-        self.w.open(format_args!("for (Count tile = blockIdx.x; tile < tiles; tile += gridDim.x)"));
-        self.w.line(format_args!(
-            "const Count j0 = tile % tiles_j * {tile_j}, i0 = tile / tiles_j % tiles_i * {TILE_I};"
-        ));
-        if !batch.is_empty() {
-            self.w.line(format_args!("const Count b = tile / tiles_j / tiles_i;"));
-            self.w.split("b", batch);
-        }
-        for n in 0..self.plan.folds.len() {
-            let (id, r) = self.fold(n);
-            let dims = self.dims(id);
-            self.w.line(format_args!("{r}::State s{id}{dims}, whole{id}{dims};"));
-            self.each(id, |p, at| p.w.line(format_args!("{r}::init(s{id}{at});")));
-        }
-        self.w.open(format_args!("for (Count k0 = 0; k0 < nk; k0 += {slice})"));
-        self.w.line(format_args!("const u32 length = min((Count){slice}, nk - k0);"));
-        self.segment_end();
-        self.w.line(format_args!("__syncthreads();"));
-        self.load(0, TILE_I, i, "i")?;
-        self.load(1, tile_j, j, "j")?;
-        self.load(2, 1, AxisSet::EMPTY, "")?;
-        self.w.line(format_args!("__syncthreads();"));
-        self.steps()?;
-        self.w.close();
-        self.w.open(format_args!("if (nk > {SEGMENT})"));
-        for n in 0..self.plan.folds.len() {
-            let (id, r) = self.fold(n);
-            self.each(id, |p, at| {
-                p.w.line(format_args!("{r}::merge(whole{id}{at}, s{id}{at});"));
-                p.w.line(format_args!("s{id}{at} = whole{id}{at};"));
-            });
-        }
-        self.w.close();
-        self.results()?;
-        self.w.close();
-        Ok(())
-    }
-
-    fn fold(&self, n: usize) -> (Id, String) {
-        let id = self.plan.folds[n].id;
-        (id, self.w.reducer_name(id))
-    }
-
-    /// The array dimensions of a fold's states.
-    fn dims(&self, id: Id) -> String {
-        let (i, j) = self.plan.sides(self.w.ir, id);
-        let (rows, cols) = (format!("[{ROWS}]"), format!("[{}]", self.plan.cols));
-        [if i { rows } else { String::new() }, if j { cols } else { String::new() }].concat()
-    }
-
-    /// `body` for each of a fold's states, given how one is subscripted.
-    fn each(&mut self, id: Id, body: impl FnOnce(&mut Self, &str)) {
-        let (i, j) = self.plan.sides(self.w.ir, id);
-        self.loops(i, j);
-        body(self, subscript(i, j));
-        self.end(i, j);
-    }
-
-    /// Opens the unrolled loops over a thread's rows and columns.
-    fn loops(&mut self, i: bool, j: bool) {
-        for (on, name, n) in [(i, "r", ROWS), (j, "c", self.plan.cols)] {
-            if on {
-                self.w.line(format_args!("#pragma unroll"));
-                self.w.open(format_args!("for (u32 {name} = 0; {name} < {n}; ++{name})"));
-            }
-        }
-    }
-
-    fn end(&mut self, i: bool, j: bool) {
-        for _ in 0..i as usize + j as usize {
-            self.w.close();
-        }
-    }
-
-    /// Where a segment of k is full, its fold goes into that of the segments before it.
-    fn segment_end(&mut self) {
-        self.w.open(format_args!("if (k0 > 0 && k0 % {SEGMENT} == 0)"));
-        for n in 0..self.plan.folds.len() {
-            let (id, r) = self.fold(n);
-            self.each(id, |p, at| {
-                p.w.line(format_args!("if (k0 == {SEGMENT}) whole{id}{at} = s{id}{at};"));
-                p.w.line(format_args!("else {r}::merge(whole{id}{at}, s{id}{at});"));
-                p.w.line(format_args!("{r}::init(s{id}{at});"));
-            });
-        }
-        self.w.close();
-    }
-
-    /// Fills the shared slices of one side. What lies past the end repeats the last row or k: without branches, the loads of all steps are
-    /// under way at once.
-    fn load(&mut self, side: usize, tile: usize, axes: AxisSet, name: &str) -> Result<()> {
-        let targets = self.plan.staged[side].clone();
-        if targets.is_empty() {
-            return Ok(());
-        }
-        let slice = self.plan.slice;
-        if tile * slice < 256 {
-            self.w.open(format_args!("if (thread < {})", tile * slice));
-            self.w.line(format_args!("const u32 kk = thread % {slice}, at = thread / {slice};"));
-        } else {
-            self.w.line(format_args!("#pragma unroll"));
-            self.w.open(format_args!("for (u32 e = 0; e < {}; e += 256)", tile * slice));
-            self.w.line(format_args!("const u32 kk = (thread + e) % {slice}, at = (thread + e) / {slice};"));
-        }
-        if !axes.is_empty() {
-            self.w.line(format_args!("const Count row = min({name}0 + at, n{name} - 1);"));
-            self.w.split("row", axes);
-        }
-        self.w.line(format_args!("const Count k = min(k0 + kk, nk - 1);"));
-        self.w.split("k", self.plan.axes.k);
-        self.values(&targets, |_| false)?;
-        for id in targets {
-            self.w.line(format_args!("m{id}[kk][at] = v{id};"));
-        }
-        self.w.close();
-        Ok(())
-    }
-
-    /// The values that `targets` need, but for parameters and those that are `there` already.
-    fn values(&mut self, targets: &[Id], there: impl Fn(Id) -> bool) -> Result<()> {
-        let ir = self.w.ir;
-        let mut needed = vec![false; ir.code.len()];
-        let mut todo = targets.to_vec();
-        while let Some(id) = todo.pop() {
-            let known = there(id) || matches!(ir.code[id as usize].op, KOp::Param(_));
-            if !known && !std::mem::replace(&mut needed[id as usize], true) {
-                todo.extend(&ir.code[id as usize].args);
-            }
-        }
-        for id in (0..ir.code.len() as Id).filter(|&id| needed[id as usize]) {
-            self.w.value(id)?;
-        }
-        Ok(())
-    }
-
-    /// The folds' steps over one slice.
-    fn steps(&mut self) -> Result<()> {
-        let ir = self.w.ir;
-        let plan = self.plan;
-        // Few steps at a time where there is much to compute: compile time grows with the unrolled text.
-        let unroll = if plan.inner.len() > 12 { 1 } else { 4 };
-        self.w.line(format_args!("#pragma unroll {unroll}"));
-        self.w.open(format_args!("for (u32 kk = 0; kk < length; ++kk)"));
-        for (side, dim, n, at) in [(0, "r", ROWS, "ty * 8 + r"), (1, "c", plan.cols, "tx + 32 * c")] {
-            for &id in &plan.staged[side] {
-                let c = register(ir.code[id as usize].dtype);
-                self.w.line(format_args!("{c} w{id}[{n}];"));
-                self.w.line(format_args!("#pragma unroll"));
-                self.w.line(format_args!("for (u32 {dim} = 0; {dim} < {n}; ++{dim}) w{id}[{dim}] = m{id}[kk][{at}];"));
-            }
-        }
-        for &id in &plan.staged[2] {
-            let c = register(ir.code[id as usize].dtype);
-            self.w.line(format_args!("const {c} v{id} = m{id}[kk][0];"));
-        }
-        for (i, j) in [(false, false), (true, false), (false, true), (true, true)] {
-            let folds: Vec<&Fold> = plan.folds.iter().filter(|f| plan.sides(ir, f.id) == (i, j)).collect();
-            if folds.is_empty() {
-                continue;
-            }
-            self.loops(i, j);
-            for (on, side, dim) in [(i, 0, "r"), (j, 1, "c")] {
-                for &id in plan.staged[side].iter().filter(|_| on) {
-                    let c = register(ir.code[id as usize].dtype);
-                    self.w.line(format_args!("const {c} v{id} = w{id}[{dim}];"));
-                }
-            }
-            if i && j {
-                self.inner()?;
-            }
-            for f in folds {
-                let (id, r, at) = (f.id, self.w.reducer_name(f.id), subscript(i, j));
-                match f.fma {
-                    Some((a, b)) => {
-                        self.w.line(format_args!("s{id}{at}.s0 = nd_fma(v{a}, v{b}, s{id}{at}.s0);"));
-                    }
-                    None => {
-                        let v = ir.code[id as usize].args[0];
-                        self.w.line(format_args!("{r}::step(s{id}{at}, v{v}, (i64)(k0 + kk));"));
-                    }
-                }
-            }
-            self.end(i, j);
-        }
-        self.w.close();
-        Ok(())
-    }
-
-    /// The values of one (i, j, k).
-    fn inner(&mut self) -> Result<()> {
-        let ir = self.w.ir;
-        let indexed = |op: KOp| matches!(op, KOp::Load(_) | KOp::LoadAt(_) | KOp::Index(_));
-        if self.plan.inner.iter().any(|&id| indexed(ir.code[id as usize].op)) {
-            let Axes { i, j, k, .. } = self.plan.axes;
-            self.w.line(format_args!(
-                "const Count row = min(i0 + ty * 8 + r, ni - 1), col = min(j0 + tx + 32 * c, nj - 1);"
-            ));
-            self.w.line(format_args!("const Count k = k0 + kk;"));
-            self.w.split("row", i);
-            self.w.split("col", j);
-            self.w.split("k", k);
-        }
-        for &id in &self.plan.inner {
-            self.w.value(id)?;
-        }
-        Ok(())
-    }
-
-    /// What follows the folds, and the stores.
-    fn results(&mut self) -> Result<()> {
-        let ir = self.w.ir;
-        let Axes { i, j, .. } = self.plan.axes;
-        self.loops(true, false);
-        self.w.line(format_args!("const Count row = i0 + ty * 8 + r;"));
-        self.w.line(format_args!("if (row >= ni) continue;"));
-        self.w.split("row", i);
-        self.loops(false, true);
-        self.w.line(format_args!("const Count col = j0 + tx + 32 * c;"));
-        self.w.line(format_args!("if (col >= nj) continue;"));
-        self.w.split("col", j);
-        let mut is_fold = vec![false; ir.code.len()];
-        for f in &self.plan.folds {
-            let (x, y) = self.plan.sides(ir, f.id);
-            self.w.finished(f.id, &format!("s{}{}", f.id, subscript(x, y)), "(i64)nk");
-            is_fold[f.id as usize] = true;
-        }
-        let is_store = |id: &Id| matches!(ir.code[*id as usize].op, KOp::Store(_));
-        let stores: Vec<Id> = (0..ir.code.len() as Id).filter(is_store).collect();
-        let stored: Vec<Id> = stores.iter().map(|&id| ir.code[id as usize].args[0]).collect();
-        self.values(&stored, |id| is_fold[id as usize])?;
-        for id in stores {
-            self.w.store(id, all_axes(ir).minus(self.plan.axes.k), "");
-        }
-        self.end(true, true);
-        Ok(())
-    }
-}
-
-fn subscript(i: bool, j: bool) -> &'static str {
-    match (i, j) {
-        (true, true) => "[r][c]",
-        (true, false) => "[r]",
-        (false, true) => "[c]",
-        (false, false) => "",
-    }
+    text::Pairwise { w, plan }.kernel()
 }

@@ -1,5 +1,6 @@
 //! The text being written, and what is the same in every scheme: values, indices, stores, ops and reducers.
 
+use super::variant::{Access, Variant};
 use super::{not_emitted, register};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -12,14 +13,15 @@ use std::fmt::{Arguments, Write};
 /// In it, value `n` of the IR is `v<n>`, the index along axis `n` is `x<n>`, the state of fold `n` is `s<n>`.
 pub(super) struct Writer<'a> {
     pub ir: &'a KernelIr,
+    pub variant: Variant,
     text: String,
     depth: usize,
     counters: usize,
 }
 
 impl<'a> Writer<'a> {
-    pub fn new(ir: &'a KernelIr) -> Self {
-        Writer { ir, text: String::new(), depth: 0, counters: 0 }
+    pub fn new(ir: &'a KernelIr, variant: Variant) -> Self {
+        Writer { ir, variant, text: String::new(), depth: 0, counters: 0 }
     }
 
     pub fn finish(self) -> String {
@@ -40,6 +42,12 @@ impl<'a> Writer<'a> {
     /// A line that opens a block.
     pub fn open(&mut self, line: Arguments<'_>) {
         self.line(format_args!("{line} {{"));
+        self.depth += 1;
+    }
+
+    /// Opens a block of its own.
+    pub fn block(&mut self) {
+        self.line(format_args!("{{"));
         self.depth += 1;
     }
 
@@ -83,9 +91,105 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// As [`Writer::split`], where the counter runs over vectors along the last axis: indices are those of a vector's first element.
+    pub fn split_vectors(&mut self, t: &str, axes: AxisSet) {
+        let width = self.variant.width;
+        match axes.iter().last() {
+            Some(last) if width > 1 && last == 0 => self.line(format_args!("const Index x0 = {t} * {width};")),
+            Some(last) if width > 1 => {
+                self.line(format_args!("const Count row = a.m.div({t});"));
+                self.line(format_args!("const Index x{last} = ({t} - row * a.m.n) * {width};"));
+                self.split("row", axes.minus(AxisSet::one(last)));
+            }
+            _ => self.split(t, axes),
+        }
+    }
+
+    /// How an access's operand lies along vectors.
+    pub fn access(&self, id: Id) -> Access {
+        match self.ir.code[id as usize].op {
+            KOp::Load(o) | KOp::Store(o) => self.variant.access[o as usize],
+            _ => Access::Strided,
+        }
+    }
+
+    /// The type of what a vector of an access is kept in.
+    pub fn vector_type(&self, id: Id) -> String {
+        let inst = &self.ir.code[id as usize];
+        match (inst.op, self.access(id)) {
+            (KOp::Load(o) | KOp::Store(o), Access::Strided | Access::Unit(_)) if self.variant.width > 1 => {
+                format!("Vec<{}, {}>", self.ir.operands[o as usize].dtype, self.variant.width)
+            }
+            _ => register(inst.dtype).into(),
+        }
+    }
+
+    /// Loads a vector, whose first element is the current index, into `to`.
+    pub fn load_vector(&mut self, id: Id, to: &str) {
+        let inst = &self.ir.code[id as usize];
+        let KOp::Load(o) = inst.op else { return };
+        let at = self.at(o, inst.over);
+        match self.access(id) {
+            Access::Unit(n) if self.variant.width > 1 => self.line(format_args!("nd_load_vec<{n}>({to}, {at});")),
+            Access::Strided if self.variant.width > 1 => {
+                let last = self.variant.axis;
+                self.line(format_args!("nd_load_each({to}, {at}, a.s{o}[{last}]);"));
+            }
+            _ => self.line(format_args!("{to} = nd_load({at});")),
+        }
+    }
+
+    /// Loads the elements of a vector that lie before the end of the row, which place `p` is its first of.
+    pub fn load_part(&mut self, id: Id, to: &str, live: &str) {
+        self.part("nd_load_part", id, to, live);
+    }
+
+    /// Stores as many elements of a vector.
+    pub fn store_part(&mut self, id: Id, from: &str, live: &str) {
+        self.part("nd_store_part", id, from, live);
+    }
+
+    fn part(&mut self, call: &str, id: Id, vector: &str, live: &str) {
+        let inst = &self.ir.code[id as usize];
+        let (KOp::Load(o) | KOp::Store(o)) = inst.op else { return };
+        let (at, last) = (self.at(o, inst.over), self.variant.axis);
+        self.line(format_args!("{call}({vector}, {at}, a.s{o}[{last}], {live});"));
+    }
+
+    /// Loads the element at the current index into `to`.
+    pub fn load(&mut self, id: Id, to: &str) {
+        let inst = &self.ir.code[id as usize];
+        let KOp::Load(o) = inst.op else { return };
+        let at = self.at(o, inst.over);
+        self.line(format_args!("{to} = nd_load({at});"));
+    }
+
+    /// Element `e` of a vector that [`Writer::load_vector`] loaded.
+    pub fn loaded(&mut self, id: Id, from: &str) {
+        let c = register(self.ir.code[id as usize].dtype);
+        match self.access(id) {
+            Access::Strided | Access::Unit(_) if self.variant.width > 1 => {
+                self.line(format_args!("const {c} v{id} = nd_load(&{from}.at[e]);"));
+            }
+            _ => self.line(format_args!("const {c} v{id} = {from};")),
+        }
+    }
+
+    /// Stores a vector of neighbours.
+    pub fn store_vector(&mut self, id: Id, from: &str) {
+        let inst = &self.ir.code[id as usize];
+        let (KOp::Store(o), Access::Unit(n)) = (inst.op, self.access(id)) else { return };
+        let at = self.at(o, inst.over);
+        self.line(format_args!("nd_store_vec<{n}>({at}, {from});"));
+    }
+
     /// Where an operand's element is, at the current index.
     fn at(&self, operand: u8, over: AxisSet) -> String {
-        let steps: Vec<String> = over.iter().map(|x| format!("x{x} * a.s{operand}[{x}]")).collect();
+        let unit = |x: usize| {
+            self.variant.axis as usize == x && matches!(self.variant.access[operand as usize], Access::Unit(_))
+        };
+        let step = |x: usize| if unit(x) { format!("x{x}") } else { format!("x{x} * a.s{operand}[{x}]") };
+        let steps: Vec<String> = over.iter().map(step).collect();
         match steps.len() {
             0 => format!("a.p{operand}"),
             1 => format!("a.p{operand} + {}", steps[0]),

@@ -1,0 +1,556 @@
+//! The text of pairwise kernels.
+
+use super::super::variant::Access;
+use super::super::{all_axes, register};
+use super::{Axes, Fill, Fold, Plan, SEGMENT};
+use crate::backend::cuda::emit::write::Writer;
+use crate::error::Result;
+use crate::kernel::{Id, KOp, Width};
+use std::ops::Range;
+
+pub(super) struct Pairwise<'w, 'a, 'p> {
+    pub w: &'w mut Writer<'a>,
+    pub plan: &'p Plan,
+}
+
+/// A side, and which of a thread's steps of filling its slice.
+type Part = (usize, Range<usize>);
+
+/// Names of both sides: of their extents and of a tile's first index.
+const SIDES: [(&str, &str); 2] = [("ni", "i0"), ("nj", "j0")];
+
+impl Pairwise<'_, '_, '_> {
+    pub fn kernel(&mut self) -> Result<()> {
+        let plan = self.plan;
+        let Axes { i, j, k, batch } = plan.axes;
+        let tile = plan.tile;
+        let (slice, buffers) = (plan.slice, if plan.single { 1 } else { 2 });
+        for side in 0..3 {
+            for &id in &plan.staged[side] {
+                let (c, pitch) = (self.register(id), plan.pitch(side));
+                self.w.line(format_args!("__shared__ __align__(16) {c} m{id}[{buffers}][{slice}][{pitch}];"));
+            }
+        }
+        for f in &plan.folds {
+            if let Some(side) = plan.lone(self.w.ir, f.id) {
+                let r = self.w.reducer_name(f.id);
+                self.w.line(format_args!("__shared__ {r}::State f{}[{}];", f.id, tile.size(side)));
+            }
+        }
+        self.thread("threadIdx.x");
+        for (name, axes) in [("ni", i), ("nj", j), ("nk", k), ("nb", batch)] {
+            self.w.line(format_args!("const Count {name} = {};", self.w.count(axes)));
+        }
+        for (name, n, size) in [("tiles_i", "ni", tile.size(0)), ("tiles_j", "nj", tile.size(1))] {
+            self.w.line(format_args!("const Count {name} = ({n} + {}) / {size};", size - 1));
+        }
+        self.w.line(format_args!("const Count tiles = nb * tiles_i * tiles_j;"));
+        // A loop over tiles would take registers from the loop over k.
+        self.w.line(format_args!("const Count tile = blockIdx.x + blockIdx.y * (Count)gridDim.x;"));
+        self.w.line(format_args!("if (tile >= tiles) return;"));
+        self.w.line(format_args!("const Count at_i = tile / tiles_j % tiles_i;"));
+        self.w.line(format_args!("const Count j0 = tile % tiles_j * {}, i0 = at_i * {};", tile.size(1), tile.size(0)));
+        if !batch.is_empty() {
+            self.w.line(format_args!("const Count b = tile / tiles_j / tiles_i;"));
+            self.w.split("b", batch);
+        }
+        for n in 0..plan.folds.len() {
+            let (id, r) = self.fold(n);
+            let dims = self.dims(id);
+            self.w.line(format_args!("{r}::State s{id}{dims};"));
+            self.each(id, |p, at| p.w.line(format_args!("{r}::init(s{id}{at});")));
+        }
+        self.w.open(format_args!("if (nk > 0)"));
+        if plan.single {
+            self.single()?;
+        } else {
+            self.walk()?;
+        }
+        self.w.close();
+        self.results()
+    }
+
+    fn register(&self, id: Id) -> &'static str {
+        register(self.w.ir.code[id as usize].dtype)
+    }
+
+    /// The place of a thread's first row and column in the tile; further ones are a warp's lanes apart.
+    fn thread(&mut self, number: &str) {
+        let tile = self.plan.tile;
+        let (across, rows, columns, run) = (tile.warps[1], 4 * tile.own(0), 8 * tile.own(1), tile.run);
+        self.w.line(format_args!("const u32 thread = {number}, lane = thread % 32, warp = thread / 32;"));
+        self.w.line(format_args!("const u32 ty = warp / {across} * {rows} + lane / 8 * {run};"));
+        self.w.line(format_args!("const u32 tx = warp % {across} * {columns} + lane % 8 * {run};"));
+    }
+
+    /// All of k in one slice.
+    fn single(&mut self) -> Result<()> {
+        self.w.line(format_args!("const u32 buffer = 0, to = 0;"));
+        self.w.line(format_args!("const Count next = 0;"));
+        self.first()?;
+        self.w.line(format_args!("const Count k0 = 0;"));
+        self.w.line(format_args!("#pragma unroll"));
+        self.w.open(format_args!("for (u32 kk = 0; kk < {}; ++kk)", self.plan.slice));
+        self.w.line(format_args!("if (kk >= nk) break;"));
+        self.step()?;
+        self.w.close();
+        Ok(())
+    }
+
+    /// The first slice.
+    fn first(&mut self) -> Result<()> {
+        let all = [0, 1].map(|side| (side, 0..self.steps(side).1));
+        all.iter().for_each(|part| self.fetch(part));
+        for part in &all {
+            self.put(part)?;
+        }
+        self.put_shared()?;
+        self.w.line(format_args!("__syncthreads();"));
+        Ok(())
+    }
+
+    /// Slice after slice: while this one is folded, the next is on its way from global memory. It comes in parts, which take few registers.
+    fn walk(&mut self) -> Result<()> {
+        let plan = self.plan;
+        let slice = plan.slice;
+        for n in 0..plan.folds.len() {
+            let (id, r) = self.fold(n);
+            let states = self.states(id);
+            // Touched once in a segment: it lives in local memory, which registers are too few for.
+            self.w.line(format_args!("{r}::State local{id}[{states}];"));
+        }
+        self.w.line(format_args!("u32 buffer = 0, to = 0;"));
+        self.w.line(format_args!("Count next = 0;"));
+        self.first()?;
+        self.w.line(format_args!("Count k0 = 0;"));
+        self.w.open(format_args!("for (;;)"));
+        self.w.line(format_args!("const Count end = k0 + min(nk - k0, (Count){SEGMENT});"));
+        self.w.open(format_args!("for (; k0 + {slice} <= end; k0 = next)"));
+        self.w.line(format_args!("next = k0 + {slice};"));
+        self.w.line(format_args!("to = buffer ^ 1;"));
+        // Few steps at a time where there is much to compute: compile time grows with the unrolled text.
+        let unroll = if plan.inner.len() > 12 { " 1" } else { "" };
+        let parts: Vec<Part> = (0..2).flat_map(|side| self.parts(side)).collect();
+        for (n, part) in parts.iter().enumerate() {
+            self.w.block();
+            // Behind the end the last values come again: under a condition, the compiler would load where it stores, and wait.
+            self.fetch(part);
+            // It would load late otherwise, too.
+            self.w.line(format_args!("__syncwarp();"));
+            self.w.line(format_args!("#pragma unroll{unroll}"));
+            let [from, to] = [n, n + 1].map(|n| n * slice / parts.len());
+            self.w.open(format_args!("for (u32 kk = {from}; kk < {to}; ++kk)"));
+            self.step()?;
+            self.w.close();
+            self.put(part)?;
+            self.w.close();
+        }
+        self.put_shared()?;
+        self.w.line(format_args!("__syncthreads();"));
+        self.w.line(format_args!("buffer = to;"));
+        self.w.close();
+        self.w.line(format_args!("if (end == nk) break;"));
+        // The segment is full: its fold goes into that of those before it.
+        self.whole(|p, r, whole, s| {
+            p.w.line(format_args!("if (k0 == {SEGMENT}) {whole} = {s};"));
+            p.w.line(format_args!("else {r}::merge({whole}, {s});"));
+            p.w.line(format_args!("{r}::init({s});"));
+        });
+        self.w.close();
+        self.w.line(format_args!("#pragma unroll 1"));
+        self.w.open(format_args!("for (u32 kk = 0; kk < nk - k0; ++kk)"));
+        self.step()?;
+        self.w.close();
+        self.w.open(format_args!("if (nk > {SEGMENT})"));
+        self.whole(|p, r, whole, s| {
+            p.w.line(format_args!("{r}::merge({whole}, {s});"));
+            p.w.line(format_args!("{s} = {whole};"));
+        });
+        self.w.close();
+        Ok(())
+    }
+
+    fn fold(&self, n: usize) -> (Id, String) {
+        let id = self.plan.folds[n].id;
+        (id, self.w.reducer_name(id))
+    }
+
+    fn both(&self, id: Id) -> bool {
+        self.plan.lone(self.w.ir, id).is_none()
+    }
+
+    /// The array dimensions of a thread's states of a fold.
+    fn dims(&self, id: Id) -> String {
+        let tile = self.plan.tile;
+        if self.both(id) { format!("[{}][{}]", tile.own(0), tile.own(1)) } else { String::new() }
+    }
+
+    fn states(&self, id: Id) -> usize {
+        let tile = self.plan.tile;
+        if self.both(id) { tile.own(0) * tile.own(1) } else { 1 }
+    }
+
+    /// `body` for each of a thread's states of a fold, given how one is subscripted.
+    fn each(&mut self, id: Id, body: impl FnOnce(&mut Self, &str)) {
+        let both = self.both(id);
+        if both {
+            self.loops();
+        }
+        body(self, if both { "[r][c]" } else { "" });
+        if both {
+            self.w.close();
+            self.w.close();
+        }
+    }
+
+    /// Opens the unrolled loops over a thread's rows and columns.
+    fn loops(&mut self) {
+        for (name, side) in [("r", 0), ("c", 1)] {
+            self.w.line(format_args!("#pragma unroll"));
+            self.w.open(format_args!("for (u32 {name} = 0; {name} < {}; ++{name})", self.plan.tile.own(side)));
+        }
+    }
+
+    /// `body` for each of a thread's states: their reducer, the fold of whole segments, the fold of this one.
+    fn whole(&mut self, body: impl Fn(&mut Self, &str, &str, &str)) {
+        for n in 0..self.plan.folds.len() {
+            let (id, r) = self.fold(n);
+            let at = if self.both(id) { format!("r * {} + c", self.plan.tile.own(1)) } else { "0".into() };
+            self.w.line(format_args!("{r}::State* whole{id} = local{id};"));
+            // The compiler cannot see through this pointer: it would keep them in registers, and spill others.
+            self.w.line(format_args!("asm volatile(\"\" : \"+l\"(whole{id}));"));
+            self.each(id, |p, s| body(p, &r, &format!("whole{id}[{at}]"), &format!("s{id}{s}")));
+        }
+    }
+
+    /// What a side loads by itself before its values are computed.
+    fn loads(&self, side: usize) -> Vec<Id> {
+        let ir = self.w.ir;
+        let all = self.plan.below(ir, &self.plan.staged[side]);
+        all.into_iter().filter(|&id| matches!(ir.code[id as usize].op, KOp::Load(_))).collect()
+    }
+
+    /// Neighbours along k of one step of filling a side's slice, and how many steps a thread takes.
+    fn steps(&self, side: usize) -> (usize, usize) {
+        let (plan, runs) = (self.plan, self.plan.fill[side] == Fill::Runs);
+        let run = if runs { plan.tile.run } else { 1 };
+        (run, (plan.tile.size(side) * plan.slice / run).div_ceil(plan.tile.threads()))
+    }
+
+    /// The parts that a side's slice comes in.
+    fn parts(&self, side: usize) -> Vec<Part> {
+        let steps = self.steps(side).1;
+        match steps % 2 {
+            0 => vec![(side, 0..steps / 2), (side, steps / 2..steps)],
+            _ => vec![(side, 0..steps)],
+        }
+    }
+
+    /// Opens the loop over a thread's steps of filling a slice; `at` is the row in the tile, `kk` the place along k.
+    fn filling(&mut self, (side, steps): &Part) {
+        let (plan, side) = (self.plan, *side);
+        let axes = [plan.axes.i, plan.axes.j][side];
+        let run = self.steps(side).0;
+        let (threads, size, slice) = (plan.tile.threads(), plan.tile.size(side), plan.slice);
+        self.w.line(format_args!("#pragma unroll"));
+        self.w.open(format_args!("for (u32 u = {}; u < {}; ++u)", steps.start, steps.end));
+        let runs = slice / run;
+        if size * runs % threads != 0 {
+            self.w.line(format_args!("if (thread + u * {threads} >= {}) break;", size * runs));
+        }
+        // Lanes along k take whole sectors of 32 bytes, and store to as many banks as there are lanes.
+        let along = if run > 1 { 2 } else { 8 };
+        if plan.fill[side] == Fill::Rows || runs % along != 0 {
+            self.w.line(format_args!(
+                "const u32 kk = (thread + u * {threads}) / {size}{}, at = (thread + u * {threads}) % {size};",
+                if run > 1 { format!(" * {run}") } else { String::new() }
+            ));
+        } else {
+            let (groups, rows, run) = (runs / along, 32 / along, run);
+            let (q, row) = match run > 1 {
+                true => (format!("lane / {rows}"), format!("lane % {rows}")),
+                false => (format!("lane % {along}"), format!("lane / {along}")),
+            };
+            self.w.line(format_args!("const u32 w = warp + u * {};", threads / 32));
+            self.w.line(format_args!(
+                "const u32 kk = (w % {groups} * {along} + {q}) * {run}, at = w / {groups} * {rows} + {row};"
+            ));
+        }
+        let (n, first) = SIDES[side];
+        // The shift gives 0, and the compiler does not know it: it would keep a register for each of these, and spill them.
+        let bits = if self.w.ir.index == Width::W32 { 31 } else { 63 };
+        self.w.line(format_args!("const Count row = min({first} + at + (next >> {bits}), {n} - 1);"));
+        self.w.split("row", axes);
+        self.w.line(format_args!("const Count k = min(next + kk, nk - {run});"));
+        self.w.split("k", plan.axes.k);
+    }
+
+    /// Starts the loads of a part of the slice at `next`. What lies past the end repeats the last row or k.
+    fn fetch(&mut self, part: &Part) {
+        let (side, steps) = part;
+        let (loads, run) = (self.loads(*side), self.steps(*side).0);
+        if loads.is_empty() {
+            return;
+        }
+        for &id in &loads {
+            let array = if run > 1 { self.w.vector_type(id) } else { self.register(id).into() };
+            self.w.line(format_args!("{array} g{id}[{}];", steps.len()));
+        }
+        self.filling(part);
+        for id in loads {
+            let to = format!("g{id}[u - {}]", steps.start);
+            match run > 1 {
+                true => self.w.load_vector(id, &to),
+                false => self.w.load(id, &to),
+            }
+        }
+        self.w.close();
+    }
+
+    /// Computes what is kept of a part of the slice and stores it.
+    fn put(&mut self, part: &Part) -> Result<()> {
+        let (plan, ir, side) = (self.plan, self.w.ir, part.0);
+        if plan.staged[side].is_empty() {
+            return Ok(());
+        }
+        let ((run, _), loads) = (self.steps(side), self.loads(side));
+        self.filling(part);
+        let from = part.1.start;
+        let last = plan.axes.k.iter().last().unwrap_or(0);
+        if run > 1 {
+            self.w.line(format_args!("const Index y = x{last};"));
+            self.w.line(format_args!("#pragma unroll"));
+            self.w.open(format_args!("for (u32 e = 0; e < {run}; ++e)"));
+            self.w.line(format_args!("const Index x{last} = y + (Index)e;"));
+        }
+        for id in plan.below(ir, &plan.staged[side]) {
+            let c = self.register(id);
+            match loads.contains(&id) {
+                true if run > 1 => self.w.loaded(id, &format!("g{id}[u - {from}]")),
+                true => self.w.line(format_args!("const {c} v{id} = g{id}[u - {from}];")),
+                false => self.w.value(id)?,
+            }
+        }
+        let at = if run > 1 { "kk + e" } else { "kk" };
+        for &id in &plan.staged[side] {
+            self.w.line(format_args!("m{id}[to][{at}][at] = v{id};"));
+        }
+        if run > 1 {
+            self.w.close();
+        }
+        self.w.close();
+        Ok(())
+    }
+
+    /// What both sides share of the slice: values of k alone.
+    fn put_shared(&mut self) -> Result<()> {
+        let (plan, ir) = (self.plan, self.w.ir);
+        if plan.staged[2].is_empty() {
+            return Ok(());
+        }
+        self.w.open(format_args!("if (thread < {})", plan.slice));
+        self.w.line(format_args!("const Count k = min(next + thread, nk - 1);"));
+        self.w.split("k", plan.axes.k);
+        for id in plan.below(ir, &plan.staged[2]) {
+            self.w.value(id)?;
+        }
+        for &id in &plan.staged[2] {
+            self.w.line(format_args!("m{id}[to][thread][0] = v{id};"));
+        }
+        self.w.close();
+        Ok(())
+    }
+
+    /// The folds' steps at `kk`.
+    fn step(&mut self) -> Result<()> {
+        let (ir, plan) = (self.w.ir, self.plan);
+        let tile = plan.tile;
+        let pairs: Vec<&Fold> = plan.folds.iter().filter(|f| self.both(f.id)).collect();
+        let read = |id: Id| pairs.iter().any(|f| self.pair_reads(f).contains(&id)) || !plan.inner.is_empty();
+        let staged: Vec<Vec<Id>> =
+            (0..2).map(|s| plan.staged[s].iter().copied().filter(|&id| read(id)).collect()).collect();
+        for (side, from) in [(0, "ty"), (1, "tx")] {
+            for &id in &staged[side] {
+                let (c, run, quads) = (self.register(id), tile.run, tile.quads[side]);
+                let apart = [4, 8][side] * run;
+                self.w.line(format_args!("Vec<{c}, {run}> w{id}[{quads}];"));
+                self.w.line(format_args!("#pragma unroll"));
+                self.w.line(format_args!(
+                    "for (u32 q = 0; q < {quads}; ++q) nd_load_vec<{run}>(w{id}[q], &m{id}[buffer][kk][{from} + q * {apart}]);"
+                ));
+            }
+        }
+        for &id in &plan.staged[2] {
+            let c = self.register(id);
+            self.w.line(format_args!("const {c} v{id} = m{id}[buffer][kk][0];"));
+        }
+        if !pairs.is_empty() {
+            self.loops();
+            for (side, dim) in [(0, "r"), (1, "c")] {
+                for &id in &staged[side] {
+                    let (c, run) = (self.register(id), tile.run);
+                    self.w.line(format_args!("const {c} v{id} = w{id}[{dim} / {run}].at[{dim} % {run}];"));
+                }
+            }
+            self.inner()?;
+            for f in &pairs {
+                self.fold_step(f, "[r][c]");
+            }
+            self.w.close();
+            self.w.close();
+        }
+        // A fold of one side alone: a thread for each row.
+        for side in 0..2 {
+            let lone: Vec<&Fold> = plan.folds.iter().filter(|f| plan.lone(ir, f.id) == Some(side)).collect();
+            if lone.is_empty() {
+                continue;
+            }
+            let (from, size) = (side * tile.size(0), tile.size(side));
+            let at = if side == 0 { "thread".into() } else { format!("thread - {from}") };
+            let guard = if side == 0 {
+                format!("thread < {size}")
+            } else {
+                format!("thread >= {from} && thread < {}", from + size)
+            };
+            self.w.open(format_args!("if ({guard})"));
+            for &id in &plan.staged[side] {
+                let c = self.register(id);
+                self.w.line(format_args!("const {c} v{id} = m{id}[buffer][kk][{at}];"));
+            }
+            for f in lone {
+                self.fold_step(f, "");
+            }
+            self.w.close();
+        }
+        Ok(())
+    }
+
+    fn pair_reads(&self, f: &Fold) -> Vec<Id> {
+        super::roots(self.w.ir, f)
+    }
+
+    fn fold_step(&mut self, f: &Fold, at: &str) {
+        let (id, r) = (f.id, self.w.reducer_name(f.id));
+        match f.fma {
+            Some((a, b)) => self.w.line(format_args!("s{id}{at}.s0 = nd_fma(v{a}, v{b}, s{id}{at}.s0);")),
+            None => {
+                let v = self.w.ir.code[id as usize].args[0];
+                self.w.line(format_args!("{r}::step(s{id}{at}, v{v}, (i64)(k0 + kk));"));
+            }
+        }
+    }
+
+    /// Row and column of a thread's result (r, c).
+    fn place(&self, side: usize) -> String {
+        let (first, own, dim) = [("i0", "ty", "r"), ("j0", "tx", "c")][side];
+        let run = self.plan.tile.run;
+        format!("{first} + {own} + {dim} / {run} * {} + {dim} % {run}", [4, 8][side] * run)
+    }
+
+    /// The values of one (i, j, k).
+    fn inner(&mut self) -> Result<()> {
+        let ir = self.w.ir;
+        let indexed = |op: KOp| matches!(op, KOp::Load(_) | KOp::LoadAt(_) | KOp::Index(_));
+        if self.plan.inner.iter().any(|&id| indexed(ir.code[id as usize].op)) {
+            let Axes { i, j, k, .. } = self.plan.axes;
+            let (row, col) = (self.place(0), self.place(1));
+            self.w.line(format_args!("const Count row = min({row}, ni - 1), col = min({col}, nj - 1);"));
+            self.w.line(format_args!("const Count k = k0 + kk;"));
+            self.w.split("row", i);
+            self.w.split("col", j);
+            self.w.split("k", k);
+        }
+        for &id in &self.plan.inner {
+            self.w.value(id)?;
+        }
+        Ok(())
+    }
+
+    /// What follows the folds, and the stores.
+    fn results(&mut self) -> Result<()> {
+        let (ir, plan) = (self.w.ir, self.plan);
+        let Axes { i, j, .. } = plan.axes;
+        // Computed anew, so that they take no registers while k is folded: the compiler cannot tell that it has them.
+        self.w.line(format_args!("u32 again;"));
+        self.w.line(format_args!("asm volatile(\"mov.u32 %0, %%tid.x;\" : \"=r\"(again));"));
+        self.w.block();
+        self.thread("again");
+        let lone: Vec<(Id, usize)> = plan.folds.iter().filter_map(|f| Some((f.id, plan.lone(ir, f.id)?))).collect();
+        for &(id, side) in &lone {
+            let (from, size) = (side * plan.tile.size(0), plan.tile.size(side));
+            self.w.line(format_args!("if (thread - {from} < {size}) f{id}[thread - {from}] = s{id};"));
+        }
+        if !lone.is_empty() {
+            self.w.line(format_args!("__syncthreads();"));
+        }
+        self.w.line(format_args!("#pragma unroll"));
+        self.w.open(format_args!("for (u32 r = 0; r < {}; ++r)", plan.tile.own(0)));
+        let row = self.place(0);
+        self.w.line(format_args!("const Count row = {row};"));
+        self.w.line(format_args!("if (row >= ni) continue;"));
+        self.w.split("row", i);
+        // Neighbours along j are stored at once where they lie so.
+        let is_store = |id: &Id| matches!(ir.code[*id as usize].op, KOp::Store(_));
+        let stores: Vec<Id> = (0..ir.code.len() as Id).filter(is_store).collect();
+        let unit = |id: &Id| matches!(self.w.access(*id), Access::Unit(_));
+        let whole: Vec<Id> = stores.iter().copied().filter(unit).collect();
+        let (run, quads, apart) = (plan.tile.run, plan.tile.quads[1], 8 * plan.tile.run);
+        self.w.line(format_args!("#pragma unroll"));
+        self.w.open(format_args!("for (u32 q = 0; q < {quads}; ++q)"));
+        // Where runs are stored whole, all of a run lies before the end.
+        if !whole.is_empty() {
+            self.w.line(format_args!("if (j0 + tx + q * {apart} >= nj) break;"));
+        }
+        for &id in &whole {
+            let array = self.w.vector_type(id);
+            self.w.line(format_args!("{array} o{id};"));
+        }
+        self.w.line(format_args!("#pragma unroll"));
+        self.w.open(format_args!("for (u32 e = 0; e < {run}; ++e)"));
+        self.w.line(format_args!("const u32 c = q * {run} + e;"));
+        self.w.line(format_args!("const Count col = j0 + tx + q * {apart} + e;"));
+        if whole.is_empty() {
+            self.w.line(format_args!("if (col >= nj) break;"));
+        }
+        self.w.split("col", j);
+        let mut is_fold = vec![false; ir.code.len()];
+        for f in &plan.folds {
+            let state = match plan.lone(ir, f.id) {
+                None => format!("s{}[r][c]", f.id),
+                Some(0) => format!("f{}[row - i0]", f.id),
+                Some(_) => format!("f{}[col - j0]", f.id),
+            };
+            self.w.finished(f.id, &state, "(i64)nk");
+            is_fold[f.id as usize] = true;
+        }
+        let mut needed = vec![false; ir.code.len()];
+        let mut todo: Vec<Id> = stores.iter().map(|&id| ir.code[id as usize].args[0]).collect();
+        while let Some(id) = todo.pop() {
+            let known = is_fold[id as usize] || matches!(ir.code[id as usize].op, KOp::Param(_));
+            if !known && !std::mem::replace(&mut needed[id as usize], true) {
+                todo.extend(&ir.code[id as usize].args);
+            }
+        }
+        for id in (0..ir.code.len() as Id).filter(|&id| needed[id as usize]) {
+            self.w.value(id)?;
+        }
+        for id in stores {
+            match whole.contains(&id) {
+                true => self.w.line(format_args!("nd_store(&o{id}.at[e], v{});", ir.code[id as usize].args[0])),
+                false => self.w.store(id, all_axes(ir).minus(plan.axes.k), ""),
+            }
+        }
+        self.w.close();
+        if !whole.is_empty() {
+            self.w.line(format_args!("const Count col = j0 + tx + q * {apart};"));
+            self.w.split("col", j);
+            for id in whole {
+                self.w.store_vector(id, &format!("o{id}"));
+            }
+        }
+        self.w.close();
+        self.w.close();
+        self.w.close();
+        Ok(())
+    }
+}
