@@ -2,6 +2,7 @@
 //! request (`op rounds file:dtype:shape ...`) and reads a line of JSON with the samples; alone it only says so.
 
 use ndarray::{Array, Axis, IxDyn};
+use ndcuda::distance::Metric;
 use ndcuda::{Device, DeviceArray, DeviceArray1, DeviceArray2, DeviceArrayD, Element, Float, Result, distance};
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
@@ -49,7 +50,7 @@ fn evaluated<T: Element, D: ndarray::Dimension>(
     Ok((samples, host.iter().map(|v| v.to_f64().abs()).sum::<f64>() / host.len() as f64))
 }
 
-fn distances<T: Float<Sum = T>>(
+fn distances<T: Float<Sum = T, Mean = T>>(
     op: &str,
     least: usize,
     x: &DeviceArray2<T>,
@@ -71,6 +72,16 @@ fn distances<T: Float<Sum = T>>(
         "sqeuclidean" => evaluated(least, || distance::sqeuclidean_broadcast(x, y)),
         "cityblock" => evaluated(least, || distance::cityblock(x, y)),
         "nn" => nearest(&|| distance::sqeuclidean_broadcast(x, y)),
+        "nn10" => {
+            let ten = || {
+                let (least, index) = distance::knn(x, y, 10, Metric::SqEuclidean)?;
+                index.device().synchronize().map(|()| (least, index))
+            };
+            let index = ten()?.1.to_ndarray()?;
+            Ok((sample(least, ten)?, index.iter().map(|&i| i as f64).sum::<f64>() / index.len() as f64))
+        }
+        "canberra" => evaluated(least, || distance::cdist(x, y, Metric::Canberra)),
+        "jensenshannon" => evaluated(least, || distance::cdist(x, y, Metric::JensenShannon)),
         _ => nearest(&|| distance::sqeuclidean_expanded(x, y)),
     }
 }

@@ -89,3 +89,8 @@ def nn(x, y):
 
 
 nn_expanded = nn
+
+
+def nn10(x, y):
+    f = jax.jit(lambda x, y: lax.top_k(-squares(x, y), 10))
+    return {"expanded, top_k, jit": (lambda: jax.block_until_ready(f(x, y)), lambda r: np.asarray(r[1]))}

@@ -27,3 +27,11 @@ def sqeuclidean(x, y):
 
 def cityblock(x, y):
     return distance(x, y, "cityblock")
+
+
+def canberra(x, y):
+    return distance(x, y, "canberra")
+
+
+def jensenshannon(x, y):
+    return distance(x, y, "jensenshannon")

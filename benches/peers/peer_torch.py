@@ -102,3 +102,8 @@ def nn(x, y):
 
 
 nn_expanded = nn
+
+
+def nn10(x, y):
+    (d, _), = expanded(x, y).values()
+    return {"expanded, topk": (lambda: d().topk(10, dim=1, largest=False), lambda r: r.indices.numpy())}

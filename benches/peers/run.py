@@ -69,7 +69,8 @@ def agree(found):
     return [f"{w} ({v}): {c:.9g}, not {middle:.9g}" for (w, v), c in checks.items() if abs(c - middle) > 2e-3 * abs(middle)]
 
 
-COMBINES = {"matmul": "dot", "expanded": "dot", "sqeuclidean": "square", "nn": "square", "nn_expanded": "dot", "cityblock": "abs"}
+COMBINES = {"matmul": "dot", "expanded": "dot", "nn_expanded": "dot"}
+COMBINES |= {"sqeuclidean": "square", "nn": "square", "nn10": "square", "cityblock": "abs"}
 
 
 def least(op, specs, limit):

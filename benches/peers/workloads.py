@@ -42,6 +42,9 @@ WORKLOADS += [
     ("sqeuclidean_query", "sqeuclidean", [uniform(1, 32), uniform(1_000_000, 32)], "sq. Euclid, direct (#1), 1 x 1e6 x 32 f32"),
     ("nn", "nn", pair(4000, 128), "1-NN (index and distance), 4000 x 4000 x 128 f32; ndcuda: direct (#1)"),
     ("nn_expanded", "nn_expanded", pair(4000, 128), "the same; ndcuda: expanded (#2)"),
+    ("nn10", "nn10", pair(4000, 128), "10-NN (indices and distances), 4000 x 4000 x 128 f32; ndcuda: direct (#1)"),
+    ("canberra", "canberra", pair(2000, 64), "Canberra, 2000 x 2000 x 64 f32"),
+    ("jensenshannon", "jensenshannon", pair(2000, 64), "Jensen-Shannon, 2000 x 2000 x 64 f32"),
 ]
 
 
