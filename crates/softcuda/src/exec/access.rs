@@ -283,18 +283,20 @@ impl Exec<'_> {
         })
     }
 
-    fn request(&mut self, addrs: &Addrs, size: usize, active: u32, line: bool, store: bool) {
+    /// Counts a request to global memory; `line`: all lanes, one after another.
+    pub(super) fn request(&mut self, addrs: &Addrs, size: usize, active: u32, line: bool, store: bool) {
         let sectors = if line {
             ((addrs[31] + size as u64 - 1) >> 5) - (addrs[0] >> 5) + 1
         } else {
             self.sectors(addrs, size, active)
         };
         let c = &mut self.counters;
-        let (requests, all) = match store {
-            false => (&mut c.load_requests, &mut c.load_sectors),
-            true => (&mut c.store_requests, &mut c.store_sectors),
+        let (requests, wide, all) = match store {
+            false => (&mut c.load_requests, &mut c.wide_loads, &mut c.load_sectors),
+            true => (&mut c.store_requests, &mut c.wide_stores, &mut c.store_sectors),
         };
         *requests += 1;
+        *wide += (size == 16) as u64;
         *all += sectors;
         c.widest = c.widest.max(size as u64);
     }

@@ -84,6 +84,8 @@ pub(crate) struct Exec<'a> {
     warps: Vec<Warp>,
     bars: Vec<Barrier>,
     counts: [u64; 8],
+    /// Of each instruction: requests to shared memory, and the bank conflicts they had.
+    conflicts: Vec<(u64, u64)>,
     pub counters: Counters,
     race: Race,
     ctaid: [u32; 3],
@@ -107,6 +109,9 @@ pub(crate) fn run(job: &Job<'_>, epoch: &mut u32) -> Result<Counters, Fault> {
     (c.control, c.other) = (n(Class::Control), n(Class::Other));
     c.unique_loaded = exec.race.fresh_reads << exec.race.global_shift;
     c.unique_stored = exec.race.fresh_writes << exec.race.global_shift;
+    if let Some((pc, worst)) = exec.conflicts.iter().enumerate().max_by_key(|c| c.1.1).filter(|c| c.1.1 > 0) {
+        (c.worst_line, c.worst_requests, c.worst_conflicts) = (code.lines[pc] as u64, worst.0, worst.1);
+    }
     c.launches = 1;
     c.threads = job.grid.iter().chain(&job.block).map(|&n| n as u64).product();
     Ok(c)
@@ -146,6 +151,7 @@ impl<'a> Exec<'a> {
             warps: vec![],
             bars: vec![Barrier::default(); 16],
             counts: [0; 8],
+            conflicts: vec![(0, 0); code.lines.len()],
             counters: Counters::default(),
             race,
             ctaid: [0; 3],
