@@ -48,6 +48,11 @@ impl Done {
         32 * self.all.load_sectors
     }
 
+    /// Bytes of those that were new to their block: what a GPU's L1 cache lacks, where it holds all that a block reads.
+    pub fn missed(&self) -> u64 {
+        32 * self.all.missed_sectors
+    }
+
     /// No request to shared memory waited for a bank.
     #[track_caller]
     pub fn no_conflicts(&self) {
@@ -103,9 +108,10 @@ pub fn result<T: Into<f64>>(what: &str, values: impl IntoIterator<Item = T>) {
 pub fn report(what: &str, done: &Done, bytes: u64) {
     let c = &done.all;
     println!(
-        "{what}: launches {}, sectors read {:.4} of the operands, {} of {} loads and {} of {} stores of 16 bytes, conflicts {}",
+        "{what}: launches {}, sectors read {:.4} of the operands, {:.4} not by their block before, {} of {} loads and {} of {} stores of 16 bytes, conflicts {}",
         c.launches,
         done.read() as f64 / bytes as f64,
+        done.missed() as f64 / bytes as f64,
         c.wide_loads,
         c.load_requests,
         c.wide_stores,

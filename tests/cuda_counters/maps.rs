@@ -62,18 +62,20 @@ fn slices() {
         let c = done.all;
         let sectors = len as u64 * 4 / 32;
         assert_eq!((done.launches.len(), c.store_sectors), (1, sectors));
-        // A request that begins within a sector touches one more.
+        // A request that begins within a sector touches one more, a block that does, too.
         assert!(c.load_sectors <= times * sectors + c.load_requests, "{what}: {c:?}");
+        let (operands, blocks) = (if a == b { 1 } else { 2 }, done.launches[0].grid[0] as u64);
+        assert!(c.missed_sectors <= operands * (sectors + 2 * blocks), "{what}: {c:?}");
         assert_eq!((c.unique_loaded, c.unique_stored), ((len + a.abs_diff(b)) as u64 * 4, len as u64 * 4), "{what}");
         done.no_conflicts();
-        report(&what, &done, if a == b { 1 } else { 2 } * sectors * 32);
+        report(&what, &done, operands * sectors * 32);
     }
 }
 
 /// One operand runs along the rows, the other along the columns: no sector is read by whole warps there, and no count is held to.
 fn transposed() {
     let dev = cuda();
-    for n in [256, 100] {
+    for n in [256, 100, 1024] {
         let host = Array2::from_shape_fn((n, n), |(i, j)| noise(i * n + j) as f32);
         let x = dev.array(&host).unwrap();
         let (got, done) = counted(&format!("x + x.t(), {n}"), || (&x + x.t()).to_ndarray());

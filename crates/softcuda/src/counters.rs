@@ -36,6 +36,8 @@ pub struct Counters {
     pub wide_stores: u64,
     /// 32-byte sectors that the load requests touched.
     pub load_sectors: u64,
+    /// Those of them that no load of the same block touched before: what a cache that keeps all of a block's sectors lacks.
+    pub missed_sectors: u64,
     /// 32-byte sectors that the store requests touched.
     pub store_sectors: u64,
     /// Different bytes of global memory that the launch loaded (0 unless races are detected).
@@ -86,6 +88,7 @@ impl AddAssign for Counters {
         self.wide_loads += o.wide_loads;
         self.wide_stores += o.wide_stores;
         self.load_sectors += o.load_sectors;
+        self.missed_sectors += o.missed_sectors;
         self.store_sectors += o.store_sectors;
         self.unique_loaded += o.unique_loaded;
         self.unique_stored += o.unique_stored;

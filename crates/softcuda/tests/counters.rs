@@ -60,6 +60,15 @@ fn requests_of_16_bytes_a_lane_and_their_sectors() {
     assert_eq!(of(16, &format!("st.global.v4.b32 [%g], {quad};")), (0, 0, 0, 1, 1, 16));
     assert_eq!(of(8, "ld.global.v2.b32 {%v1, %v2}, [%g];\nst.global.b64 [%g], %o;"), (1, 0, 8, 1, 0, 8));
     assert_eq!(of(64, "ld.global.b32 %v1, [%g];"), (1, 0, 32, 0, 0, 0));
+    // The second request finds all of the first's sectors, the third half of its own.
+    let again = "ld.global.b32 %v1, [%g];\nld.global.b32 %v2, [%g];\nld.global.b32 %v3, [%g+64];";
+    let (c, _) = warp(4, again);
+    assert_eq!((c.load_sectors, c.missed_sectors), (4 + 4 + 4, 4 + 2));
+    let (c, _) = warp(64, &format!("{again}\nst.global.b32 [%g+32], %v1;"));
+    assert_eq!((c.load_sectors, c.missed_sectors, c.store_sectors), (3 * 32, 32 + 1, 32));
+    let many: String = (0..16).map(|k| format!("ld.global.b32 %v1, [%g+{}];\n", 32 * k)).collect();
+    let (c, _) = warp(512, &format!("{many}{many}"));
+    assert_eq!((c.load_sectors, c.missed_sectors), (2 * 512, 512));
     // An asynchronous copy reads global memory, too; lanes that copy nothing touch nothing.
     let copy = "cp.async.cg.shared.global [%s], [%g], 16";
     assert_eq!(of(16, &format!("{copy};\ncp.async.wait_all;")), (1, 1, 16, 0, 0, 0));

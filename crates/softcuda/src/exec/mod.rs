@@ -2,6 +2,7 @@
 
 mod access;
 mod atomic;
+mod cache;
 mod collective;
 mod shared;
 mod warp;
@@ -18,6 +19,7 @@ use crate::memory::{Block, Memory, Pages};
 use crate::module::Module;
 use crate::parse::Space;
 use crate::race::Race;
+use cache::Cache;
 use warp::{State, Warp};
 
 /// Rounds of a block's warps, each of [`warp::FUEL`] taken branches, after which a kernel is given up.
@@ -86,6 +88,8 @@ pub(crate) struct Exec<'a> {
     counts: [u64; 8],
     /// Of each instruction: requests to shared memory, and the bank conflicts they had.
     conflicts: Vec<(u64, u64)>,
+    /// What the block has loaded.
+    cache: Cache,
     pub counters: Counters,
     race: Race,
     ctaid: [u32; 3],
@@ -152,6 +156,7 @@ impl<'a> Exec<'a> {
             bars: vec![Barrier::default(); 16],
             counts: [0; 8],
             conflicts: vec![(0, 0); code.lines.len()],
+            cache: Cache::default(),
             counters: Counters::default(),
             race,
             ctaid: [0; 3],
@@ -225,6 +230,7 @@ impl<'a> Exec<'a> {
     fn block(&mut self, number: u64) -> Result<(), Fault> {
         self.shared_shadow.copy_from_slice(&self.shared_fresh);
         self.race.begin_block();
+        self.cache.clear();
         self.bars.iter_mut().for_each(|b| *b = Barrier::default());
         for i in 0..self.warps.len() {
             self.warps[i].reset(self.func.start, &self.code.local);
