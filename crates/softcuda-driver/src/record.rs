@@ -50,6 +50,7 @@ pub struct Counters {
 #[repr(C)]
 pub struct LaunchRecord {
     name: [u8; 128],
+    worst: [u8; 128],
     /// Blocks.
     pub grid: [u32; 3],
     /// Threads of a block.
@@ -63,15 +64,29 @@ pub struct LaunchRecord {
 impl Default for LaunchRecord {
     fn default() -> Self {
         let counters = KernelCounters::default();
-        LaunchRecord { name: [0; 128], grid: [0; 3], block: [0; 3], dynamic_shared: 0, counters }
+        LaunchRecord { name: [0; 128], worst: [0; 128], grid: [0; 3], block: [0; 3], dynamic_shared: 0, counters }
     }
 }
 
 impl LaunchRecord {
     /// The kernel's name, cut after 127 bytes.
     pub fn name(&self) -> String {
-        String::from_utf8_lossy(self.name.split(|&b| b == 0).next().unwrap_or_default()).into_owned()
+        text(&self.name)
     }
+
+    /// The instruction that had the most bank conflicts, cut as the name; empty where there were none.
+    pub fn worst_instruction(&self) -> String {
+        text(&self.worst)
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes.split(|&b| b == 0).next().unwrap_or_default()).into_owned()
+}
+
+fn put(text: &str, place: &mut [u8]) {
+    let kept = text.len().min(place.len() - 1);
+    place[..kept].copy_from_slice(&text.as_bytes()[..kept]);
 }
 
 /// What is alive in the process.
@@ -128,9 +143,8 @@ impl Account {
         book.counters.kernel += *counters;
         if book.recording {
             let mut record = LaunchRecord { grid: launch.grid, block: launch.block, ..LaunchRecord::default() };
-            let name = launch.function.entry.name.as_bytes();
-            let kept = name.len().min(record.name.len() - 1);
-            record.name[..kept].copy_from_slice(&name[..kept]);
+            put(&launch.function.entry.name, &mut record.name);
+            put(launch.function.image.program.module().line(counters.worst_line as u32), &mut record.worst);
             record.dynamic_shared = launch.dynamic;
             record.counters = *counters;
             book.launches.push(record);

@@ -100,6 +100,27 @@ fn allocations_are_checked_and_given_back() {
 }
 
 #[test]
+fn bank_conflicts_name_their_instruction() {
+    let (context, stream) = device();
+    let text = ".version 8.0\n.target sm_75\n.address_size 64\n.visible .entry k()\n{\n.shared .align 128 .b8 m[4096];\n\
+                .reg .b32 %r<3>;\nmov.u32 %r1, %tid.x;\nshl.b32 %r1, %r1, 6;\nmov.u32 %r2, m;\nadd.u32 %r1, %r1, %r2;\n\
+                st.shared.b32 [%r1], %r2;\nret;\n}\n";
+    let kernel = context.load_module(Ptx::from_src(text)).unwrap().load_function("k").unwrap();
+    let control = control();
+    control.reset();
+    control.record(true);
+    // SAFETY: it has no arguments, and stores in its own shared memory.
+    unsafe { stream.launch_builder(&kernel).launch(launch(3, 64, 0)) }.unwrap();
+    stream.synchronize().unwrap();
+    let [done] = control.launches()[..] else { panic!("one launch") };
+    // Lanes 64 bytes apart: 16 of a warp in each of two banks.
+    assert_eq!((done.counters.shared_requests, done.counters.bank_conflicts), (6, 6 * 15));
+    assert_eq!((done.counters.worst_requests, done.counters.worst_conflicts), (6, 6 * 15));
+    assert_eq!(done.worst_instruction(), "st.shared.b32 [%r1], %r2;");
+    control.record(false);
+}
+
+#[test]
 fn kernels_run_with_their_arguments() {
     let (context, stream) = device();
     let module = kernels(&context);
@@ -119,6 +140,7 @@ fn kernels_run_with_their_arguments() {
     assert_eq!((launches[0].name().as_str(), launches[0].grid, launches[0].block), ("add", [4, 1, 1], [256, 1, 1]));
     assert_eq!(launches[0].counters.threads, 1024);
     assert_eq!(launches[0].counters.load_sectors, 2 * 125);
+    assert_eq!(launches[0].worst_instruction(), "");
     let counters = control.counters();
     assert_eq!((counters.launches, counters.downloads, counters.download_bytes), (1, 1, 4000));
     control.record(false);

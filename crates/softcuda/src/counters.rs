@@ -30,8 +30,14 @@ pub struct Counters {
     pub load_requests: u64,
     /// Warp requests that stored to global memory.
     pub store_requests: u64,
+    /// Those that loaded 16 bytes a lane.
+    pub wide_loads: u64,
+    /// Those that stored 16 bytes a lane.
+    pub wide_stores: u64,
     /// 32-byte sectors that the load requests touched.
     pub load_sectors: u64,
+    /// Those of them that no load of the same block touched before: what a cache that keeps all of a block's sectors lacks.
+    pub missed_sectors: u64,
     /// 32-byte sectors that the store requests touched.
     pub store_sectors: u64,
     /// Different bytes of global memory that the launch loaded (0 unless races are detected).
@@ -44,6 +50,14 @@ pub struct Counters {
     pub shared_requests: u64,
     /// Wavefronts beyond one that bank conflicts cost (a request of 8 or 16 bytes a lane needs 2 or 4 by itself).
     pub bank_conflicts: u64,
+    /// Those of loads.
+    pub load_conflicts: u64,
+    /// The line of the PTX whose instruction had the most bank conflicts; 0 where there were none.
+    pub worst_line: u64,
+    /// Its requests.
+    pub worst_requests: u64,
+    /// Its bank conflicts.
+    pub worst_conflicts: u64,
     /// Lanes' atomic operations, on global or shared memory.
     pub atomics: u64,
     /// Barriers that warps arrived at.
@@ -71,13 +85,21 @@ impl AddAssign for Counters {
         self.other += o.other;
         self.load_requests += o.load_requests;
         self.store_requests += o.store_requests;
+        self.wide_loads += o.wide_loads;
+        self.wide_stores += o.wide_stores;
         self.load_sectors += o.load_sectors;
+        self.missed_sectors += o.missed_sectors;
         self.store_sectors += o.store_sectors;
         self.unique_loaded += o.unique_loaded;
         self.unique_stored += o.unique_stored;
         self.widest = self.widest.max(o.widest);
         self.shared_requests += o.shared_requests;
         self.bank_conflicts += o.bank_conflicts;
+        self.load_conflicts += o.load_conflicts;
+        if o.worst_conflicts > self.worst_conflicts {
+            (self.worst_line, self.worst_requests) = (o.worst_line, o.worst_requests);
+            self.worst_conflicts = o.worst_conflicts;
+        }
         self.atomics += o.atomics;
         self.barriers += o.barriers;
     }

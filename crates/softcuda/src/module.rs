@@ -97,8 +97,9 @@ impl Module {
         self.code.insts.iter().enumerate().filter(|(_, i)| matches!(i.op, Op::Bar { .. })).map(|(at, _)| at)
     }
 
-    pub(crate) fn line(&self, line: u32) -> &str {
-        self.text.lines().nth((line as usize).saturating_sub(1)).unwrap_or("").trim()
+    /// A line of its text, numbered from 1.
+    pub fn line(&self, line: u32) -> &str {
+        (line as usize).checked_sub(1).and_then(|n| self.text.lines().nth(n)).unwrap_or("").trim()
     }
 }
 

@@ -211,8 +211,8 @@ impl Exec<'_> {
         self.job.memory.lock().unwrap_or_else(PoisonError::into_inner).describe(addr)
     }
 
-    /// 32-byte sectors that lanes touch.
-    fn sectors(&self, addrs: &Addrs, size: usize, active: u32) -> u64 {
+    /// 32-byte sectors that lanes touch; those of loads are looked for in the block's cache.
+    fn sectors(&mut self, addrs: &Addrs, size: usize, active: u32, load: bool) -> u64 {
         let (mut seen, mut n) = ([u64::MAX; 64], 0usize);
         for l in bits(active) {
             let first = addrs[l as usize] >> 5;
@@ -221,6 +221,7 @@ impl Exec<'_> {
                 if !seen[..n].iter().rev().any(|&x| x == s) && n < 64 {
                     seen[n] = s;
                     n += 1;
+                    self.counters.missed_sectors += (load && self.cache.insert(s)) as u64;
                 }
             }
         }
@@ -283,18 +284,24 @@ impl Exec<'_> {
         })
     }
 
-    fn request(&mut self, addrs: &Addrs, size: usize, active: u32, line: bool, store: bool) {
+    /// Counts a request to global memory; `line`: all lanes, one after another.
+    pub(super) fn request(&mut self, addrs: &Addrs, size: usize, active: u32, line: bool, store: bool) {
         let sectors = if line {
-            ((addrs[31] + size as u64 - 1) >> 5) - (addrs[0] >> 5) + 1
+            let (first, last) = (addrs[0] >> 5, (addrs[31] + size as u64 - 1) >> 5);
+            if !store {
+                self.counters.missed_sectors += (first..=last).filter(|&s| self.cache.insert(s)).count() as u64;
+            }
+            last - first + 1
         } else {
-            self.sectors(addrs, size, active)
+            self.sectors(addrs, size, active, !store)
         };
         let c = &mut self.counters;
-        let (requests, all) = match store {
-            false => (&mut c.load_requests, &mut c.load_sectors),
-            true => (&mut c.store_requests, &mut c.store_sectors),
+        let (requests, wide, all) = match store {
+            false => (&mut c.load_requests, &mut c.wide_loads, &mut c.load_sectors),
+            true => (&mut c.store_requests, &mut c.wide_stores, &mut c.store_sectors),
         };
         *requests += 1;
+        *wide += (size == 16) as u64;
         *all += sectors;
         c.widest = c.widest.max(size as u64);
     }

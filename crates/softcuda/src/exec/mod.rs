@@ -2,6 +2,7 @@
 
 mod access;
 mod atomic;
+mod cache;
 mod collective;
 mod shared;
 mod warp;
@@ -18,6 +19,7 @@ use crate::memory::{Block, Memory, Pages};
 use crate::module::Module;
 use crate::parse::Space;
 use crate::race::Race;
+use cache::Cache;
 use warp::{State, Warp};
 
 /// Rounds of a block's warps, each of [`warp::FUEL`] taken branches, after which a kernel is given up.
@@ -84,6 +86,10 @@ pub(crate) struct Exec<'a> {
     warps: Vec<Warp>,
     bars: Vec<Barrier>,
     counts: [u64; 8],
+    /// Of each instruction: requests to shared memory, and the bank conflicts they had.
+    conflicts: Vec<(u64, u64)>,
+    /// What the block has loaded.
+    cache: Cache,
     pub counters: Counters,
     race: Race,
     ctaid: [u32; 3],
@@ -107,6 +113,9 @@ pub(crate) fn run(job: &Job<'_>, epoch: &mut u32) -> Result<Counters, Fault> {
     (c.control, c.other) = (n(Class::Control), n(Class::Other));
     c.unique_loaded = exec.race.fresh_reads << exec.race.global_shift;
     c.unique_stored = exec.race.fresh_writes << exec.race.global_shift;
+    if let Some((pc, worst)) = exec.conflicts.iter().enumerate().max_by_key(|c| c.1.1).filter(|c| c.1.1 > 0) {
+        (c.worst_line, c.worst_requests, c.worst_conflicts) = (code.lines[pc] as u64, worst.0, worst.1);
+    }
     c.launches = 1;
     c.threads = job.grid.iter().chain(&job.block).map(|&n| n as u64).product();
     Ok(c)
@@ -146,6 +155,8 @@ impl<'a> Exec<'a> {
             warps: vec![],
             bars: vec![Barrier::default(); 16],
             counts: [0; 8],
+            conflicts: vec![(0, 0); code.lines.len()],
+            cache: Cache::default(),
             counters: Counters::default(),
             race,
             ctaid: [0; 3],
@@ -219,6 +230,7 @@ impl<'a> Exec<'a> {
     fn block(&mut self, number: u64) -> Result<(), Fault> {
         self.shared_shadow.copy_from_slice(&self.shared_fresh);
         self.race.begin_block();
+        self.cache.clear();
         self.bars.iter_mut().for_each(|b| *b = Barrier::default());
         for i in 0..self.warps.len() {
             self.warps[i].reset(self.func.start, &self.code.local);

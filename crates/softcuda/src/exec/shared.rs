@@ -68,7 +68,7 @@ impl Exec<'_> {
     pub(super) fn load_shared(&mut self, w: &mut Warp, a: &Access, addrs: &Addrs, active: u32) -> Res<()> {
         let size = a.bytes as usize * a.count as usize;
         self.aligned(addrs, size, active)?;
-        self.bank_conflicts(addrs, size, active);
+        self.bank_conflicts(w, addrs, size, active, true);
         let mut before = None;
         let mut at = 0;
         for lane in bits(active) {
@@ -95,7 +95,7 @@ impl Exec<'_> {
     pub(super) fn store_shared(&mut self, w: &mut Warp, a: &Access, addrs: &Addrs, active: u32) -> Res<()> {
         let size = a.bytes as usize * a.count as usize;
         self.aligned(addrs, size, active)?;
-        self.bank_conflicts(addrs, size, active);
+        self.bank_conflicts(w, addrs, size, active, false);
         self.same_address(w, a, addrs, size, active)?;
         let touch = if a.strong { Touch::Atomic } else { Touch::Write };
         for lane in bits(active) {
@@ -112,8 +112,9 @@ impl Exec<'_> {
     }
 
     /// Counts a request and the wavefronts that its bank conflicts cost.
-    pub(super) fn bank_conflicts(&mut self, addrs: &Addrs, size: usize, active: u32) {
+    fn bank_conflicts(&mut self, w: &Warp, addrs: &Addrs, size: usize, active: u32, load: bool) {
         self.counters.shared_requests += 1;
+        self.conflicts[w.fault_pc as usize].0 += 1;
         // All lanes at one address, or one after another: no bank has two words of a phase.
         let step = addrs[1].wrapping_sub(addrs[0]);
         let mut apart = 0;
@@ -125,7 +126,7 @@ impl Exec<'_> {
         }
         // 8 bytes a lane take half a warp at once, 16 bytes a quarter.
         let lanes = (128 / size.max(4)).max(1) as u32;
-        let mut phase = 0;
+        let (mut phase, mut all) = (0, 0);
         while phase < 32 {
             let here = active & if lanes >= 32 { !0 } else { ((1 << lanes) - 1) << phase };
             phase += lanes;
@@ -150,8 +151,11 @@ impl Exec<'_> {
                     }
                 }
             }
-            self.counters.bank_conflicts += worst as u64 - 1;
+            all += worst as u64 - 1;
         }
+        self.counters.bank_conflicts += all;
+        self.counters.load_conflicts += if load { all } else { 0 };
+        self.conflicts[w.fault_pc as usize].1 += all;
     }
 
     /// `cp.async`: both ends are checked now; the bytes come when they are waited for, and cannot be read before.
@@ -168,8 +172,9 @@ impl Exec<'_> {
         let size = bytes as usize;
         self.aligned(&to, size, active)?;
         self.aligned(&from, size, active)?;
-        self.counters.load_requests += 1;
-        self.bank_conflicts(&to, size, active);
+        let reads = bits(active).filter(|&l| read == NONE || w.get(read, false, l) > 0);
+        self.request(&from, size, reads.fold(0, |all, l| all | 1 << l), false, false);
+        self.bank_conflicts(w, &to, size, active, false);
         for lane in bits(active) {
             let take = if read == NONE { bytes } else { (w.get(read, false, lane) as u32).min(bytes) };
             let at = self.shared_at(to[lane as usize], size, lane, false)?;

@@ -1,0 +1,106 @@
+//! Distances by broadcasting: one kernel, no temporary, each operand once for each tile that needs it, no bank waited for.
+
+use crate::child::Case;
+use crate::count::{Done, counted, cuda, noise, report, result};
+use ndarray::{Array2, Axis};
+use ndcuda::{Device, DeviceArray2, NewAxis, s};
+
+/// All of them.
+pub const CASES: &[Case] = &[
+    Case { name: "pairs::squares_of_f32", variables: &[], body: squares_of_f32 },
+    Case { name: "pairs::squares_of_f64", variables: &[], body: squares_of_f64 },
+    Case { name: "pairs::magnitudes", variables: &[], body: magnitudes },
+    Case { name: "pairs::large_tiles", variables: &[], body: large_tiles },
+    Case { name: "pairs::any_shape", variables: &[], body: any_shape },
+];
+
+/// The sum over k of `$form` of `x[i, k] - y[j, k]`, with what it did; every `$step`th row is compared with the loops' values in f64.
+macro_rules! distances {
+    ($dev:expr, $t:ty, $form:expr, $one:expr, $shape:expr, $columns:expr, $step:expr) => {{
+        let (n, m, d): (usize, usize, usize) = $shape;
+        let x = Array2::from_shape_fn((n, d), |(i, k)| noise(i * d + k) as $t);
+        let y = Array2::from_shape_fn((m, d), |(j, k)| noise(n * d + j * d + k) as $t);
+        let place = |host: &Array2<$t>| -> DeviceArray2<$t> {
+            let dev: &Device = $dev;
+            match $columns {
+                false => dev.array(host).unwrap(),
+                true => dev.array(&host.t().as_standard_layout().to_owned()).unwrap().t(),
+            }
+        };
+        let (dx, dy) = (place(&x), place(&y));
+        let what = format!("{n} x {m} x {d} {}{}", stringify!($t), if $columns { ", by columns" } else { "" });
+        let (got, done) = counted(&what, || {
+            let difference = dx.slice(s![.., NewAxis, ..]) - dy.slice(s![NewAxis, .., ..]);
+            $form(difference).sum_axis(Axis(2)).to_ndarray()
+        });
+        for (i, j) in (0..n).step_by($step).flat_map(|i| (0..m).map(move |j| (i, j))) {
+            let terms = (0..d).map(|k| $one(x[[i, k]] as f64 - y[[j, k]] as f64));
+            let want: f64 = terms.sum();
+            let bound = (d + 2) as f64 * <$t>::EPSILON as f64 * want;
+            assert!((got[[i, j]] as f64 - want).abs() <= bound, "{what} at {i}, {j}: {} {want}", got[[i, j]]);
+        }
+        result(&what, got);
+        report(&what, &done, ((n + m) * d * size_of::<$t>()) as u64);
+        // One kernel, which has no place for (n, m, d): a result of n x m, and a page at most.
+        assert_eq!(done.launches.len(), 1);
+        assert!(done.launches[0].name().starts_with("nd_pairwise_"), "{}", done.launches[0].name());
+        assert!(done.peak <= (n * m * size_of::<$t>()) as u64 + 512, "{what}: {} bytes", done.peak);
+        done.no_conflicts();
+        (done, [n, m, d].map(|e| e as u64))
+    }};
+}
+
+/// Shapes of whole tiles and rows of whole sectors: all accesses are of 16 bytes, results are written once, and each operand is read once for
+/// each row or column of tiles. `floats` operations are done for each (i, j, k); a tile has `least` results or more.
+#[track_caller]
+fn tiled(done: &Done, [n, m, d]: [u64; 3], size: u64, floats: u64, least: u64) {
+    let c = done.all;
+    let tiles = done.launches[0].grid[0] as u64;
+    // Of the tiles that such a grid can mean, those that ask for least.
+    let splits =
+        (1..=tiles).filter(|r| tiles.is_multiple_of(*r) && n.is_multiple_of(*r) && m.is_multiple_of(tiles / r));
+    let implied = splits.map(|rows| (tiles / rows * n + rows * m) * d * size).min().unwrap();
+    assert!(n * m / tiles >= least, "{tiles} tiles");
+    assert!(done.missed() as f64 <= 1.1 * implied as f64, "{implied} bytes by {tiles} tiles: {c:?}");
+    // Behind the end of k the loop asks once more for a slice of 16: for the last values, which the block has read.
+    assert!(done.read() <= implied + implied * 16 / d, "{implied} bytes by {tiles} tiles: {c:?}");
+    assert_eq!((c.store_sectors * 32, c.unique_stored), (n * m * size, n * m * size));
+    assert_eq!((c.wide_loads, c.wide_stores), (c.load_requests, c.store_requests));
+    assert_eq!(c.unique_loaded, (n + m) * d * size);
+    let done = if size == 8 { c.fp64 } else { c.fp32 };
+    assert_eq!((done, c.atomics), (floats * n * m * d, 0), "{c:?}");
+    println!("arithmetic: {:.3} of the instructions", done as f64 / 32.0 / c.issued as f64);
+}
+
+fn squares_of_f32() {
+    let (done, shape) = distances!(&cuda(), f32, |v| &v * &v, |v: f64| v * v, (256, 256, 64), false, 1);
+    // A difference, and a step that multiplies and adds.
+    tiled(&done, shape, 4, 2, 64 * 64);
+}
+
+fn squares_of_f64() {
+    let (done, shape) = distances!(&cuda(), f64, |v| &v * &v, |v: f64| v * v, (256, 256, 64), false, 1);
+    tiled(&done, shape, 8, 2, 32 * 32);
+}
+
+fn magnitudes() {
+    let (done, shape) =
+        distances!(&cuda(), f32, |v: ndcuda::DeviceArray3<f32>| v.abs(), f64::abs, (256, 256, 64), false, 1);
+    tiled(&done, shape, 4, 3, 64 * 64);
+}
+
+fn large_tiles() {
+    let (done, shape) = distances!(&cuda(), f32, |v| &v * &v, |v: f64| v * v, (2048, 2048, 48), false, 97);
+    tiled(&done, shape, 4, 2, 128 * 128);
+}
+
+/// Ragged tiles, rows that begin within a sector, operands by columns.
+fn any_shape() {
+    let dev = cuda();
+    for columns in [false, true] {
+        for shape in [(256, 256, 64), (256, 256, 33), (100, 70, 35), (65, 130, 3), (70, 64, 2)] {
+            distances!(&dev, f32, |v| &v * &v, |v: f64| v * v, shape, columns, 1);
+        }
+        distances!(&dev, f64, |v| &v * &v, |v: f64| v * v, (100, 70, 35), columns, 1);
+    }
+}
