@@ -66,6 +66,35 @@ template <class R> ND void nd_fold_y(typename R::State& acc) {
     __syncthreads();
 }
 
+// Folds segments in order: lane l has the fold of segment l of `count`, and all of a row get `whole` with those of its lanes. The first is begun with.
+template <class R> ND void nd_chain_x(typename R::State& whole, const typename R::State& own, u64 count, bool first) {
+    for (u32 l = 0; l < blockDim.x && l < count; ++l) {
+        const typename R::State from = nd_from_lane(own, l, blockDim.x);
+        if (first && l == 0) whole = from;
+        else R::merge(whole, from);
+    }
+}
+
+template <class R> ND void nd_chain_y(typename R::State& whole, const typename R::State& own, u64 count, bool first) {
+    typedef typename R::State S;
+    constexpr u32 words = (sizeof(S) + 3) / 4;
+    __shared__ u32 all[words][256];
+    u32 w[words] = {};
+    memcpy(w, &own, sizeof(S));
+#pragma unroll
+    for (u32 i = 0; i < words; ++i) all[i][threadIdx.y * blockDim.x + threadIdx.x] = w[i];
+    __syncthreads();
+    for (u32 l = 0; l < blockDim.y && l < count; ++l) {
+#pragma unroll
+        for (u32 i = 0; i < words; ++i) w[i] = all[i][l * blockDim.x + threadIdx.x];
+        S from;
+        memcpy(&from, w, sizeof(S));
+        if (first && l == 0) whole = from;
+        else R::merge(whole, from);
+    }
+    __syncthreads();
+}
+
 // The states that the gridDim.y blocks of a row leave for fold number `fold`: 24 bytes are kept for each.
 template <class R> ND typename R::State* nd_states(char* scratch, u64 rows, u64 row, u32 fold) {
     static_assert(sizeof(typename R::State) <= 24, "a state of a fold");

@@ -236,6 +236,22 @@ fn pairwise_1(dtype: DType) -> KernelIr {
     b.build()
 }
 
+/// The same of one row x: rows of y are folded in chains.
+fn one_row(class: Class, own: AxisSet, folded: AxisSet) -> KernelIr {
+    let mut b = Build::new(2, class);
+    b.ir.order = FoldOrder::Chain;
+    let (x, y, out) = (b.operand(F32, Role::In), b.operand(F32, Role::In), b.operand(F32, Role::Out));
+    b.begin(own);
+    b.begin(folded);
+    let (x, y) = (b.load(x, folded), b.load(y, IJ));
+    let diff = b.map(&row::sub, &[x, y]);
+    let squared = b.map(&row::mul, &[diff, diff]);
+    let sum = b.fold(&SUM, squared, folded);
+    b.end();
+    b.store(out, sum);
+    b.build()
+}
+
 /// Implementation #2: `|x2[i] + y2[j] - 2 x.y|`, three folds over one k.
 fn pairwise_2() -> KernelIr {
     let mut b = Build::new(3, pairwise_class());
@@ -343,6 +359,8 @@ fn kernels() -> Vec<Named> {
         ("pairwise_1", pairwise_1(F32)),
         ("pairwise_1_f64", pairwise_1(F64)),
         ("pairwise_2", pairwise_2()),
+        ("one_row", one_row(Class::Rows, I, J)),
+        ("one_row_columns", one_row(Class::Columns, J, I)),
         ("knn_1", knn_1()),
         ("cumsum", cumsum()),
         ("gather", gather()),

@@ -1,6 +1,6 @@
 //! Distances of all metrics against their definitions, at sizes where tiles end; and that arithmetic has the host's bits.
 
-use crate::harness::on_the_host;
+use crate::harness::{makes_kernels, on_the_host};
 use ndarray::{Array2, ArrayView1, Axis, NewAxis, Zip, arr2, s};
 use ndcuda::distance::{self, Metric, cdist};
 use ndcuda::{Device, DeviceArray2, Float, f16};
@@ -64,8 +64,8 @@ fn metrics_are_scipys(dev: &Device) {
             }
         }
     }
-    // A chain of k has an error of up to k / 2 ulp: CUDA folds segments of 1024, the CPU of 256.
-    check::<f32>(dev, if on_the_host(dev) { 2e-6 } else { 6e-6 });
+    // A chain of k has an error of up to k / 2 ulp.
+    check::<f32>(dev, 2e-6);
     check::<f64>(dev, 2e-14);
 }
 
@@ -105,11 +105,17 @@ fn parts_have_the_bits_of_the_whole(dev: &Device, d: usize, parts: &[(Range<usiz
     // The other operand by rows, and by columns.
     let columns = dev.array(y.t().as_standard_layout().into_owned()).unwrap();
     for y in [dev.array(y).unwrap(), columns.t()] {
-        parts_of(&x, &y, d, parts);
+        parts_of(dev, &x, &y, d, parts);
     }
 }
 
-fn parts_of(x: &DeviceArray2<f32>, y: &DeviceArray2<f32>, d: usize, parts: &[(Range<usize>, Range<usize>)]) {
+fn parts_of(
+    dev: &Device,
+    x: &DeviceArray2<f32>,
+    y: &DeviceArray2<f32>,
+    d: usize,
+    parts: &[(Range<usize>, Range<usize>)],
+) {
     let bits = |a: DeviceArray2<f32>| a.to_ndarray().unwrap().mapv(f32::to_bits);
     type Form = fn(&DeviceArray2<f32>, &DeviceArray2<f32>) -> DeviceArray2<f32>;
     let forms: [(&str, Form); 4] = [
@@ -118,7 +124,9 @@ fn parts_of(x: &DeviceArray2<f32>, y: &DeviceArray2<f32>, d: usize, parts: &[(Ra
         ("cityblock", distance::cityblock),
         ("dot", |x, y| x.dot(&y.t())),
     ];
-    for (name, f) in forms {
+    // A library's product has an order of its own, and one row does not go there.
+    let library = !on_the_host(dev) && parts.iter().any(|(i, j)| i.len() == 1 || j.len() == 1);
+    for (name, f) in forms.into_iter().filter(|f| !(library && f.0 == "dot")) {
         let all = bits(f(x, y));
         for (i, j) in parts {
             let part = bits(f(&x.slice(s![i.clone(), ..]), &y.slice(s![j.clone(), ..])));
@@ -130,8 +138,8 @@ fn parts_of(x: &DeviceArray2<f32>, y: &DeviceArray2<f32>, d: usize, parts: &[(Ra
 fn bits_do_not_depend_on_the_batch(dev: &Device) {
     let several = [(0..2, 0..140), (5..70, 64..66), (0..150, 137..140), (7..90, 30..129)];
     parts_have_the_bits_of_the_whole(dev, 37, &several);
-    // One row, on either side and on both. CUDA folds it by lanes, in another order than the rows of a batch.
-    if !on_the_host(dev) {
+    // One row, on either side and on both. Kernels that ship fold it by lanes, in another order than the rows of a batch.
+    if !makes_kernels(dev) {
         return;
     }
     let one = [(0..1, 0..140), (149..150, 3..4), (0..150, 71..72), (9..10, 130..140)];

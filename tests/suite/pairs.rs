@@ -1,6 +1,6 @@
 //! Pairs of rows in one kernel: products with what follows them, and folds of what pairs give.
 
-use crate::harness::on_the_host;
+use crate::harness::{makes_kernels, on_the_host};
 use ndarray::{Array1, Array2, Array3, Axis, NewAxis, s};
 use ndcuda::debug::{Trace, trace};
 use ndcuda::distance::{self, Metric, cdist};
@@ -139,10 +139,10 @@ fn folds_of_pairs_store_no_matrix(dev: &Device) {
     // No result has fewer bits for it: one row.
     let (x, y) = (rows::<f32>(dev, 1, 32, 1), rows::<f32>(dev, 70_000, 32, 2));
     let t = traced(|| cdist(&x, &y, Metric::Euclidean).argmin_axis(Axis(1)).eval());
-    if !folds_without_a_matrix(dev) {
+    assert!(!folds_without_a_matrix(dev) || (t.kernels, t.allocated) == (1, 8), "{t:?}");
+    if !makes_kernels(dev) {
         return;
     }
-    assert_eq!((t.kernels, t.allocated), (1, 8), "{t:?}");
     let two = rows::<f32>(dev, 2, 32, 1);
     for f in [distance::sqeuclidean_broadcast::<f32>, distance::sqeuclidean_expanded] {
         let (one, all) = (f(&x, &y).min_axis(Axis(1)), f(&two, &y).min_axis(Axis(1)));

@@ -21,6 +21,9 @@ use write::Writer;
 /// The headers in front of every kernel, in order.
 const HEADERS: [&str; 2] = [include_str!("../../../kernels/prelude.cuh"), include_str!("../../../kernels/reduce.cuh")];
 
+/// Length of the segments that a fold in chains goes in: as on the CPU.
+const SEGMENT: usize = 256;
+
 /// How a kernel is run.
 enum Scheme {
     /// A thread for each element.
@@ -116,6 +119,21 @@ fn all_axes(ir: &KernelIr) -> AxisSet {
 /// The C++ type that holds a value of this dtype.
 fn register(dtype: DType) -> &'static str {
     dtype.compute().name()
+}
+
+/// The factors of the float product that a Sum in chains adds up: it is fused with the addition.
+fn factors(ir: &KernelIr, id: Id) -> Option<(Id, Id)> {
+    let fold = &ir.code[id as usize];
+    let arg = &ir.code[*fold.args.first()? as usize];
+    let float = matches!(arg.dtype, DType::F32 | DType::F64);
+    match (fold.op, arg.op) {
+        (KOp::Reduce { reducer, .. }, KOp::Map(row)) if float && reducer.name == "sum" => match row.name {
+            "mul" => Some((arg.args[0], arg.args[1])),
+            "square" => Some((arg.args[0], arg.args[0])),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn not_emitted(what: &str, ir: &KernelIr) -> Error {

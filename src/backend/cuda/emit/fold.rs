@@ -4,16 +4,17 @@
 //! earlier ones loaded and computed; else they compute it again.
 //!
 //! The order of a fold follows from the kernel and its extents alone. Along x, a lane takes every so many-th run of [`order`] neighbours and folds
-//! each place of the run by itself; along y, every so many-th value. Lanes are then folded by halves, and blocks in turn.
+//! each place of the run by itself; along y, every so many-th value. Lanes are then folded by halves, and blocks in turn. A fold in chains is one of
+//! segments, as pairwise kernels fold: each lane takes a segment, and they are joined from the first to the last.
 
 mod walk;
 
-use super::all_axes;
 use super::args::THREADS;
 use super::variant::{Along, Variant, cost, widths};
 use super::write::Writer;
+use super::{SEGMENT, all_axes};
 use crate::error::Result;
-use crate::kernel::{AxisSet, Id, KOp, KernelIr};
+use crate::kernel::{AxisSet, FoldOrder, Id, KOp, KernelIr};
 
 /// One loop: the axes it walks, the folds in it and the stores in it.
 struct Group {
@@ -94,11 +95,20 @@ fn targets(ir: &KernelIr, group: &Group) -> Vec<Id> {
     group.folds.iter().map(|&id| ir.code[id as usize].args[0]).chain(group.stores.iter().copied()).collect()
 }
 
+/// Whether no loop stands within another.
+fn flat(ir: &KernelIr) -> bool {
+    let (top, seen) = top(ir);
+    top.groups.iter().all(|g| scope(ir, g.axes, &seen, &targets(ir, g)).groups.is_empty())
+}
+
+/// Whether folds go in segments.
+fn chained(ir: &KernelIr) -> bool {
+    ir.order == FoldOrder::Chain && flat(ir)
+}
+
 /// Neighbours that a lane takes at once along x: 16 bytes of the widest operand, 1 where loops stand within loops.
 pub(super) fn order(ir: &KernelIr) -> u32 {
-    let (top, seen) = top(ir);
-    let flat = |g: &Group| scope(ir, g.axes, &seen, &targets(ir, g)).groups.is_empty();
-    let Some(axis) = ir.folded.iter().last().filter(|_| top.groups.iter().all(flat)) else { return 1 };
+    let Some(axis) = ir.folded.iter().last().filter(|_| flat(ir)) else { return 1 };
     let short = |w: &u8| *w as usize * cost(ir) <= 192;
     widths(ir, axis).into_iter().filter(|w| *w <= 8).find(short).unwrap_or(1) as u32
 }
@@ -111,7 +121,7 @@ fn several(ir: &KernelIr) -> bool {
 
 /// Whether the fold may be cut over several blocks: there is one loop, which stores nothing.
 pub(super) fn splits(ir: &KernelIr) -> bool {
-    matches!(&top(ir).0.groups[..], [one] if one.stores.is_empty())
+    !chained(ir) && matches!(&top(ir).0.groups[..], [one] if one.stores.is_empty())
 }
 
 /// How many folds end in the kernel's own scope.
@@ -133,6 +143,12 @@ pub(super) fn layout(ir: &KernelIr, extents: &[usize], along_x: bool) -> Layout 
     let results = count(all_axes(ir).minus(ir.folded));
     let scope = top(ir).0;
     let folded = scope.groups.iter().map(|g| count(g.axes)).max().unwrap_or(1);
+    if chained(ir) {
+        // A lane for each segment, as far as they go.
+        let across = if along_x { THREADS / 32 } else { results.max(1).next_power_of_two().min(32) as u32 };
+        let lanes = folded.div_ceil(SEGMENT as u64).next_power_of_two().min((THREADS / across) as u64) as u32;
+        return Layout { lanes, rows: THREADS / lanes, parts: 1, results };
+    }
     let (lanes, rows) = if along_x {
         // A warp for short rows, a block for long ones, and a large block where it keeps the row.
         let runs = folded.div_ceil(order(ir) as u64);
@@ -161,7 +177,7 @@ pub(super) fn layout(ir: &KernelIr, extents: &[usize], along_x: bool) -> Layout 
 
 /// Runs of a row that each lane keeps in registers: 0 where the row is too long, or needed once only.
 fn resident(ir: &KernelIr, extents: &[usize]) -> u8 {
-    if !several(ir) {
+    if !several(ir) || chained(ir) {
         return 0;
     }
     let row: u64 = top(ir).0.groups[0].axes.iter().map(|a| extents[a] as u64).product();

@@ -6,15 +6,12 @@
 
 mod text;
 
-use super::all_axes;
 use super::variant::{Access, Along, Variant};
 use super::write::Writer;
-use crate::dtype::DType;
+use super::{all_axes, factors};
 use crate::error::Result;
 use crate::kernel::{AxisSet, Id, KOp, KernelIr};
 
-/// Length of the segments that k is folded in: as on the CPU.
-const SEGMENT: usize = 256;
 /// Length of a slice along k, where k is long.
 const SLICE: usize = 16;
 /// Shared memory for slices.
@@ -280,21 +277,6 @@ impl Plan {
             }
         }
         (0..ir.code.len() as Id).filter(|&id| needed[id as usize]).collect()
-    }
-}
-
-/// The factors of the float product that a Sum adds up.
-fn factors(ir: &KernelIr, id: Id) -> Option<(Id, Id)> {
-    let fold = &ir.code[id as usize];
-    let arg = &ir.code[*fold.args.first()? as usize];
-    let float = matches!(arg.dtype, DType::F32 | DType::F64);
-    match (fold.op, arg.op) {
-        (KOp::Reduce { reducer, .. }, KOp::Map(row)) if float && reducer.name == "sum" => match row.name {
-            "mul" => Some((arg.args[0], arg.args[1])),
-            "square" => Some((arg.args[0], arg.args[0])),
-            _ => None,
-        },
-        _ => None,
     }
 }
 

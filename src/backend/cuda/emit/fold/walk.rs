@@ -2,8 +2,8 @@
 
 use super::super::map;
 use super::super::variant::Access;
-use super::super::{all_axes, register};
-use super::{Group, Scope, order, scope, splits, targets, top};
+use super::super::{SEGMENT, all_axes, factors, register};
+use super::{Group, Scope, chained, order, scope, splits, targets, top};
 use crate::backend::cuda::emit::write::Writer;
 use crate::error::Result;
 use crate::kernel::{AxisSet, Id, KOp};
@@ -34,7 +34,8 @@ pub(super) fn emit(w: &mut Writer, along_x: bool) -> Result<()> {
     let before = scope.values.iter().filter(|v| columns > 1 && v.1 == 0 && w.ir.code[v.0 as usize].over.has(axis));
     let varying = before.map(|v| v.0).collect();
     let made = vec![false; count];
-    let mut folds = Folds { w, outer, lane, row, split, run, columns, unroll, varying, made, keep: vec![] };
+    let chained = chained(w.ir);
+    let mut folds = Folds { w, outer, lane, row, split, chained, run, columns, unroll, varying, made, keep: vec![] };
     folds.keep = folds.keeps(&scope);
     folds.scope(scope, AxisSet::EMPTY, seen)?;
     w.close();
@@ -56,6 +57,8 @@ struct Folds<'w, 'a> {
     /// The dimension that results are counted along.
     row: &'static str,
     split: bool,
+    /// Whether a lane takes a segment.
+    chained: bool,
     /// Neighbours along the loop that a lane takes at once.
     run: u32,
     /// Neighbouring results of a thread.
@@ -179,7 +182,7 @@ impl Folds<'_, '_> {
     /// A loop that lanes share, and its folds' values after it.
     fn together(&mut self, group: &Group, seen: &[bool]) -> Result<()> {
         let folds: Vec<(Id, String)> = group.folds.iter().map(|&id| (id, self.w.reducer_name(id))).collect();
-        let states = self.run.max(self.columns);
+        let states = if self.chained { self.columns } else { self.run.max(self.columns) };
         for (id, reducer) in &folds {
             self.w.line(format_args!("{reducer}::State c{id}[{states}];"));
             self.w.line(format_args!("#pragma unroll"));
@@ -193,8 +196,11 @@ impl Folds<'_, '_> {
         let body = scope(self.w.ir, group.axes, &seen, &targets(self.w.ir, group));
         let flat = body.groups.is_empty();
         let values: Vec<Id> = body.values.iter().map(|v| v.0).collect();
-        let chunk = Chunk { group, body, folds: &folds, seen: &seen, n: n.clone(), t: t.clone() };
-        if self.w.variant.resident > 0 {
+        let end = if self.chained { format!("e{t}") } else { n.clone() };
+        let chunk = Chunk { group, body, folds: &folds, seen: &seen, n: end, t: t.clone() };
+        if self.chained {
+            self.segments(&chunk, &n)?;
+        } else if self.w.variant.resident > 0 {
             self.w.line(format_args!("const Count {t} = lane;"));
             self.chunk(&chunk, self.w.variant.resident as u32, true)?;
             for id in values {
@@ -229,11 +235,51 @@ impl Folds<'_, '_> {
             self.chunk(&chunk, 1, run > 1)?;
             self.w.close();
         }
-        self.join(&folds);
+        if !self.chained {
+            self.join(&folds);
+        }
         if self.columns == 1 {
             for (id, _) in &folds {
                 self.w.finished(*id, &format!("c{id}[0]"), &format!("(i64){n}"));
             }
+        }
+        Ok(())
+    }
+
+    /// A loop in segments: a lane takes one at a time, and all are joined in order.
+    fn segments(&mut self, chunk: &Chunk<'_>, n: &str) -> Result<()> {
+        let (t, run, unroll, lane) = (&chunk.t, self.run, self.unroll, self.lane);
+        for (id, reducer) in chunk.folds {
+            self.w.line(format_args!("{reducer}::State h{id}[{}];", self.columns));
+            self.each_column(&format!("h{id}[e] = c{id}[e];"));
+        }
+        self.w.open(format_args!("for (Count s{t} = 0; s{t} < {n}; s{t} += lanes * {SEGMENT})"));
+        self.w.line(format_args!(
+            "const Count b{t} = min({n}, s{t} + lane * {SEGMENT}), e{t} = min({n}, b{t} + {SEGMENT});"
+        ));
+        for (id, reducer) in chunk.folds {
+            self.each_column(&format!("{reducer}::init(c{id}[e]);"));
+        }
+        let (first, times) = match run {
+            1 => (format!("b{t}"), String::new()),
+            _ => (format!("(b{t} + {}) / {run}", run - 1), format!(" * {run}")),
+        };
+        self.w.line(format_args!("Count {t} = {first};"));
+        if unroll * run > 1 {
+            self.w.open(format_args!("for (; ({t} + {unroll}){times} <= e{t}; {t} += {unroll})"));
+            self.chunk(chunk, unroll, false)?;
+            self.w.close();
+        }
+        self.w.open(format_args!("for (; {t}{times} < e{t}; ++{t})"));
+        self.chunk(chunk, 1, run > 1)?;
+        self.w.close();
+        for (id, reducer) in chunk.folds {
+            let count = format!("({n} - s{t} + {}) / {SEGMENT}", SEGMENT - 1);
+            self.each_column(&format!("nd_chain_{lane}<{reducer}>(h{id}[e], c{id}[e], {count}, s{t} == 0);"));
+        }
+        self.w.close();
+        for (id, _) in chunk.folds {
+            self.each_column(&format!("c{id}[e] = h{id}[e];"));
         }
         Ok(())
     }
@@ -324,7 +370,11 @@ impl Folds<'_, '_> {
         let k = if run > 1 { "(i64)(p + e)" } else { "(i64)p" };
         for (id, reducer) in chunk.folds {
             let arg = ir.code[*id as usize].args[0];
-            self.w.line(format_args!("{reducer}::step(c{id}[{e}], v{arg}, {k});"));
+            let e = if self.columns == 1 && self.chained { "0" } else { e };
+            match factors(ir, *id).filter(|_| self.chained) {
+                Some((a, b)) => self.w.line(format_args!("c{id}[{e}].s0 = nd_fma(v{a}, v{b}, c{id}[{e}].s0);")),
+                None => self.w.line(format_args!("{reducer}::step(c{id}[{e}], v{arg}, {k});")),
+            }
         }
         if elements > 1 {
             self.w.close();
@@ -341,7 +391,8 @@ impl Folds<'_, '_> {
         let times = if self.run > 1 { format!(" * {}", self.run) } else { String::new() };
         self.w.line(format_args!("#pragma unroll"));
         self.w.open(format_args!("for (u32 u = 0; u < {unroll}; ++u)"));
-        self.w.line(format_args!("const Count p = ({} + u * lanes){times};", chunk.t));
+        let apart = if self.chained { "" } else { " * lanes" };
+        self.w.line(format_args!("const Count p = ({} + u{apart}){times};", chunk.t));
         if part && (unroll > 1 || self.w.variant.resident > 0) {
             self.w.line(format_args!("if (p >= {}) break;", chunk.n));
         }

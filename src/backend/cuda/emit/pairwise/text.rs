@@ -1,8 +1,8 @@
 //! The text of pairwise kernels.
 
 use super::super::variant::Access;
-use super::super::{all_axes, register};
-use super::{Axes, Fill, Fold, Plan, SEGMENT};
+use super::super::{SEGMENT, all_axes, register};
+use super::{Axes, Fill, Fold, Plan};
 use crate::backend::cuda::emit::write::Writer;
 use crate::error::Result;
 use crate::kernel::{Id, KOp, Width};
