@@ -194,7 +194,10 @@ pub(super) fn variant(along: Along<'_>, along_x: bool) -> Variant {
     let last = |axes: AxisSet| axes.iter().last().map(|a| (a, extents[a]));
     if !along_x {
         let (scope, seen) = top(ir);
-        let simple = matches!(&scope.groups[..], [g] if g.stores.is_empty()
+        // Columns are computed once more after their folds, where an index in place may be written over.
+        let gathers = ir.code.iter().any(|i| matches!(i.op, KOp::LoadAt(_)));
+        let simple = !gathers
+            && matches!(&scope.groups[..], [g] if g.stores.is_empty()
             && self::scope(ir, g.axes, &seen, &targets(ir, g)).groups.is_empty());
         let Some((axis, n)) = last(all_axes(ir).minus(ir.folded)).filter(|_| simple) else { return Variant::default() };
         let fits = |w: &u8| n % *w as usize == 0 && n >= 32 * *w as usize && *w as usize * cost(ir) <= 128;

@@ -14,6 +14,9 @@ use std::fmt::{Arguments, Write};
 pub(super) struct Writer<'a> {
     pub ir: &'a KernelIr,
     pub variant: Variant,
+    /// What holds of threads that have an element of their own: others repeat one, which its own thread may write over in place, and may not take
+    /// what they read for an index.
+    pub own: &'static str,
     text: String,
     depth: usize,
     counters: usize,
@@ -21,7 +24,7 @@ pub(super) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub fn new(ir: &'a KernelIr, variant: Variant) -> Self {
-        Writer { ir, variant, text: String::new(), depth: 0, counters: 0 }
+        Writer { ir, variant, own: "", text: String::new(), depth: 0, counters: 0 }
     }
 
     pub fn finish(self) -> String {
@@ -206,7 +209,7 @@ impl<'a> Writer<'a> {
             KOp::LoadAt(o) => {
                 let at = self.at(o, inst.over);
                 let index = arg(0);
-                let within = format!("nd_within(v{index}, a.g{o}[1], a.fault, {o})");
+                let within = format!("{}nd_within(v{index}, a.g{o}[1], a.fault, {o})", self.own);
                 format!("{within} ? nd_load({at} + (i64)v{index} * a.g{o}[0]) : ({c})0")
             }
             KOp::Param(p) => match inst.dtype {

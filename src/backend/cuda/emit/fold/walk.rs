@@ -35,6 +35,7 @@ pub(super) fn emit(w: &mut Writer, along_x: bool) -> Result<()> {
     let varying = before.map(|v| v.0).collect();
     let made = vec![false; count];
     let chained = chained(w.ir);
+    w.own = "live && ";
     let mut folds = Folds { w, outer, lane, row, split, chained, run, columns, unroll, varying, made, keep: vec![] };
     folds.keep = folds.keeps(&scope);
     folds.scope(scope, AxisSet::EMPTY, seen)?;

@@ -255,12 +255,12 @@ impl Pairwise<'_, '_, '_> {
         self.w.line(format_args!("#pragma unroll"));
         self.w.open(format_args!("for (u32 u = {}; u < {}; ++u)", steps.start, steps.end));
         let runs = slice / run;
-        if size * runs % threads != 0 {
+        if !(size * runs).is_multiple_of(threads) {
             self.w.line(format_args!("if (thread + u * {threads} >= {}) break;", size * runs));
         }
         // Lanes along k take whole sectors of 32 bytes, and store to as many banks as there are lanes.
         let along = if run > 1 { 2 } else { 8 };
-        if plan.fill[side] == Fill::Rows || runs % along != 0 {
+        if plan.fill[side] == Fill::Rows || !runs.is_multiple_of(along) {
             self.w.line(format_args!(
                 "const u32 kk = (thread + u * {threads}) / {size}{}, at = (thread + u * {threads}) % {size};",
                 if run > 1 { format!(" * {run}") } else { String::new() }

@@ -1,0 +1,103 @@
+"""README: python3 scripts/sass_table.py LIBNVRTC > benches/record/pairwise-sass.md disassembles the pairwise kernels of tests/golden/cuda and counts.
+
+LIBNVRTC is the path of libnvrtc.so.12 or .13; nvdisasm comes from PyPI into target/sass-venv. No GPU is needed. The combine of pairwise_1 is
+replaced for cityblock and dot. The main loop is the longest one: the share of its instructions that are the combine's own is what is counted.
+"""
+
+import collections
+import ctypes
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import venv
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+VENV = ROOT / "target" / "sass-venv"
+PACKAGE = "nvidia-cuda-nvdisasm==13.5.37"
+HEADERS = ["prelude.cuh", "reduce.cuh"]
+STEP = "s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);"
+# The combine's text in place of the squared difference's, and its instructions for each (i, j, k).
+COMBINES = {
+    "squared Euclid": (STEP, ["FADD", "FFMA"]),
+    "cityblock": ("s4[r][c].s0 = s4[r][c].s0 + fabsf(v2);", ["FADD", "FADD"]),
+    "dot": ("s4[r][c].s0 = nd_fma(v0, v1, s4[r][c].s0);", ["FFMA"]),
+}
+
+
+def disassembler():
+    find = lambda: sorted(VENV.glob("lib/python3*/site-packages/nvidia/**/bin/nvdisasm"))
+    if not find():
+        venv.create(VENV, with_pip=True)
+        subprocess.run([VENV / "bin" / "pip", "install", "--quiet", PACKAGE], check=True)
+    return find()[0]
+
+
+def compile(lib, source, arch):
+    """The cubin, and the assembler's report."""
+    program, size = ctypes.c_void_p(), ctypes.c_size_t()
+    lib.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"kernel.cu", 0, None, None)
+    options = [f"--gpu-architecture={arch}", "--fmad=false", "--std=c++17", "--ptxas-options=-v"]
+    texts = (ctypes.c_char_p * len(options))(*[o.encode() for o in options])
+    assert lib.nvrtcCompileProgram(program, len(options), texts) == 0
+    out = []
+    for what in ["CUBIN", "ProgramLog"]:
+        getattr(lib, f"nvrtcGet{what}Size")(program, ctypes.byref(size))
+        buffer = ctypes.create_string_buffer(size.value)
+        getattr(lib, f"nvrtcGet{what}")(program, buffer)
+        out.append(buffer.raw)
+    return out[0], out[1].decode(errors="replace")
+
+
+def main_loop(sass):
+    """How often each instruction stands in the longest loop without a loop in it."""
+    labels, code, loops = {}, [], []
+    for line in sass.splitlines():
+        if label := re.match(r"(\.L_x_\d+):", line):
+            labels[label[1]] = len(code)
+        elif inst := re.search(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?([A-Z0-9.]+)(.*);", line):
+            code.append(inst[1])
+            target = re.search(r"\((\.L_x_\d+)\)", inst[2])
+            if inst[1].startswith("BRA") and target and target[1] in labels:
+                loops.append((labels[target[1]], len(code)))
+    inner = [l for l in loops if not any(l != m and l[0] <= m[0] and m[1] <= l[1] for m in loops)]
+    first, last = max(inner, key=lambda l: l[1] - l[0])
+    return collections.Counter(i.split(".")[0] for i in code[first:last])
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    path = pathlib.Path(sys.argv[1])
+    for builtins in sorted(path.resolve().parent.glob("libnvrtc-builtins.so*")):
+        ctypes.CDLL(str(builtins), mode=ctypes.RTLD_GLOBAL)
+    lib, tool = ctypes.CDLL(str(path)), disassembler()
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    lib.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+    headers = "".join((ROOT / "kernels" / h).read_text() for h in HEADERS)
+    print("# SASS of the pairwise kernels\n")
+    print(f"What the main loop of f32 kernels consists of, over (i, k) and (j, k) that lie along k, as NVRTC {major.value}.{minor.value} makes")
+    print("them: `python3 scripts/sass_table.py LIBNVRTC`. Useful are the combine's own instructions, 16 steps of 64 results for each thread.\n")
+    print("| combine | arch | registers | spilled, bytes stored / loaded | main loop | useful | share | LDS | LDG | STS | LDL and STL |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for name, (step, useful) in COMBINES.items():
+        for arch in ["sm_80", "sm_90"]:
+            text = (ROOT / "tests/golden/cuda/pairwise_1_vectors.cu").read_text()
+            assert STEP in text
+            cubin, log = compile(lib, headers + text.replace(STEP, step), arch)
+            with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+                file.write(cubin)
+                file.flush()
+                sass = subprocess.run([tool, "-c", file.name], check=True, capture_output=True, text=True).stdout
+            counts = main_loop(sass)
+            total, wanted = sum(counts.values()), 16 * 64 * len(useful)
+            got = sum(counts[i] for i in set(useful))
+            assert got == wanted, (name, arch, counts)
+            used = re.search(r"Used (\d+) registers", log)[1]
+            spills = " / ".join(re.findall(r"(\d+) bytes spill", log))
+            rest = [str(counts[i]) for i in ["LDS", "LDG", "STS"]] + [str(counts["LDL"] + counts["STL"])]
+            print(f"| {name} | {arch} | {used} | {spills} | {total} | {wanted} | {wanted / total:.1%} | " + " | ".join(rest) + " |")
+
+
+main()
