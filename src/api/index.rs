@@ -110,7 +110,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     /// As [`take_along_axis`](Self::take_along_axis).
     ///
     /// # Errors
-    /// [`Error::Axis`], [`Error::Broadcast`] or [`Error::Device`].
+    /// [`Error::Axis`], [`Error::Broadcast`] or [`Error::Devices`].
     #[track_caller]
     pub fn try_take_along_axis<I: Integer>(&self, axis: Axis, indices: &DeviceArray<I, D>) -> Result<Self> {
         let at = Location::caller();
