@@ -183,7 +183,8 @@ def main():
         w.process.wait()
     if only:
         return
-    isa = next((i for i in ["cuda", "avx512", "avx2", "portable"] if i in about["ndcuda"].lower().replace("-", "")), "cpu")
+    on = about["ndcuda"].split(" on ", 1)[1].lower().replace("-", "")
+    isa = next((i for i in ["avx512", "avx2", "portable"] if i in on), "cpu") if on.startswith("cpu") else "cuda"
     cpu = re.sub(r"[^a-z0-9.]+", "-", re.sub(r"\(.*?\)|cpu|processor|@", "", about["cpu"].lower())).strip("-")
     record.mkdir(parents=True, exist_ok=True)
     file = record / f"{about['date']}-{cpu}-{isa}.md"
