@@ -5,18 +5,14 @@ replaced for cityblock and dot. The main loop is the longest one: the share of i
 """
 
 import collections
-import ctypes
-import pathlib
 import re
 import subprocess
 import sys
 import tempfile
-import venv
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-VENV = ROOT / "target" / "sass-venv"
+from nvrtc import ROOT, Nvrtc, fetched, headers
+
 PACKAGE = "nvidia-cuda-nvdisasm==13.5.37"
-HEADERS = ["prelude.cuh", "reduce.cuh"]
 STEP = "s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);"
 # The combine's text in place of the squared difference's, and its instructions for each (i, j, k).
 COMBINES = {
@@ -24,30 +20,6 @@ COMBINES = {
     "cityblock": ("s4[r][c].s0 = s4[r][c].s0 + fabsf(v2);", ["FADD", "FADD"]),
     "dot": ("s4[r][c].s0 = nd_fma(v0, v1, s4[r][c].s0);", ["FFMA"]),
 }
-
-
-def disassembler():
-    find = lambda: sorted(VENV.glob("lib/python3*/site-packages/nvidia/**/bin/nvdisasm"))
-    if not find():
-        venv.create(VENV, with_pip=True)
-        subprocess.run([VENV / "bin" / "pip", "install", "--quiet", PACKAGE], check=True)
-    return find()[0]
-
-
-def compile(lib, source, arch):
-    """The cubin, and the assembler's report."""
-    program, size = ctypes.c_void_p(), ctypes.c_size_t()
-    lib.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"kernel.cu", 0, None, None)
-    options = [f"--gpu-architecture={arch}", "--fmad=false", "--std=c++17", "--ptxas-options=-v"]
-    texts = (ctypes.c_char_p * len(options))(*[o.encode() for o in options])
-    assert lib.nvrtcCompileProgram(program, len(options), texts) == 0
-    out = []
-    for what in ["CUBIN", "ProgramLog"]:
-        getattr(lib, f"nvrtcGet{what}Size")(program, ctypes.byref(size))
-        buffer = ctypes.create_string_buffer(size.value)
-        getattr(lib, f"nvrtcGet{what}")(program, buffer)
-        out.append(buffer.raw)
-    return out[0], out[1].decode(errors="replace")
 
 
 def main_loop(sass):
@@ -69,15 +41,9 @@ def main_loop(sass):
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    path = pathlib.Path(sys.argv[1])
-    for builtins in sorted(path.resolve().parent.glob("libnvrtc-builtins.so*")):
-        ctypes.CDLL(str(builtins), mode=ctypes.RTLD_GLOBAL)
-    lib, tool = ctypes.CDLL(str(path)), disassembler()
-    major, minor = ctypes.c_int(), ctypes.c_int()
-    lib.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
-    headers = "".join((ROOT / "kernels" / h).read_text() for h in HEADERS)
+    nvrtc, tool = Nvrtc(sys.argv[1]), fetched("sass-venv", PACKAGE, "**/bin/nvdisasm")
     print("# SASS of the pairwise kernels\n")
-    print(f"What the main loop of f32 kernels consists of, over (i, k) and (j, k) that lie along k, as NVRTC {major.value}.{minor.value} makes")
+    print(f"What the main loop of f32 kernels consists of, over (i, k) and (j, k) that lie along k, as NVRTC {nvrtc.version()} makes")
     print("them: `python3 scripts/sass_table.py LIBNVRTC`. Useful are the combine's own instructions, 16 steps of 64 results for each thread.\n")
     print("| combine | arch | registers | spilled, bytes stored / loaded | main loop | useful | share | LDS | LDG | STS | LDL and STL |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
@@ -85,7 +51,8 @@ def main():
         for arch in ["sm_80", "sm_90"]:
             text = (ROOT / "tests/golden/cuda/pairwise_1_vectors.cu").read_text()
             assert STEP in text
-            cubin, log = compile(lib, headers + text.replace(STEP, step), arch)
+            cubin, log = nvrtc.compile(headers() + text.replace(STEP, step), arch, "--ptxas-options=-v", form="CUBIN")
+            assert cubin is not None, log
             with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
                 file.write(cubin)
                 file.flush()
