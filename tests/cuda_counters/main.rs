@@ -16,18 +16,9 @@ mod sums;
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
     let all = [maps::CASES, sums::CASES, pairs::CASES].concat();
-    if let Some(name) = std::env::var_os(child::NAME) {
-        (all.iter().find(|c| *c.name == *name).expect("a case of this name").body)();
-        println!("end");
-        return std::process::ExitCode::SUCCESS;
-    }
-    let args = libtest_mimic::Arguments::from_args();
-    let compilers = child::compilers();
-    if compilers.is_empty() && !args.list {
-        println!("no NVRTC in target/nvrtc-venv: what kernels ask of memory is not counted");
-    }
-    let trials = all.iter().map(|case| count::trial(case, &compilers)).collect();
-    libtest_mimic::run(&args, trials).exit_code()
+    child::main(&all, "what kernels ask of memory is not counted", |compilers| {
+        all.iter().map(|case| count::trial(case, compilers)).collect()
+    })
 }
 
 #[cfg(not(target_os = "linux"))]

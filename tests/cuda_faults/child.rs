@@ -1,15 +1,15 @@
 //! Child processes: one for each case, with the software device and only the settings that the case names.
 
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::{Arguments, Failed, Trial};
 use softcuda_driver::control::{Blas, Control, load_blas};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Names the case to the child.
-pub const NAME: &str = "NDCUDA_TEST_CASE";
+const NAME: &str = "NDCUDA_TEST_CASE";
 /// A case that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(200);
 
@@ -22,6 +22,21 @@ pub struct Case {
     pub variables: &'static [(&'static str, &'static str)],
     /// It fails by a panic.
     pub body: fn(),
+}
+
+/// Runs one of these cases in a child; else all of `trials`, which get the compilers there are. Without one, says what is not tested.
+pub fn main(cases: &[Case], untested: &str, trials: impl FnOnce(&[PathBuf]) -> Vec<Trial>) -> ExitCode {
+    if let Some(name) = std::env::var_os(NAME) {
+        (cases.iter().find(|c| *c.name == *name).expect("a case of this name").body)();
+        println!("end");
+        return ExitCode::SUCCESS;
+    }
+    let args = Arguments::from_args();
+    let compilers = compilers();
+    if compilers.is_empty() && !args.list {
+        println!("no NVRTC in target/nvrtc-venv: {untested}");
+    }
+    libtest_mimic::run(&args, trials(&compilers)).exit_code()
 }
 
 /// A case as a test.

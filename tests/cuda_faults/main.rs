@@ -21,19 +21,11 @@ mod work;
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
     let all = [every::CASES, memory::CASES, libraries::CASES, devices::CASES, deferred::CASES].concat();
-    if let Some(name) = std::env::var_os(child::NAME) {
-        let case = all.iter().chain(every::PARTS).chain(cache::PARTS).find(|c| *c.name == *name);
-        (case.expect("a case of this name").body)();
-        println!("end");
-        return std::process::ExitCode::SUCCESS;
-    }
-    let args = libtest_mimic::Arguments::from_args();
-    let compiler = !child::compilers().is_empty();
-    if !compiler && !args.list {
-        println!("no NVRTC in target/nvrtc-venv: what is kept on disk is not tested");
-    }
-    let trials = all.iter().map(child::trial).chain(every::first()).chain(cache::parents(compiler)).collect();
-    libtest_mimic::run(&args, trials).exit_code()
+    let parts = [every::PARTS, cache::PARTS].concat();
+    child::main(&[&all[..], &parts].concat(), "what is kept on disk is not tested", |compilers| {
+        let parents = cache::parents(!compilers.is_empty());
+        all.iter().map(child::trial).chain(every::first()).chain(parents).collect()
+    })
 }
 
 #[cfg(not(target_os = "linux"))]
