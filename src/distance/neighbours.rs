@@ -1,6 +1,6 @@
 //! Nearest rows, and the condensed form of a matrix of distances.
 
-use super::{Metric, cdist, fit, seuclidean, try_cdist, variance_of_both};
+use super::{Metric, fit, seuclidean, try_cdist, variance_of_both};
 use crate::array::{DeviceArray1, DeviceArray2};
 use crate::dtype::Float;
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 /// the first. NaN is far; where fewer than `k` rows have a finite distance, the rest are infinity and -1.
 ///
 /// The single nearest row is found while the distances are made, which are never stored. For more, tiles of the matrix
-/// (4 million elements at most) are made and searched by [`topk`](DeviceArray2::topk), one after the other, and the host puts
+/// (about a million elements) are made and searched by [`topk`](DeviceArray2::topk), one after the other, and the host puts
 /// their results together.
 ///
 /// # Errors
@@ -49,13 +49,10 @@ pub fn knn<T: Float<Sum = T, Mean = T>>(
         return Ok((low.insert_axis(Axis(1)), at.insert_axis(Axis(1))));
     }
     // Of all rows, whatever the tile.
-    let variance = match metric {
-        Metric::SEuclidean => Some(variance_of_both(x, y)),
-        _ => None,
-    };
+    let variance = (metric == Metric::SEuclidean).then(|| variance_of_both(x, y));
     variance.iter().try_for_each(|v| v.eval())?;
     let columns = m.min((4 * k).max(KNN_COLUMNS));
-    let rows = (KNN_TILE / columns.max(1)).clamp(1, n.max(1));
+    let rows = (BLOCK / columns.max(1)).clamp(1, n.max(1));
     let mut distances = Array2::from_elem((n, k), far);
     let mut indices = Array2::from_elem((n, k), -1);
     for i in (0..n).step_by(rows) {
@@ -63,10 +60,7 @@ pub fn knn<T: Float<Sum = T, Mean = T>>(
         let mut found = vec![];
         for j in (0..m).step_by(columns.max(1)) {
             let others = y.slice(s![j..(j + columns).min(m), ..]);
-            let d = match &variance {
-                Some(v) => seuclidean(&some, &others, v),
-                None => try_cdist(&some, &others, metric)?,
-            };
+            let d = between(&some, &others, metric, &variance)?;
             let (near, at) = d.try_topk(k.min(others.shape()[0]), Axis(1), false)?;
             drop(d);
             crate::eval((&near, &at))?;
@@ -93,12 +87,24 @@ pub fn knn<T: Float<Sum = T, Mean = T>>(
     Ok((x.device().array(distances)?, x.device().array(indices)?))
 }
 
-/// Elements of a tile of the matrix that [`knn`] searches, and its columns at least, where there are so many.
-const KNN_TILE: usize = 1 << 20;
+/// Elements of the part of the matrix that is made at a time.
+const BLOCK: usize = 1 << 20;
+/// Columns of such a part that [`knn`] searches, at least, where there are so many.
 const KNN_COLUMNS: usize = 4096;
 
-/// The elements of a block of the matrix that [`pdist`] makes at a time.
-const PDIST_BLOCK: usize = 1 << 20;
+/// As `cdist`, of parts of the rows: `variance` is that of all of them, where the metric needs it.
+#[track_caller]
+fn between<T: Float<Sum = T, Mean = T>>(
+    x: &DeviceArray2<T>,
+    y: &DeviceArray2<T>,
+    metric: Metric,
+    variance: &Option<DeviceArray1<T>>,
+) -> Result<DeviceArray2<T>> {
+    match variance {
+        Some(v) => Ok(seuclidean(x, y, v)),
+        None => try_cdist(x, y, metric),
+    }
+}
 
 /// The distances of each pair of rows once: those right of the diagonal, row by row; SciPy's `pdist`.
 ///
@@ -121,23 +127,17 @@ pub fn pdist<T: Float<Sum = T, Mean = T>>(x: &DeviceArray2<T>, metric: Metric) -
     let n = x.shape()[0];
     // The variance of the rows themselves, of all of them whatever the block.
     let variance = (metric == Metric::SEuclidean).then(|| x.var_axis(Axis(0), 1.0));
-    let between = |a: &DeviceArray2<T>, b: &DeviceArray2<T>| match &variance {
-        Some(v) => seuclidean(a, b, v),
-        None => cdist(a, b, metric),
-    };
-    if n.saturating_mul(n) <= PDIST_BLOCK {
-        return condensed(&between(x, x));
+    if n.saturating_mul(n) <= BLOCK {
+        return condensed(&between(x, x, metric, &variance)?);
     }
-    if let Some(v) = &variance {
-        v.eval()?;
-    }
+    variance.iter().try_for_each(|v| v.eval())?;
     // Rows against the rows from theirs on: about half of the arithmetic of all pairs. There is no lazy concatenation: an update
     // of a part copies the rest, so the host puts the blocks together.
     let mut out = Vec::with_capacity(n * (n - 1) / 2);
     let mut i = 0;
     while i + 1 < n {
-        let rows = (PDIST_BLOCK / (n - i)).clamp(1, n - i);
-        let block = between(&x.slice(s![i..i + rows, ..]), &x.slice(s![i.., ..]));
+        let rows = (BLOCK / (n - i)).clamp(1, n - i);
+        let block = between(&x.slice(s![i..i + rows, ..]), &x.slice(s![i.., ..]), metric, &variance)?;
         let mut append = |d: ArrayView2<T>| {
             for r in 0..rows {
                 let row = d.slice(s![r, r + 1..]);

@@ -52,11 +52,10 @@ fn sum(ir: &KernelIr, found: &Found, fold: Id) -> Option<(Pair, Id, Id)> {
 /// A pair of operations whose first no one else needs.
 fn unary(ir: &KernelIr, found: &Found, n: Id) -> Option<(Pair, Id, Id)> {
     let pair = fused::pair(ir, n)?;
-    let args = &ir.code[n as usize].args;
-    let uses = |args: &[Id]| args.iter().filter(|&&a| a == args[0]).count();
-    let all: usize = ir.code.iter().map(|i| i.args.iter().filter(|&&a| a == args[0]).count()).sum();
+    let inner = ir.code[n as usize].args[0];
+    let alone = ir.code.iter().enumerate().all(|(at, i)| at == n as usize || !i.args.contains(&inner));
     let two = matches!(pair.0, Pair::AbsAdd | Pair::AbsSub | Pair::SquareSub);
-    (two && all == uses(args) && found.both.contains(&args[0])).then_some(pair)
+    (two && alone && found.both.contains(&inner)).then_some(pair)
 }
 
 impl Code {
@@ -113,13 +112,17 @@ impl Code {
     }
 
     fn half(&self) -> usize {
-        self.folds.iter().map(|(f, _)| TALL * self.pitch * (f.sizes[0] + f.sizes[1])).sum()
+        self.before(self.folds.len())
+    }
+
+    /// Bytes of the states of the first `n` folds.
+    fn before(&self, n: usize) -> usize {
+        self.folds[..n].iter().map(|(f, _)| TALL * self.pitch * (f.sizes[0] + f.sizes[1])).sum()
     }
 
     /// The states of fold `a` for row `r` and column `j` of a block; those of a later segment where `part`.
     fn state(&self, own: *mut u8, a: usize, r: usize, j: usize, part: bool) -> (*mut u8, *mut u8) {
-        let before: usize = self.folds[..a].iter().map(|(f, _)| TALL * self.pitch * (f.sizes[0] + f.sizes[1])).sum();
-        let first = own.wrapping_add(before + if part { self.half() } else { 0 });
+        let first = own.wrapping_add(self.before(a) + if part { self.half() } else { 0 });
         let [s0, s1] = self.folds[a].0.sizes;
         let lane = r * self.pitch + j;
         (first.wrapping_add(lane * s0), first.wrapping_add(TALL * self.pitch * s0 + lane * s1))
