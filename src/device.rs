@@ -1,12 +1,12 @@
 //! Devices: which one a program uses, and why.
 
 use crate::backend::cpu::{Cpu, from_environment};
-use crate::backend::cuda::{Cuda, probe};
+use crate::backend::cuda::{Cuda, emit, probe};
 use crate::backend::{Backend, Exe};
 use crate::debug;
 use crate::error::{Error, Result};
 use crate::hash::Fast;
-use crate::kernel::{KernelIr, Step};
+use crate::kernel::{KernelIr, Launch, Step};
 use crate::ops::Isa;
 use crate::schedule::Plan;
 use std::collections::{HashMap, HashSet};
@@ -333,7 +333,7 @@ impl fmt::Debug for Device {
     }
 }
 
-/// A kernel's CUDA C++ text.
-pub(crate) fn cuda_source(ir: &KernelIr) -> Result<String> {
-    crate::backend::cuda::emit::source(ir, &Default::default())
+/// A kernel's CUDA C++ text, as a GPU runs this launch of it.
+pub(crate) fn cuda_source(ir: &KernelIr, launch: &Launch) -> Result<String> {
+    emit::source(ir, &emit::pooled(ir, launch))
 }

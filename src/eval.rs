@@ -62,8 +62,8 @@ fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
     }
     if debug::level() >= 4 {
         for (step, _) in &p.steps {
-            if let Step::Kernel(ir, _) = step {
-                eprintln!("{}", crate::device::cuda_source(ir).unwrap_or_else(|e| e.to_string()));
+            if let Step::Kernel(ir, launch) = step {
+                eprintln!("{}", crate::device::cuda_source(ir, launch).unwrap_or_else(|e| e.to_string()));
             }
         }
     }
@@ -294,7 +294,7 @@ pub(crate) fn cuda_source(device: &Device, node: &Arc<Node>) -> Result<Vec<Strin
     }
     let graph = Graph::collect(std::slice::from_ref(node), false)?;
     let kernel = |step: &Step| match step {
-        Step::Kernel(ir, _) => Some(crate::device::cuda_source(ir)),
+        Step::Kernel(ir, launch) => Some(crate::device::cuda_source(ir, launch)),
         Step::Gemm(_) | Step::TopK(_) => None,
     };
     plan(&graph, &device.backend().caps())?.steps.iter().filter_map(|(step, _)| kernel(step)).collect()

@@ -233,6 +233,17 @@ impl KernelIr {
         }
         pass
     }
+
+    /// Visits values and, where `enter` says so, what they are made of; each once.
+    pub fn visit(&self, from: &[Id], mut enter: impl FnMut(Id) -> bool) {
+        let mut seen = vec![false; self.code.len()];
+        let mut todo = from.to_vec();
+        while let Some(id) = todo.pop() {
+            if !std::mem::replace(&mut seen[id as usize], true) && enter(id) {
+                todo.extend(&self.code[id as usize].args);
+            }
+        }
+    }
 }
 
 /// Where an operand of a launch lies: element `offset + sum strides * index` of the buffer in `slot`.

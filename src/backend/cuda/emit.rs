@@ -15,7 +15,7 @@ mod write;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernel::{AxisSet, Class, Id, KOp, KernelIr};
-pub use variant::{Variant, variant};
+pub use variant::{Variant, pooled, variant};
 use write::Writer;
 
 /// The headers in front of every kernel, in order.
@@ -34,13 +34,14 @@ enum Scheme {
     Pairwise(pairwise::Plan),
 }
 
+/// What stands in front of every kernel's own text: compilers count lines from there on, so that a log names lines of the kernel itself.
+pub fn headers() -> String {
+    HEADERS.concat() + "#line 1 \"kernel.cu\"\n"
+}
+
 /// The CUDA C++ of a kernel, headers included. Its launches need [`args::grid`] and [`args::pack`] with the same variant.
 pub fn source(ir: &KernelIr, variant: &Variant) -> Result<String> {
-    let mut text = HEADERS.concat();
-    // Compilers count lines from here on: a log names lines of the kernel itself.
-    text += "#line 1 \"kernel.cu\"\n";
-    text += &body(ir, variant)?;
-    Ok(text)
+    Ok(headers() + &body(ir, variant)?)
 }
 
 /// The CUDA C++ of a kernel without the headers: what changes from one kernel to another.
@@ -54,7 +55,7 @@ pub fn body(ir: &KernelIr, variant: &Variant) -> Result<String> {
         // Several blocks on each processor: one computes while another loads.
         Scheme::Pairwise(plan) => plan.tile().bounds(),
         // Without a number of blocks, the compiler would have 32 registers do, and spill others.
-        Scheme::Map if ir.code.iter().any(|i| matches!(i.op, KOp::LoadAt(_))) => "256, 1".into(),
+        Scheme::Map if gathers(ir) => "256, 1".into(),
         _ if variant.wide => "1024".into(),
         _ => "256".into(),
     };
@@ -119,6 +120,11 @@ fn all_axes(ir: &KernelIr) -> AxisSet {
 /// The C++ type that holds a value of this dtype.
 fn register(dtype: DType) -> &'static str {
     dtype.compute().name()
+}
+
+/// Whether some operand is read by an index.
+fn gathers(ir: &KernelIr) -> bool {
+    ir.code.iter().any(|i| matches!(i.op, KOp::LoadAt(_)))
 }
 
 /// The factors of the float product that a Sum in chains adds up: it is fused with the addition.

@@ -73,10 +73,9 @@ impl Own {
 }
 
 impl Kernel {
-    /// A kernel with its own function, for buffers as the pool gives them.
-    pub fn own(ir: KernelIr, launch: Launch, module: Arc<Module>) -> Kernel {
+    /// A kernel with its own function, compiled as `variant` for buffers as the pool gives them.
+    pub fn own(ir: KernelIr, launch: Launch, variant: Variant, module: Arc<Module>) -> Kernel {
         let aligned: Aligned = smallvec![0; ir.operands.len()];
-        let variant = variant(&ir, &launch, &vec![0; ir.operands.len()]);
         let made = Made { variant, grid: grid(&ir, &variant, &launch.extents), module };
         let gathered = gathered(&ir, &launch);
         let own = Own { ir, launch, made: Mutex::new(vec![(aligned, Arc::new(made))]) };
@@ -91,22 +90,36 @@ impl Kernel {
     /// Queues it. A kernel that gathers is waited for, so that a bad index is an error of the evaluation that made it.
     pub fn run(&self, on: &Queue, modules: &Modules, args: &Args<'_>) -> Result<()> {
         let pointers: SmallVec<[u64; 8]> = args.bases.iter().map(|&b| b as u64).collect();
-        let made = match &self.code {
-            Code::Shipped(..) => None,
+        match &self.code {
             Code::Own(own) => match own.at(modules, &pointers)? {
-                Some(made) => Some(made),
+                Some(made) => self.launch(on, made.grid, &made.module, |aux| {
+                    pack(&own.ir, &made.variant, &own.launch, &pointers, args.params, aux)
+                }),
                 None => {
                     let shipped = shipped::prepare(&own.ir, &own.launch)?;
                     let module = modules.shipped(&shipped)?;
-                    return Kernel::shipped(&own.ir, &own.launch, shipped, module).run(on, modules, args);
+                    Kernel::shipped(&own.ir, &own.launch, shipped, module).run(on, modules, args)
                 }
             },
-        };
-        let (grid, module) = match (&self.code, &made) {
-            (Code::Shipped(shipped, module), _) => (shipped.grid, module),
-            (_, Some(made)) => (made.grid, &made.module),
-            _ => return Err(Error::Internal { stage: "launch", detail: "a kernel without code".into() }),
-        };
+            Code::Shipped(shipped, module) => {
+                // A long program goes ahead of its kernel, and is freed in the stream's order behind it.
+                let mut program = None;
+                self.launch(on, shipped.grid, module, |aux| {
+                    let mut packed = shipped::pack(shipped, &pointers, args.params, aux)?;
+                    if let Some(upload) = packed.upload {
+                        let block = on.pool.scratch(upload.len())?;
+                        on.stage.upload(&upload, block.address())?;
+                        packed.params[..8].copy_from_slice(&block.address().to_ne_bytes());
+                        program = Some(block);
+                    }
+                    Ok(packed.params)
+                })
+            }
+        }
+    }
+
+    /// Queues a module's function with what a grid needs beside it; `pack` gives the bytes of its parameter.
+    fn launch(&self, on: &Queue, grid: Grid, module: &Module, pack: impl FnOnce(Aux) -> Result<Vec<u8>>) -> Result<()> {
         let Grid { blocks, threads, scratch, tickets } = grid;
         let scratch = match scratch {
             0 => None,
@@ -129,28 +142,10 @@ impl Kernel {
             scratch: scratch.as_ref().map_or(0, Block::address),
             tickets: tickets.as_ref().map_or(0, |t| t.address()),
         };
-        // A long program goes ahead of its kernel, and is freed in the stream's order behind it.
-        let mut program = None;
-        let bytes = match (&self.code, &made) {
-            (Code::Own(own), made) => {
-                let variant = made.as_ref().map(|m| m.variant).unwrap_or_default();
-                pack(&own.ir, &variant, &own.launch, &pointers, args.params, aux)?
-            }
-            (Code::Shipped(shipped, _), _) => {
-                let mut packed = shipped::pack(shipped, &pointers, args.params, aux)?;
-                if let Some(upload) = packed.upload {
-                    let block = on.pool.scratch(upload.len())?;
-                    on.stage.upload(&upload, block.address())?;
-                    packed.params[..8].copy_from_slice(&block.address().to_ne_bytes());
-                    program = Some(block);
-                }
-                packed.params
-            }
-        };
+        let bytes = pack(aux)?;
         // SAFETY: the function takes one struct, whose bytes these are; the operands are memory of this device that the caller keeps
         // until the kernel is queued, and what is freed then is freed in the stream's order.
         unsafe { queue(&on.gpu, module, blocks, threads, bytes)? };
-        drop(program);
         match fault {
             None => Ok(()),
             Some(block) => self.settle(on, &block),

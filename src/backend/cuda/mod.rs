@@ -11,6 +11,7 @@ mod libs;
 mod modules;
 mod pool;
 pub mod probe;
+mod scope;
 pub mod shipped;
 mod stage;
 pub mod topk;
@@ -20,6 +21,7 @@ use crate::buffer::Buffer;
 use crate::debug;
 use crate::error::{Error, Result};
 use crate::kernel::{self, KernelIr, Launch, Step, TopKSpec};
+use emit::Variant;
 use gpu::Event;
 pub use gpu::Gpu;
 use launch::{Kernel, Queue};
@@ -46,7 +48,8 @@ enum Ready {
 /// What a step runs.
 enum Choice {
     Library(blas::Gemm),
-    Kernel(KernelIr, Launch),
+    /// Of buffers as the pool gives them; a launch on others compiles its own.
+    Kernel(KernelIr, Launch, Variant),
     TopK(TopKSpec),
 }
 
@@ -78,17 +81,16 @@ impl Cuda {
     }
 
     fn choose(&self, step: &Step) -> Result<Choice> {
-        Ok(match step {
-            Step::Kernel(ir, launch) => Choice::Kernel(ir.clone(), launch.clone()),
+        let (ir, launch) = match step {
+            Step::Kernel(ir, launch) => (ir.clone(), launch.clone()),
             Step::Gemm(spec) => match blas::Gemm::new(spec) {
-                Some(gemm) if self.blas.get(&self.queue.gpu)?.is_some() => Choice::Library(gemm),
-                _ => {
-                    let (ir, launch) = kernel::gemm::kernel(spec);
-                    Choice::Kernel(ir, launch)
-                }
+                Some(gemm) if self.blas.get(&self.queue.gpu)?.is_some() => return Ok(Choice::Library(gemm)),
+                _ => kernel::gemm::kernel(spec),
             },
-            Step::TopK(spec) => Choice::TopK(spec.clone()),
-        })
+            Step::TopK(spec) => return Ok(Choice::TopK(spec.clone())),
+        };
+        let variant = emit::pooled(&ir, &launch);
+        Ok(Choice::Kernel(ir, launch, variant))
     }
 }
 
@@ -120,10 +122,8 @@ impl Backend for Cuda {
         let mut texts = vec![];
         for step in steps {
             let what = self.choose(step)?;
-            if let Choice::Kernel(ir, launch) = &what {
-                // Of buffers as the pool gives them; a launch on others compiles its own.
-                let aligned = vec![0; ir.operands.len()];
-                texts.push(Text::new(ir, &emit::variant(ir, launch, &aligned))?);
+            if let Choice::Kernel(ir, _, variant) = &what {
+                texts.push(Text::new(ir, variant)?);
             }
             chosen.push(what);
         }
@@ -133,8 +133,8 @@ impl Backend for Cuda {
             out.push(Box::new(match what {
                 Choice::Library(gemm) => Ready::Gemm(gemm),
                 Choice::TopK(spec) => Ready::TopK(topk::TopK::new(&spec, &self.modules)?),
-                Choice::Kernel(ir, launch) => Ready::Kernel(match modules.next().flatten() {
-                    Some(module) => Kernel::own(ir, launch, module),
+                Choice::Kernel(ir, launch, variant) => Ready::Kernel(match modules.next().flatten() {
+                    Some(module) => Kernel::own(ir, launch, variant, module),
                     None => {
                         let shipped = shipped::prepare(&ir, &launch)?;
                         let module = self.modules.shipped(&shipped)?;

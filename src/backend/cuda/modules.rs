@@ -32,8 +32,9 @@ pub struct Text {
 impl Text {
     /// A kernel's, specialised for some launches.
     pub fn new(ir: &KernelIr, variant: &Variant) -> Result<Text> {
-        let source = emit::source(ir, variant)?;
-        let body = source.len() - emit::body(ir, variant)?.len();
+        let mut source = emit::headers();
+        let body = source.len();
+        source += &emit::body(ir, variant)?;
         Ok(Text { source, body, name: emit::name(ir) })
     }
 

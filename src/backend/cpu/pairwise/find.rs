@@ -157,7 +157,7 @@ fn any(ir: &KernelIr, first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<Fo
     let args: Vec<Id> = first.iter().map(|&n| ir.code[n].args[0]).collect();
     // The axes that what is read varies with, those alone that no other has all of.
     let mut sets: Vec<AxisSet> = vec![];
-    below(ir, &args, &mut |n| {
+    ir.visit(&args, |n| {
         let source = matches!(inst(n).op, KOp::Load(_) | KOp::LoadAt(_) | KOp::Index(_));
         if source {
             sets.push(inst(n).over.minus(k));
@@ -184,7 +184,7 @@ fn any(ir: &KernelIr, first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<Fo
     }
     let varies = |n: Id| inst(n).over.has(j) && i.is_some_and(|i| inst(n).over.has(i));
     let (mut x, mut y, mut both, mut fits) = (vec![], vec![], vec![], true);
-    below(ir, &args, &mut |n| {
+    ir.visit(&args, |n| {
         if varies(n) {
             both.push(n);
             fits &= matches!(inst(n).op, KOp::Map(_) | KOp::Cast);
@@ -203,20 +203,9 @@ fn any(ir: &KernelIr, first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<Fo
 /// Whether nothing but scalars goes into it.
 fn constant(ir: &KernelIr, n: Id) -> bool {
     let mut scalars = true;
-    below(ir, &[n], &mut |n| {
+    ir.visit(&[n], |n| {
         scalars &= matches!(ir.code[n as usize].op, KOp::Param(_) | KOp::Map(_) | KOp::Cast);
         scalars
     });
     scalars
-}
-
-/// Visits values and, where `enter` says so, what they are made of; each once.
-fn below(ir: &KernelIr, from: &[Id], enter: &mut impl FnMut(Id) -> bool) {
-    let mut seen = vec![false; ir.code.len()];
-    let mut todo = from.to_vec();
-    while let Some(n) = todo.pop() {
-        if !std::mem::replace(&mut seen[n as usize], true) && enter(n) {
-            todo.extend(ir.code[n as usize].args.iter());
-        }
-    }
 }

@@ -12,88 +12,10 @@ mod walk;
 use super::args::THREADS;
 use super::variant::{Along, Variant, cost, widths};
 use super::write::Writer;
-use super::{SEGMENT, all_axes};
+use super::{SEGMENT, all_axes, gathers};
+use crate::backend::cuda::scope::{scope, targets, top};
 use crate::error::Result;
-use crate::kernel::{AxisSet, FoldOrder, Id, KOp, KernelIr};
-
-/// One loop: the axes it walks, the folds in it and the stores in it.
-struct Group {
-    axes: AxisSet,
-    stage: usize,
-    folds: Vec<Id>,
-    stores: Vec<Id>,
-}
-
-/// What a scope (the kernel's, or a loop's body) has to compute.
-struct Scope {
-    /// Values of this scope, each with the number of loops that have to be done before it.
-    values: Vec<(Id, usize)>,
-    /// Its loops, in order.
-    groups: Vec<Group>,
-    /// Its own stores.
-    stores: Vec<Id>,
-}
-
-/// The folded axes an instruction's value varies with.
-fn level(ir: &KernelIr, id: Id) -> AxisSet {
-    ir.code[id as usize].over.and(ir.folded)
-}
-
-/// What the scope within loops over `open` computes for `targets`, where the values in `seen` are there.
-fn scope(ir: &KernelIr, open: AxisSet, seen: &[bool], targets: &[Id]) -> Scope {
-    let mut needed = vec![false; ir.code.len()];
-    let mut todo = targets.to_vec();
-    while let Some(id) = todo.pop() {
-        if !seen[id as usize] && !std::mem::replace(&mut needed[id as usize], true) {
-            todo.extend(&ir.code[id as usize].args);
-        }
-    }
-    let mut stage = vec![0usize; ir.code.len()];
-    let mut out = Scope { values: vec![], groups: vec![], stores: vec![] };
-    for (at, inst) in ir.code.iter().enumerate().filter(|(at, _)| needed[*at]) {
-        let id = at as Id;
-        let here = level(ir, id).minus(open).is_empty();
-        stage[at] = inst.args.iter().map(|&a| stage[a as usize]).max().unwrap_or(0);
-        let group = |groups: &mut Vec<Group>, axes: AxisSet| -> usize {
-            match groups.iter().position(|g| g.axes == axes && g.stage == stage[at]) {
-                Some(g) => g,
-                None => {
-                    groups.push(Group { axes, stage: stage[at], folds: vec![], stores: vec![] });
-                    groups.len() - 1
-                }
-            }
-        };
-        match inst.op {
-            KOp::Reduce { axes, .. } if here => {
-                let g = group(&mut out.groups, axes);
-                out.groups[g].folds.push(id);
-                stage[at] += 1;
-            }
-            KOp::Store(_) if here => out.stores.push(id),
-            KOp::Store(_) => {
-                let g = group(&mut out.groups, level(ir, id).minus(open));
-                out.groups[g].stores.push(id);
-            }
-            _ if here => out.values.push((id, stage[at])),
-            _ => {}
-        }
-    }
-    out.groups.sort_by_key(|g| g.stage);
-    out
-}
-
-/// The scope of the whole kernel; parameters are there from the start.
-fn top(ir: &KernelIr) -> (Scope, Vec<bool>) {
-    let seen: Vec<bool> = ir.code.iter().map(|inst| matches!(inst.op, KOp::Param(_))).collect();
-    let is_store = |id: &Id| matches!(ir.code[*id as usize].op, KOp::Store(_));
-    let stores: Vec<Id> = (0..ir.code.len() as Id).filter(is_store).collect();
-    (scope(ir, AxisSet::EMPTY, &seen, &stores), seen)
-}
-
-/// What a loop's body has to compute.
-fn targets(ir: &KernelIr, group: &Group) -> Vec<Id> {
-    group.folds.iter().map(|&id| ir.code[id as usize].args[0]).chain(group.stores.iter().copied()).collect()
-}
+use crate::kernel::{AxisSet, FoldOrder, KernelIr};
 
 /// Whether no loop stands within another.
 fn flat(ir: &KernelIr) -> bool {
@@ -119,9 +41,14 @@ fn several(ir: &KernelIr) -> bool {
     groups.len() > 1 && groups.iter().all(|g| g.axes == groups[0].axes)
 }
 
-/// Whether the fold may be cut over several blocks: there is one loop, which stores nothing.
+/// Whether there is one loop, which stores nothing.
+fn single(ir: &KernelIr) -> bool {
+    matches!(&top(ir).0.groups[..], [one] if one.stores.is_empty())
+}
+
+/// Whether the fold may be cut over several blocks.
 pub(super) fn splits(ir: &KernelIr) -> bool {
-    !chained(ir) && matches!(&top(ir).0.groups[..], [one] if one.stores.is_empty())
+    !chained(ir) && single(ir)
 }
 
 /// How many folds end in the kernel's own scope.
@@ -141,8 +68,7 @@ pub(super) struct Layout {
 pub(super) fn layout(ir: &KernelIr, extents: &[usize], along_x: bool) -> Layout {
     let count = |axes: AxisSet| axes.iter().map(|a| extents[a] as u64).product::<u64>();
     let results = count(all_axes(ir).minus(ir.folded));
-    let scope = top(ir).0;
-    let folded = scope.groups.iter().map(|g| count(g.axes)).max().unwrap_or(1);
+    let folded = top(ir).0.groups.iter().map(|g| count(g.axes)).max().unwrap_or(1);
     if chained(ir) {
         // A lane for each segment, as far as they go.
         let across = if along_x { THREADS / 32 } else { results.max(1).next_power_of_two().min(32) as u32 };
@@ -168,9 +94,9 @@ pub(super) fn layout(ir: &KernelIr, extents: &[usize], along_x: bool) -> Layout 
     };
     let groups = results.div_ceil(rows as u64).max(1);
     // A long fold with few results is cut over several blocks: about 2048 in all, 32 values for each lane at least.
-    let parts = match &scope.groups[..] {
-        [one] if one.stores.is_empty() => (2048 / groups).min(folded / (32 * lanes as u64).max(256)).clamp(1, 1024),
-        _ => 1,
+    let parts = match splits(ir) {
+        true => (2048 / groups).min(folded / (32 * lanes as u64).max(256)).clamp(1, 1024),
+        false => 1,
     };
     Layout { lanes, rows, parts: parts as u32, results }
 }
@@ -193,12 +119,8 @@ pub(super) fn variant(along: Along<'_>, along_x: bool) -> Variant {
     let (ir, extents) = (along.ir, &along.launch.extents);
     let last = |axes: AxisSet| axes.iter().last().map(|a| (a, extents[a]));
     if !along_x {
-        let (scope, seen) = top(ir);
         // Columns are computed once more after their folds, where an index in place may be written over.
-        let gathers = ir.code.iter().any(|i| matches!(i.op, KOp::LoadAt(_)));
-        let simple = !gathers
-            && matches!(&scope.groups[..], [g] if g.stores.is_empty()
-            && self::scope(ir, g.axes, &seen, &targets(ir, g)).groups.is_empty());
+        let simple = !gathers(ir) && single(ir) && flat(ir);
         let Some((axis, n)) = last(all_axes(ir).minus(ir.folded)).filter(|_| simple) else { return Variant::default() };
         let fits = |w: &u8| n % *w as usize == 0 && n >= 32 * *w as usize && *w as usize * cost(ir) <= 128;
         let ways = widths(ir, axis).into_iter().filter(fits);

@@ -154,24 +154,18 @@ pub(super) fn plan(ir: &KernelIr, [i, j, k, batch]: [AxisSet; 4], variant: &Vari
     let tile = Tile { warps: [4, 2], quads: [2, 2], run: 4, blocks: 2 };
     let staged = [vec![], vec![], vec![]];
     let mut plan = Plan { axes, tile, slice, single, staged, fill: variant.fill, inner: vec![], folds };
-    let mut todo: Vec<Id> = plan.folds.iter().flat_map(|f| roots(ir, f)).collect();
-    let mut seen = vec![false; ir.code.len()];
-    while let Some(id) = todo.pop() {
-        if std::mem::replace(&mut seen[id as usize], true) {
-            continue;
-        }
-        let inst = &ir.code[id as usize];
-        match plan.sides(ir, id) {
-            _ if matches!(inst.op, KOp::Param(_)) => {}
-            (true, true) => {
-                plan.inner.push(id);
-                todo.extend(&inst.args);
-            }
+    let of: Vec<Id> = plan.folds.iter().flat_map(|f| roots(ir, f)).collect();
+    ir.visit(&of, |id| {
+        let sides = plan.sides(ir, id);
+        match sides {
+            _ if matches!(ir.code[id as usize].op, KOp::Param(_)) => return false,
+            (true, true) => plan.inner.push(id),
             (true, false) => plan.staged[0].push(id),
             (false, true) => plan.staged[1].push(id),
             (false, false) => plan.staged[2].push(id),
         }
-    }
+        sides == (true, true)
+    });
     plan.inner.sort_unstable();
     plan.staged.iter_mut().for_each(|s| s.sort_unstable());
     let size = |id: &Id| ir.code[*id as usize].dtype.compute().size();
@@ -266,17 +260,18 @@ impl Plan {
         self.below(ir, &self.staged[side]).into_iter().filter_map(load).collect()
     }
 
-    /// Everything that some values need, parameters aside, in order.
+    /// Everything that some values need, parameters and folds aside, in order.
     fn below(&self, ir: &KernelIr, of: &[Id]) -> Vec<Id> {
-        let mut needed = vec![false; ir.code.len()];
-        let mut todo = of.to_vec();
-        while let Some(id) = todo.pop() {
-            let known = matches!(ir.code[id as usize].op, KOp::Param(_));
-            if !known && !std::mem::replace(&mut needed[id as usize], true) {
-                todo.extend(&ir.code[id as usize].args);
+        let mut needed = vec![];
+        ir.visit(of, |id| {
+            let known = matches!(ir.code[id as usize].op, KOp::Param(_) | KOp::Reduce { .. });
+            if !known {
+                needed.push(id);
             }
-        }
-        (0..ir.code.len() as Id).filter(|&id| needed[id as usize]).collect()
+            !known
+        });
+        needed.sort_unstable();
+        needed
     }
 }
 

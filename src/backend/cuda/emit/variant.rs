@@ -60,6 +60,11 @@ pub fn variant(ir: &KernelIr, launch: &Launch, pointers: &[u64]) -> Variant {
     }
 }
 
+/// The best variant for buffers as the pool gives them: aligned.
+pub fn pooled(ir: &KernelIr, launch: &Launch) -> Variant {
+    variant(ir, launch, &vec![0; ir.operands.len()])
+}
+
 /// Elements of the widest operand that varies along an axis in 16 bytes, and the halves of that.
 pub(super) fn widths(ir: &KernelIr, axis: usize) -> Vec<u8> {
     let size = |o: u8| ir.operands[o as usize].dtype.size();

@@ -3,6 +3,7 @@
 //! Loops follow from the `over` sets alone, as in the emitted text, and lanes and blocks share a fold in the same way.
 
 use super::codes::{self, Op};
+use crate::backend::cuda::scope::{Group, Scope, scope, stores, targets, top};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernel::{AxisSet, Class, Id, KOp, KernelIr, Launch};
@@ -108,68 +109,6 @@ pub(super) fn outer_axes(ir: &KernelIr) -> AxisSet {
     all_axes(ir).minus(ir.folded)
 }
 
-/// One loop: the axes it walks, the folds in it and the stores in it.
-struct Group {
-    axes: AxisSet,
-    stage: usize,
-    folds: Vec<Id>,
-    stores: Vec<Id>,
-}
-
-/// What a scope (the kernel's, or a loop's body) has to compute, each value with the number of loops that have to be done before it.
-struct Scope {
-    values: Vec<(Id, usize)>,
-    groups: Vec<Group>,
-    stores: Vec<Id>,
-}
-
-/// What the scope within loops over `open` computes for `targets`, where the values in `seen` are there.
-fn scope(ir: &KernelIr, open: AxisSet, seen: &[bool], targets: &[Id]) -> Scope {
-    let mut needed = vec![false; ir.code.len()];
-    let mut todo = targets.to_vec();
-    while let Some(id) = todo.pop() {
-        if !seen[id as usize] && !std::mem::replace(&mut needed[id as usize], true) {
-            todo.extend(&ir.code[id as usize].args);
-        }
-    }
-    let mut stages = vec![0usize; ir.code.len()];
-    let mut out = Scope { values: vec![], groups: vec![], stores: vec![] };
-    for (at, inst) in ir.code.iter().enumerate().filter(|(at, _)| needed[*at]) {
-        let inner = inst.over.and(ir.folded).minus(open);
-        let stage = inst.args.iter().map(|&a| stages[a as usize]).max().unwrap_or(0);
-        stages[at] = stage + matches!(inst.op, KOp::Reduce { .. } if inner.is_empty()) as usize;
-        let mut group = |axes: AxisSet| {
-            out.groups.iter().position(|g| g.axes == axes && g.stage == stage).unwrap_or_else(|| {
-                out.groups.push(Group { axes, stage, folds: vec![], stores: vec![] });
-                out.groups.len() - 1
-            })
-        };
-        match inst.op {
-            KOp::Reduce { axes, .. } if inner.is_empty() => {
-                let g = group(axes);
-                out.groups[g].folds.push(at as Id);
-            }
-            KOp::Store(_) if inner.is_empty() => out.stores.push(at as Id),
-            KOp::Store(_) => {
-                let g = group(inner);
-                out.groups[g].stores.push(at as Id);
-            }
-            _ if inner.is_empty() => out.values.push((at as Id, stage)),
-            _ => {}
-        }
-    }
-    out.groups.sort_by_key(|g| g.stage);
-    out
-}
-
-/// The scope of the whole kernel; parameters are there from the start.
-fn top(ir: &KernelIr) -> (Scope, Vec<bool>) {
-    let seen: Vec<bool> = ir.code.iter().map(|inst| matches!(inst.op, KOp::Param(_))).collect();
-    let is_store = |id: &Id| matches!(ir.code[*id as usize].op, KOp::Store(_));
-    let stores: Vec<Id> = (0..ir.code.len() as Id).filter(is_store).collect();
-    (scope(ir, AxisSet::EMPTY, &seen, &stores), seen)
-}
-
 /// What decides how folds are laid over the device.
 pub(super) struct Folds {
     /// The axes of each loop that lanes walk together.
@@ -243,9 +182,7 @@ pub(super) fn epilogue(ir: &KernelIr, launch: &Launch, fold: Id, axes: [Option<u
     }
     let seen: Vec<bool> = e.values.iter().map(Option::is_some).collect();
     // The fold's value is there, so that what is left is one scope without loops.
-    let is_store = |id: &Id| matches!(ir.code[*id as usize].op, KOp::Store(_));
-    let stores: Vec<Id> = (0..ir.code.len() as Id).filter(is_store).collect();
-    let scope = scope(ir, AxisSet::EMPTY, &seen, &stores);
+    let scope = scope(ir, AxisSet::EMPTY, &seen, &stores(ir));
     for (id, _) in scope.values {
         e.value(id)?;
     }
@@ -494,9 +431,7 @@ impl<'a> Encoder<'a> {
         self.each(Op::Init, &states);
         let walk = self.open(if together { Walker::Lanes } else { Walker::Thread }, group.axes);
         let inside = open.union(group.axes);
-        let args = group.folds.iter().map(|&id| self.ir.code[id as usize].args[0]);
-        let targets: Vec<Id> = args.chain(group.stores.iter().copied()).collect();
-        let body = scope(self.ir, inside, seen, &targets);
+        let body = scope(self.ir, inside, seen, &targets(self.ir, group));
         self.scope(body, inside, seen.to_vec())?;
         for s in &states {
             let value = self.arg(self.ir.code[s.id as usize].args[0])?;

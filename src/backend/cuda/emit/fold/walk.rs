@@ -3,8 +3,9 @@
 use super::super::map;
 use super::super::variant::Access;
 use super::super::{SEGMENT, all_axes, factors, register};
-use super::{Group, Scope, chained, order, scope, splits, targets, top};
+use super::{chained, order, splits};
 use crate::backend::cuda::emit::write::Writer;
+use crate::backend::cuda::scope::{Group, Scope, level, scope, targets, top};
 use crate::error::Result;
 use crate::kernel::{AxisSet, Id, KOp};
 
@@ -75,17 +76,17 @@ struct Folds<'w, 'a> {
 
 impl Folds<'_, '_> {
     /// The values that a loop leaves for later ones.
-    fn keeps(&self, scope: &Scope) -> Vec<Id> {
+    fn keeps(&self, top: &Scope) -> Vec<Id> {
         let ir = self.w.ir;
         let mut keep = vec![];
         if self.w.variant.resident == 0 {
             return keep;
         }
-        let mut seen: Vec<bool> = (0..ir.code.len()).map(|id| super::level(ir, id as Id).is_empty()).collect();
+        let mut seen: Vec<bool> = (0..ir.code.len()).map(|id| level(ir, id as Id).is_empty()).collect();
         let mut made = vec![false; ir.code.len()];
-        for group in &scope.groups {
+        for group in &top.groups {
             let targets = targets(ir, group);
-            let body = super::scope(ir, group.axes, &seen, &targets);
+            let body = scope(ir, group.axes, &seen, &targets);
             let stored = body.stores.iter().map(|&id| ir.code[id as usize].args[0]);
             let args = body.values.iter().flat_map(|v| ir.code[v.0 as usize].args.iter().copied());
             keep.extend(args.chain(targets).chain(stored).filter(|&id| made[id as usize]));

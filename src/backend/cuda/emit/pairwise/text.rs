@@ -2,8 +2,9 @@
 
 use super::super::variant::Access;
 use super::super::{SEGMENT, all_axes, register};
-use super::{Axes, Fill, Fold, Plan};
+use super::{Axes, Fill, Fold, Plan, roots};
 use crate::backend::cuda::emit::write::Writer;
+use crate::backend::cuda::scope::stores;
 use crate::error::Result;
 use crate::kernel::{Id, KOp, Width};
 use std::ops::Range;
@@ -366,7 +367,7 @@ impl Pairwise<'_, '_, '_> {
         let (ir, plan) = (self.w.ir, self.plan);
         let tile = plan.tile;
         let pairs: Vec<&Fold> = plan.folds.iter().filter(|f| self.both(f.id)).collect();
-        let read = |id: Id| pairs.iter().any(|f| self.pair_reads(f).contains(&id)) || !plan.inner.is_empty();
+        let read = |id: Id| pairs.iter().any(|f| roots(ir, f).contains(&id)) || !plan.inner.is_empty();
         let staged: Vec<Vec<Id>> =
             (0..2).map(|s| plan.staged[s].iter().copied().filter(|&id| read(id)).collect()).collect();
         for (side, from) in [(0, "ty"), (1, "tx")] {
@@ -423,10 +424,6 @@ impl Pairwise<'_, '_, '_> {
             self.w.close();
         }
         Ok(())
-    }
-
-    fn pair_reads(&self, f: &Fold) -> Vec<Id> {
-        super::roots(self.w.ir, f)
     }
 
     fn fold_step(&mut self, f: &Fold, at: &str) {
@@ -490,8 +487,7 @@ impl Pairwise<'_, '_, '_> {
         self.w.line(format_args!("if (row >= ni) continue;"));
         self.w.split("row", i);
         // Neighbours along j are stored at once where they lie so.
-        let is_store = |id: &Id| matches!(ir.code[*id as usize].op, KOp::Store(_));
-        let stores: Vec<Id> = (0..ir.code.len() as Id).filter(is_store).collect();
+        let stores = stores(ir);
         let unit = |id: &Id| matches!(self.w.access(*id), Access::Unit(_));
         let whole: Vec<Id> = stores.iter().copied().filter(unit).collect();
         let (run, quads, apart) = (plan.tile.run, plan.tile.quads[1], 8 * plan.tile.run);
@@ -513,7 +509,6 @@ impl Pairwise<'_, '_, '_> {
             self.w.line(format_args!("if (col >= nj) break;"));
         }
         self.w.split("col", j);
-        let mut is_fold = vec![false; ir.code.len()];
         for f in &plan.folds {
             let state = match plan.lone(ir, f.id) {
                 None => format!("s{}[r][c]", f.id),
@@ -521,17 +516,9 @@ impl Pairwise<'_, '_, '_> {
                 Some(_) => format!("f{}[col - j0]", f.id),
             };
             self.w.finished(f.id, &state, "(i64)nk");
-            is_fold[f.id as usize] = true;
         }
-        let mut needed = vec![false; ir.code.len()];
-        let mut todo: Vec<Id> = stores.iter().map(|&id| ir.code[id as usize].args[0]).collect();
-        while let Some(id) = todo.pop() {
-            let known = is_fold[id as usize] || matches!(ir.code[id as usize].op, KOp::Param(_));
-            if !known && !std::mem::replace(&mut needed[id as usize], true) {
-                todo.extend(&ir.code[id as usize].args);
-            }
-        }
-        for id in (0..ir.code.len() as Id).filter(|&id| needed[id as usize]) {
+        let values: Vec<Id> = stores.iter().map(|&id| ir.code[id as usize].args[0]).collect();
+        for id in plan.below(ir, &values) {
             self.w.value(id)?;
         }
         for id in stores {
