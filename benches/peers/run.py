@@ -21,11 +21,15 @@ ROUNDS, LEAST = 3, 3  # at least 9 samples each, from three moments of the run
 HERE = pathlib.Path(__file__).parent
 
 
+OURS = "ndcuda"
+NARROW = "ndcuda AVX2"  # on a machine with AVX-512, ndcuda a second time, bounded
+
+
 class Worker:
-    def __init__(self, name, command):
+    def __init__(self, name, command, **more):
         self.name = name
         # Kernels that some environments choose for OpenBLAS by hand are rarely the best for the machine.
-        env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_CORETYPE") and k != "OPENBLAS_L2_SIZE"}
+        env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_CORETYPE") and k != "OPENBLAS_L2_SIZE"} | more
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
         self.hello = json.loads(self.process.stdout.readline())
 
@@ -89,10 +93,9 @@ def row(name, what, found, bound):
         if medians:
             variant = min(medians, key=medians.get)
             best[w] = (medians[variant], variant)
-    peers = {w: m for w, m in best.items() if w != "ndcuda"}
-    ours = best.get("ndcuda")
+    peers = {w: m for w, m in best.items() if w not in (OURS, NARROW)}
     winner = min(peers, key=lambda w: peers[w][0]) if peers else None
-    ratio = ours[0] / peers[winner][0] if ours and winner else None
+    ratio = {w: best[w][0] / peers[winner][0] for w in (OURS, NARROW) if w in best and winner}
     return {"name": name, "what": what, "limit": bound, "best": best, "winner": winner, "ratio": ratio, "found": found}
 
 
@@ -100,20 +103,27 @@ def ms(t):
     return f"{t:.4f}" if t < 0.1 else f"{t:.2f}" if t < 10 else f"{t:.1f}" if t < 100 else f"{t:.0f}"
 
 
-def cells(r):
+def cells(r, ours):
+    """A row of the table: for each of ours its time, the limit and its share of it, then the peers, the best of them, and our ratios."""
+
     def of(w):
         return ms(r["best"][w][0]) if w in r["best"] else "-"
 
+    def bound(w):
+        limit = r["limit"].get(w)
+        return f"{ms(limit)} ({limit / r['best'][w][0]:.0%})" if limit and w in r["best"] else "-"
+
     winner = f"{r['winner']}: {r['best'][r['winner']][1]}" if r["winner"] else "-"
-    ratio = f"{r['ratio']:.2f}" if r["ratio"] else "-"
-    bound = f"{ms(r['limit'])} ({r['limit'] / r['best']['ndcuda'][0]:.0%})" if r["limit"] and "ndcuda" in r["best"] else "-"
-    return [r["what"], of("ndcuda"), bound, *map(of, PEERS), winner, ratio]
+    ratios = [f"{r['ratio'][w]:.2f}" if w in r["ratio"] else "-" for w in ours]
+    return [r["what"], *[c for w in ours for c in (of(w), bound(w))], *map(of, PEERS), winner, *ratios]
 
 
-HEAD = ["workload (ms)", "ndcuda", "limit", *PEERS, "best peer", "ndcuda / best"]
+def head(ours):
+    return ["workload (ms)", *[c for w in ours for c in (w, "limit")], *PEERS, "best peer", *[f"{w} / best" for w in ours]]
 
 
 def markdown(rows, about, notes):
+    ours = list(about["limit"])
     lines = [f"# {about['date']}: {about['cpu']}, {about['cores']} cores", ""]
     lines += [f"ndcuda: {about['ndcuda']}. " + ", ".join(about["versions"]) + f"; Python {about['python']}.", ""]
     lines += [
@@ -121,24 +131,26 @@ def markdown(rows, about, notes):
         "in a process of its own, one after the other, on the same inputs. Each library with all cores, jitted and warm, with",
         "`out=` where it has one, and the fastest of its variants. ndcuda evaluates into device memory with its operands there.",
     ]
-    if about["limit"]:
-        what = ", ".join(f"{k} {v}" for k, v in about["limit"].items())
+    what = "; ".join(f"{w}: " + ", ".join(f"{k} {v}" for k, v in l.items()) for w, l in about["limit"].items() if l)
+    if what:
         lines += [
             "`limit`: the least time the row's multiply-adds (or subtractions and additions) take in registers alone, at the best that",
             "`benches/limit.rs` reached here just before, or what the ports give at its clock where that is more",
             f"({what}; G elements/s and GB/s), and the share of it that ndcuda gets.",
         ]
+    if NARROW in ours:
+        lines.append(f"`{NARROW}` is the same program under `NDCUDA_CPU=avx2`, which bounds our loops alone: the peers keep what is best for them.")
     if os.environ.get("NDCUDA_CPU"):
         lines.append(f"`NDCUDA_CPU={os.environ['NDCUDA_CPU']}` bounds ndcuda's own loops alone: the peers keep what is best for them.")
-    lines += ["", "| " + " | ".join(HEAD) + " |", "|---" + "|---:" * (len(PEERS) + 2) + "|---|---:|"]
-    lines += ["| " + " | ".join(cells(r)) + " |" for r in rows]
+    lines += ["", "| " + " | ".join(head(ours)) + " |", "|---" + "|---:" * (len(PEERS) + 2 * len(ours)) + "|---" + "|---:" * len(ours) + "|"]
+    lines += ["| " + " | ".join(cells(r, ours)) + " |" for r in rows]
     if notes:
         lines += ["", "Notes:", "", *[f"- {n}" for n in notes]]
     return "\n".join(lines) + "\n"
 
 
-def show(r):
-    print("  ".join(f"{c:>9}" if n else f"{c:<58}" for n, c in enumerate(cells(r))), flush=True)
+def show(cells):
+    print("  ".join(f"{c:>9}" if n else f"{c:<58}" for n, c in enumerate(cells)), flush=True)
 
 
 def cpu_name():
@@ -152,28 +164,33 @@ def cpu_name():
 def main():
     exe, probe, data, record = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]), pathlib.Path(sys.argv[4])
     only = sys.argv[5:]
-    limit = json.loads(subprocess.run([probe], stdout=subprocess.PIPE, text=True, check=True).stdout or "{}")
     data.mkdir(parents=True, exist_ok=True)
-    workers = [Worker("ndcuda", [exe, "--serve"])]
-    workers += [Worker(p, [sys.executable, str(HERE / "worker.py"), p]) for p in PEERS]
+    own = [Worker(OURS, [exe, "--serve"])]
+    if "AVX-512" in own[0].hello["device"]:
+        own.append(Worker(NARROW, [exe, "--serve"], NDCUDA_CPU="avx2"))
+    ours, limit = [w.name for w in own], {}
+    for w in own:
+        env = os.environ | ({"NDCUDA_CPU": "avx2"} if w.name == NARROW else {})
+        limit[w.name] = json.loads(subprocess.run([probe], stdout=subprocess.PIPE, text=True, check=True, env=env).stdout or "{}")
+    workers = own + [Worker(p, [sys.executable, str(HERE / "worker.py"), p]) for p in PEERS]
     about = {
         "date": datetime.date.today().isoformat(),
         "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
-        "ndcuda": f"{workers[0].hello['version']} on {workers[0].hello['device']}",
+        "ndcuda": f"{own[0].hello['version']} on {own[0].hello['device']}",
         "limit": limit,
-        "versions": [w.hello["version"] for w in workers[1:]],
+        "versions": [w.hello["version"] for w in workers[len(own) :]],
     }
     print(about["ndcuda"], about["versions"], limit)
-    print("  ".join(f"{c:>9}" if n else f"{c:<58}" for n, c in enumerate(HEAD)))
+    show(head(ours))
     rows, notes = [], []
     for name, op, specs, what in workloads.WORKLOADS:
         if only and not any(name.startswith(o) for o in only):
             continue
         found = measure(workers, op, inputs(data, name, specs))
-        rows.append(row(name, what, found, least(op, specs, limit)))
-        show(rows[-1])
+        rows.append(row(name, what, found, {w: least(op, specs, l) for w, l in limit.items()}))
+        show(cells(rows[-1], ours))
         notes += [f"{name}: results differ: {d}" for d in agree(found)]
         notes += [f"{name}: {w} failed: {f['error'].strip().splitlines()[-1]}" for w, f in found.items() if "error" in f]
     for n in notes:

@@ -1,80 +1,42 @@
 //! Loops of the moments, from which var and std are made. State: the mean, and M2, the sum of squared deviations from it.
 
-use super::fold::{LANES, SHORT, contiguous, stay_a_loop, tree};
+use super::fold::{contiguous, stay_a_loop, tree};
 use super::isa::Body;
 use super::lane::{Real, Sum};
 use std::marker::PhantomData;
 
+/// How far ahead of the values being read memory is asked for, in bytes.
+const AHEAD: usize = 4096;
+
 /// The [`Body`] of the moments of `T`.
 pub(super) struct Moments<T>(PhantomData<T>);
 
-/// Sums of `v - mean` and of its square over `n` contiguous values, in the order of [`contiguous`].
+/// Sums of `v - mean` and of its square over `n` contiguous values: value `e` into lane `e % B`, then the lanes by a tree.
 ///
 /// # Safety
 /// `p` is aligned and valid for `n` values.
 #[inline(always)]
-unsafe fn deviations<T: Real>(p: *const T, n: usize, mean: T) -> (T, T) {
-    if n <= SHORT {
-        let (mut sum, mut square) = ([T::NIL; SHORT], [T::NIL; SHORT]);
-        for (e, (a, b)) in sum.iter_mut().zip(&mut square).enumerate().take(n) {
-            // SAFETY: e < n.
-            *a = unsafe { *p.add(e) }.sub(mean);
-            *b = a.mul(*a);
-        }
-        return (tree(&mut sum, n, T::add), tree(&mut square, n, T::add));
-    }
-    let (mut sum, mut square) = ([T::NIL; LANES], [T::NIL; LANES]);
-    let full = n / LANES * LANES;
-    // Two accumulators a lane: smaller groups of lanes keep them in 8 AVX2 registers.
-    // SAFETY: `full` values are a part of the caller's `n`.
-    unsafe {
-        if size_of::<T>() == 8 {
-            for at in (0..LANES).step_by(16) {
-                strided::<T, 16>(p, full, mean, &mut sum, &mut square, at);
-            }
-        } else {
-            for at in (0..LANES).step_by(32) {
-                strided::<T, 32>(p, full, mean, &mut sum, &mut square, at);
-            }
-        }
-    }
-    for (e, (a, b)) in sum.iter_mut().zip(&mut square).enumerate().take(n - full) {
-        // SAFETY: full + e < n.
-        let d = unsafe { *p.add(full + e) }.sub(mean);
+unsafe fn deviations<T: Real, const B: usize>(p: *const T, n: usize, mean: T) -> (T, T) {
+    let step = |at: usize, l: usize, a: &mut T, b: &mut T| {
+        // SAFETY: at + l < n in every call.
+        let d = unsafe { *p.add(at + l) }.sub(mean);
         *a = a.add(d);
         *b = b.add(d.mul(d));
+    };
+    let full = n / B * B;
+    let (mut s, mut q) = ([T::NIL; B], [T::NIL; B]);
+    for at in (0..full).step_by(B) {
+        ahead(p.wrapping_add(at + AHEAD / size_of::<T>()), B * size_of::<T>());
+        for (l, (a, b)) in s.iter_mut().zip(&mut q).enumerate() {
+            step(at, l, a, b);
+        }
+    }
+    // Through memory: else LLVM shuffles the loop's lanes into the order in which the tree adds them, in every turn.
+    let (mut sum, mut square) = std::hint::black_box((s, q));
+    for (l, (a, b)) in sum.iter_mut().zip(&mut square).enumerate().take(n - full) {
+        step(full, l, a, b);
     }
     (tree(&mut sum, n, T::add), tree(&mut square, n, T::add))
-}
-
-/// Lanes `at..at + B` of [`deviations`], over the whole chunks of `LANES` values.
-///
-/// # Safety
-/// `p` is aligned and valid for `full` values.
-#[inline(always)]
-unsafe fn strided<T: Real, const B: usize>(
-    p: *const T,
-    full: usize,
-    mean: T,
-    sum: &mut [T; LANES],
-    square: &mut [T; LANES],
-    at: usize,
-) {
-    let (mut s, mut q) = ([T::NIL; B], [T::NIL; B]);
-    let mut e = at;
-    while e < full {
-        // The tile has been read once: meanwhile the next one can come.
-        ahead(p.wrapping_add(e + full), B * size_of::<T>());
-        for (l, (a, b)) in s.iter_mut().zip(&mut q).enumerate() {
-            // SAFETY: `full` is a multiple of LANES and at + B <= LANES.
-            let d = unsafe { *p.add(e + l) }.sub(mean);
-            *a = a.add(d);
-            *b = b.add(d.mul(d));
-        }
-        e += LANES;
-    }
-    sum[at..at + B].copy_from_slice(&s);
-    square[at..at + B].copy_from_slice(&q);
 }
 
 /// Asks for the cache lines at `p`, which may lie beyond what is readable.
@@ -201,14 +163,25 @@ impl<T: Real> Body for Moments<T> {
         unsafe {
             let (p, s0, s1) = (tile.cast::<T>(), s0.cast::<T>(), s1.cast::<T>());
             let count = T::from_f64(n as f64);
-            let mean = contiguous::<Sum<T>>(p, n, 0).div(count);
-            let (sum, square) = deviations(p, n, mean);
-            // What the rounded mean missed: taken out of M2, and put into the mean.
+            // The mean of as many values before is near enough: by what it misses, the two parts differ, so that M2 has
+            // n / 2 of its square at least, and the few ulp of n of them that rounding takes are as few of M2.
+            let known = seen >= n as i64;
+            let mean = if known { *s0 } else { contiguous::<Sum<T>>(p, n, 0).div(count) };
+            // Two accumulators a lane, in 8 AVX2 registers.
+            let (sum, square) =
+                if size_of::<T>() == 8 { deviations::<T, 16>(p, n, mean) } else { deviations::<T, 32>(p, n, mean) };
+            // What the mean missed: taken out of M2, and put into the mean.
             let missed = sum.div(count);
             let m2 = square.sub(sum.mul(missed));
             let m2 = if m2 < T::ZERO { T::ZERO } else { m2 };
-            let part = (mean.add(missed), m2);
-            (*s0, *s1) = if seen == 0 { part } else { join((*s0, *s1), part, shares(seen, n as i64)) };
+            let parts = shares(seen, n as i64);
+            (*s0, *s1) = if known {
+                let (share, weight) = parts;
+                (mean.add(missed.mul(share)), s1.read().add(m2).add(missed.mul(missed).mul(weight)))
+            } else {
+                let part = (mean.add(missed), m2);
+                if seen == 0 { part } else { join((*s0, *s1), part, parts) }
+            };
         }
     }
 
