@@ -1,7 +1,7 @@
 //! Child processes: one for each case, with the software device and only the settings that the case names.
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use softcuda_driver::control::{Blas, Control, load_blas};
+use softcuda_driver::control::{Blas, Control, built, load_blas};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -86,21 +86,21 @@ fn finish(name: &str, mut command: Command) -> Result<String, Failed> {
     };
     let out = child.stdout.take().map(|p| empty(Box::new(p)));
     let err = child.stderr.take().map(|p| empty(Box::new(p)));
-    let status = loop {
+    let (succeeds, status) = loop {
         match child.try_wait()? {
-            Some(status) => break status.to_string(),
+            Some(status) => break (status.success(), status.to_string()),
             None if start.elapsed() > LONGEST => {
                 child.kill()?;
                 child.wait()?;
-                break "it hangs".into();
+                break (false, "it hangs".into());
             }
             None => std::thread::sleep(Duration::from_millis(5)),
         }
     };
     let text = |t: Option<std::thread::JoinHandle<String>>| t.and_then(|t| t.join().ok()).unwrap_or_default();
     let (out, err) = (text(out), text(err));
-    // Whatever fails, the library itself does not panic: a case's own panic ends it.
-    match out.ends_with("end\n") && !err.contains("panicked") {
+    // Whatever fails, the library itself does not panic: a case's own panic ends it. Nor does the end of the program fail.
+    match succeeds && out.ends_with("end\n") && !err.contains("panicked") {
         true => Ok(out + &err),
         false => Err(format!("{name}: {status}\n{out}{err}").into()),
     }
@@ -110,6 +110,17 @@ fn finish(name: &str, mut command: Command) -> Result<String, Failed> {
 pub fn device() -> (Control, Blas) {
     static LOADED: OnceLock<(Control, Blas)> = OnceLock::new();
     *LOADED.get_or_init(|| (Control::load().unwrap(), load_blas().unwrap()))
+}
+
+/// Whether a kernel of this name ships with the crate.
+pub fn ships(name: &str) -> bool {
+    ["nd_interp_", "nd_pairwise_f32", "nd_pairwise_f64", "nd_topk"].iter().any(|n| name.starts_with(n))
+}
+
+/// The variables for a child that calls a compiler through the library that counts its calls.
+pub fn through(compiler: &Path) -> Result<[(&'static str, String); 2], Failed> {
+    let counting = built("libsoftcuda_nvrtc.so")?.display().to_string();
+    Ok([("NDCUDA_NVRTC", counting), ("SOFTCUDA_NVRTC", compiler.display().to_string())])
 }
 
 /// NVRTC as the full test fetches it into target/, newest first.

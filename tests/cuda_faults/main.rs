@@ -2,6 +2,8 @@
 //! a child process of this test, with its own settings. By default it runs the kernels that ship.
 
 #[cfg(target_os = "linux")]
+mod background;
+#[cfg(target_os = "linux")]
 mod cache;
 #[cfg(target_os = "linux")]
 mod child;
@@ -20,10 +22,11 @@ mod work;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    let all = [every::CASES, memory::CASES, libraries::CASES, devices::CASES, deferred::CASES].concat();
-    let parts = [every::PARTS, cache::PARTS].concat();
-    child::main(&[&all[..], &parts].concat(), "what is kept on disk is not tested", |compilers| {
-        let parents = cache::parents(!compilers.is_empty());
+    let all =
+        [every::CASES, memory::CASES, libraries::CASES, devices::CASES, deferred::CASES, background::CASES].concat();
+    let parts = [every::PARTS, cache::PARTS, &background::parts()].concat();
+    child::main(&[&all[..], &parts].concat(), "what compiled kernels do is not tested", |compilers| {
+        let parents = cache::parents(!compilers.is_empty()).into_iter().chain(background::parents(compilers));
         all.iter().map(child::trial).chain(every::first()).chain(parents).collect()
     })
 }

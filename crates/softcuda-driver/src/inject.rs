@@ -28,10 +28,16 @@ pub enum Kind {
     Kernel = 8,
     /// cuBLAS calls; a code given for it is a `cublasStatus_t`.
     Blas = 9,
+    /// Recording an event.
+    Record = 10,
+    /// NVRTC calls through `softcuda-nvrtc`, but for the next; a code given for it is an `nvrtcResult`.
+    Nvrtc = 11,
+    /// `nvrtcCompileProgram`, the same way.
+    Compile = 12,
 }
 
 /// Every kind, in the order of their numbers.
-pub const KINDS: [Kind; 10] = [
+pub const KINDS: [Kind; 13] = [
     Kind::Alloc,
     Kind::Pinned,
     Kind::Copy,
@@ -42,6 +48,9 @@ pub const KINDS: [Kind; 10] = [
     Kind::Sync,
     Kind::Kernel,
     Kind::Blas,
+    Kind::Record,
+    Kind::Nvrtc,
+    Kind::Compile,
 ];
 
 struct Counter {
@@ -61,10 +70,12 @@ fn usual(kind: Kind) -> Code {
     match kind {
         Kind::Alloc | Kind::Pinned | Kind::Stream | Kind::Event | Kind::Module => Code::OUT_OF_MEMORY,
         Kind::Launch => Code::LAUNCH_OUT_OF_RESOURCES,
-        Kind::Copy | Kind::Sync => Code::OPERATING_SYSTEM,
+        Kind::Copy | Kind::Sync | Kind::Record => Code::OPERATING_SYSTEM,
         Kind::Kernel => Code::LAUNCH_FAILED,
         // CUBLAS_STATUS_EXECUTION_FAILED.
         Kind::Blas => Code(13),
+        // NVRTC_ERROR_OUT_OF_MEMORY.
+        Kind::Nvrtc | Kind::Compile => Code(1),
     }
 }
 
@@ -121,8 +132,8 @@ pub extern "C" fn softcuda_lose(code: i32) {
     LOST.store(code, SeqCst);
 }
 
-/// For the cuBLAS stand-in: counts a cuBLAS call, and gives the status that it has to fail with, or 0.
+/// For the other libraries' stand-ins: counts a call of theirs, and gives the status that it has to fail with, or 0.
 #[unsafe(no_mangle)]
-pub extern "C" fn softcuda_check_blas() -> i32 {
-    check(Kind::Blas).map_or_else(|code| code.0, |()| 0)
+pub extern "C" fn softcuda_check(kind: u32) -> i32 {
+    KINDS.get(kind as usize).map_or(0, |&kind| check(kind).map_or_else(|code| code.0, |()| 0))
 }
