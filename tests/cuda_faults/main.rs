@@ -27,7 +27,7 @@ fn main() -> std::process::ExitCode {
     let parts = [every::PARTS, cache::PARTS, &background::parts()].concat();
     child::main(&[&all[..], &parts].concat(), "what compiled kernels do is not tested", |compilers| {
         let parents = cache::parents(!compilers.is_empty()).into_iter().chain(background::parents(compilers));
-        all.iter().map(child::trial).chain(every::first()).chain(parents).collect()
+        all.iter().map(child::trial).chain(every::first(compilers)).chain(parents).collect()
     })
 }
 
