@@ -25,29 +25,52 @@ struct First {
     kind: Kind,
     /// What it gives; 0 is the usual.
     code: i32,
+    /// How many fail in a row.
+    times: u64,
+    then: Then,
 }
 
-const fn first_of(name: &'static str, kind: Kind, code: i32) -> First {
-    First { name, kind, code }
+/// What follows.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    /// An error of the call, always.
+    Fails,
+    /// An error, or a substitute does.
+    Either,
+    /// The program goes on: there is memory once what is kept went back.
+    Recovery,
+    /// An error that says that there is no memory.
+    OutOfMemory,
+}
+use Then::{Either, Fails, OutOfMemory, Recovery};
+
+const fn first_of(name: &'static str, kind: Kind, code: i32, times: u64, then: Then) -> First {
+    First { name, kind, code, times, then }
 }
 
-const FIRST: [First; 8] = [
-    first_of("modules", Kind::Module, 0),
-    first_of("pinned", Kind::Pinned, 0),
-    first_of("streams", Kind::Stream, 0),
-    first_of("events", Kind::Event, 0),
-    first_of("records", Kind::Record, 0),
-    first_of("blas", Kind::Blas, 0),
-    first_of("synchronizations", Kind::Sync, 0),
-    first_of("kernels", Kind::Kernel, 0),
+const FIRST: [First; 13] = [
+    first_of("modules", Kind::Module, 999, 1, Fails),
+    first_of("modules_short_of_memory", Kind::Module, 0, 1, Recovery),
+    first_of("modules_without_memory", Kind::Module, 0, 2, OutOfMemory),
+    first_of("pinned", Kind::Pinned, 0, 1, Either),
+    first_of("streams", Kind::Stream, 0, 1, Fails),
+    first_of("events", Kind::Event, 0, 1, Either),
+    first_of("records", Kind::Record, 0, 1, Fails),
+    first_of("blas", Kind::Blas, 14, 1, Fails),
+    first_of("blas_short_of_memory", Kind::Blas, 3, 1, Recovery),
+    first_of("blas_without_memory", Kind::Blas, 3, 2, OutOfMemory),
+    first_of("synchronizations", Kind::Sync, 0, 1, Either),
+    first_of("kernels", Kind::Kernel, 0, 1, Fails),
+    first_of("allocations_without_memory", Kind::Alloc, 0, 2, OutOfMemory),
 ];
 
 /// The same with a compiler: it is short of memory, or refuses a kernel.
-const COMPILED: [First; 4] = [
-    first_of("compiler", Kind::Nvrtc, 0),
-    first_of("compilations", Kind::Compile, 0),
-    first_of("refused", Kind::Compile, 6),
-    first_of("modules_compiled", Kind::Module, 0),
+const COMPILED: [First; 5] = [
+    first_of("compiler", Kind::Nvrtc, 0, 1, Either),
+    first_of("compilations", Kind::Compile, 0, 1, Fails),
+    first_of("refused", Kind::Compile, 6, 1, Fails),
+    first_of("compiled_modules", Kind::Module, 999, 1, Fails),
+    first_of("compiled_modules_short_of_memory", Kind::Module, 0, 1, Recovery),
 ];
 
 /// A test for each kind of call that a process makes when it first does something, or that ends its context. Those with a compiler make
@@ -96,6 +119,13 @@ pub fn is_driver_error(e: &Error) -> bool {
     }
 }
 
+fn is_out_of_memory(e: &Error) -> bool {
+    match e {
+        Error::At { source, .. } => is_out_of_memory(source),
+        e => matches!(e, Error::OutOfMemory { .. }) && e.to_string().contains(" bytes free of "),
+    }
+}
+
 /// The n-th call of a kind fails with a code, 0 being the usual one; whether the program got an error.
 fn fails(control: &Control, dev: &Device, kind: Kind, n: u64, code: i32) -> bool {
     control.fail_with(kind, n, code);
@@ -132,6 +162,7 @@ pub fn warm() {
         (Kind::Launch, 0, true),
         (Kind::Sync, 0, true),
         (Kind::Blas, 0, true),
+        (Kind::Blas, 3, false),
     ];
     for (kind, code, is_error) in cases {
         let before = control.calls(kind);
@@ -155,9 +186,9 @@ fn one() {
     let (control, _) = device();
     let var = |name| std::env::var(name).unwrap();
     let named = var("TEST_FIRST");
-    let &First { kind, code, .. } = FIRST.iter().chain(&COMPILED).find(|c| c.name == named).unwrap();
+    let &First { kind, code, times, then, .. } = FIRST.iter().chain(&COMPILED).find(|c| c.name == named).unwrap();
     let n: u64 = var("TEST_NTH").parse().unwrap();
-    control.fail_with(kind, n, code);
+    control.fail_times(kind, n, times, code);
     let got = Device::cuda(0).and_then(|dev| work(&dev));
     if control.fail_left(kind) > 0 {
         assert_eq!(got.unwrap(), expected());
@@ -165,11 +196,9 @@ fn one() {
     }
     match got {
         // Pinned memory and its events have a substitute, and so has a compiler that does not tell its version.
-        Ok(out) => {
-            let substitute = matches!(kind, Kind::Pinned | Kind::Event | Kind::Sync | Kind::Nvrtc);
-            assert!(out == expected() && substitute, "{kind:?} {n}");
-        }
+        Ok(out) => assert!(out == expected() && matches!(then, Either | Recovery), "{kind:?} {n}"),
         Err(e) => {
+            assert!(then != Recovery && (then != OutOfMemory || is_out_of_memory(&e)), "{kind:?} {n}: {e:?}");
             assert!(is_driver_error(&e) || matches!(e, Error::DeviceUnavailable { .. }), "{e:?}");
             let text = e.to_string();
             match kind {

@@ -180,7 +180,12 @@ impl Control {
 
     /// As [`Control::fail`], with an error code of the test's choice.
     pub fn fail_with(&self, kind: Kind, nth: u64, code: i32) {
-        call!(self, c"softcuda_fail", fn(u32, u64, i32), kind as u32, nth, code)
+        self.fail_times(kind, nth, 1, code)
+    }
+
+    /// As [`Control::fail_with`]; so do the calls of that kind behind it, `times` in all.
+    pub fn fail_times(&self, kind: Kind, nth: u64, times: u64, code: i32) {
+        call!(self, c"softcuda_fail", fn(u32, u64, u64, i32), kind as u32, nth, times, code)
     }
 
     /// How many calls of the kind are left until one fails; 0 once it has.

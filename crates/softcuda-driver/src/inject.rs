@@ -56,11 +56,14 @@ pub const KINDS: [Kind; 13] = [
 struct Counter {
     calls: AtomicU64,
     left: AtomicU64,
+    /// How many calls fail in a row, once one does.
+    times: AtomicU64,
     code: AtomicI32,
 }
 
-static COUNTERS: [Counter; KINDS.len()] =
-    [const { Counter { calls: AtomicU64::new(0), left: AtomicU64::new(0), code: AtomicI32::new(0) } }; KINDS.len()];
+static COUNTERS: [Counter; KINDS.len()] = [const {
+    Counter { calls: AtomicU64::new(0), left: AtomicU64::new(0), times: AtomicU64::new(0), code: AtomicI32::new(0) }
+}; KINDS.len()];
 
 /// The error of every call once the device is lost; 0 while it is there.
 static LOST: AtomicI32 = AtomicI32::new(0);
@@ -87,6 +90,9 @@ pub fn check(kind: Kind) -> Outcome {
     if was != Ok(1) {
         return Ok(());
     }
+    if counter.times.fetch_update(SeqCst, SeqCst, |times| times.checked_sub(1)).is_ok_and(|times| times > 1) {
+        counter.left.store(1, SeqCst);
+    }
     match counter.code.load(SeqCst) {
         0 => Err(usual(kind)),
         code => Err(Code(code)),
@@ -105,11 +111,13 @@ fn counter(kind: u32) -> Option<&'static Counter> {
     COUNTERS.get(kind as usize)
 }
 
-/// The `nth` call of this kind from now (1 is the next) fails with `code`, or the kind's usual one for 0; 0 calls it off.
+/// The `nth` call of this kind from now (1 is the next) fails with `code`, or the kind's usual one for 0, and so do those behind it, `times` in
+/// all; an `nth` of 0 calls it off.
 #[unsafe(no_mangle)]
-pub extern "C" fn softcuda_fail(kind: u32, nth: u64, code: i32) {
+pub extern "C" fn softcuda_fail(kind: u32, nth: u64, times: u64, code: i32) {
     if let Some(counter) = counter(kind) {
         counter.code.store(code, SeqCst);
+        counter.times.store(times, SeqCst);
         counter.left.store(nth, SeqCst);
     }
 }

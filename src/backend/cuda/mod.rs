@@ -60,7 +60,7 @@ impl Cuda {
     pub fn open(index: usize) -> Result<Cuda> {
         let gpu = Arc::new(Gpu::open(index)?);
         let pool = Arc::new(pool::Pool::new(gpu.clone())?);
-        let modules = Arc::new(Modules::new(gpu.clone())?);
+        let modules = Arc::new(Modules::new(gpu.clone(), pool.clone())?);
         if debug::level() >= 1 {
             eprintln!("ndcuda: {} is {}", gpu.title(), probe::describe(&gpu));
         }
@@ -86,7 +86,7 @@ impl Cuda {
         let (ir, launch) = match step {
             Step::Kernel(ir, launch) => (ir.clone(), launch.clone()),
             Step::Gemm(spec) => match blas::Gemm::new(spec) {
-                Some(gemm) if self.blas.get(&self.queue.gpu)?.is_some() => return Ok(Choice::Library(gemm)),
+                Some(gemm) if self.blas.get(&self.queue.pool)?.is_some() => return Ok(Choice::Library(gemm)),
                 _ => kernel::gemm::kernel(spec),
             },
             Step::TopK(spec) => return Ok(Choice::TopK(spec.clone())),
@@ -145,8 +145,8 @@ impl Backend for Cuda {
         match exe.downcast_ref::<Ready>() {
             Some(Ready::Kernel(kernel)) => kernel.run(&self.queue, &self.modules, args),
             Some(Ready::TopK(topk)) => topk.run(&self.queue.gpu, args),
-            Some(Ready::Gemm(gemm)) => match self.blas.get(&self.queue.gpu)? {
-                Some(blas) => blas.run(gemm, &self.queue.gpu, args, self.tf32.load(Ordering::Relaxed)),
+            Some(Ready::Gemm(gemm)) => match self.blas.get(&self.queue.pool)? {
+                Some(blas) => blas.run(gemm, &self.queue.pool, args, self.tf32.load(Ordering::Relaxed)),
                 None => Err(Error::Internal { stage: "cuda", detail: "cuBLAS is gone".into() }),
             },
             None => Err(Error::Internal { stage: "cuda", detail: "a step of another device".into() }),

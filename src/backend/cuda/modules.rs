@@ -4,6 +4,7 @@ use super::background::{self, Slot, known};
 use super::cache::{Cache, Key};
 use super::compile::{Form, Nvrtc, Text, nvrtc};
 use super::gpu::Gpu;
+use super::pool::Pool;
 use super::shipped::{self, Shipped};
 use crate::debug;
 use crate::error::{Error, Result};
@@ -48,9 +49,9 @@ impl Module {
         self.function
     }
 
-    /// Code of either form on a device; `Err(Ok(status))` where the driver does not take it.
-    pub fn load(gpu: &Arc<Gpu>, code: &[u8], name: &str) -> Result<Module, Result<CUresult, Error>> {
-        gpu.bind().map_err(Err)?;
+    /// Code of either form on a device, or the status of a driver that does not take it.
+    fn load(gpu: &Arc<Gpu>, code: &[u8], name: &str) -> Result<Result<Module, CUresult>> {
+        gpu.bind()?;
         // PTX is text that ends in a zero; one more does not hurt a cubin.
         let mut image = code.to_vec();
         image.push(0);
@@ -58,16 +59,16 @@ impl Module {
         // SAFETY: the image is whole, its form is for the driver to judge, and it is copied.
         let status = unsafe { sys::cuModuleLoadData(&mut module, image.as_ptr().cast()) };
         if status != CUresult::CUDA_SUCCESS {
-            return Err(Ok(status));
+            return Ok(Err(status));
         }
         let mut loaded = Module { module, function: null_mut(), gpu: gpu.clone() };
         let name = CString::new(name)
-            .map_err(|_| Err(Error::Internal { stage: "load", detail: "a zero byte in a kernel's name".into() }))?;
+            .map_err(|_| Error::Internal { stage: "load", detail: "a zero byte in a kernel's name".into() })?;
         // SAFETY: the module is loaded; the name ends in zero.
         let status = unsafe { sys::cuModuleGetFunction(&mut loaded.function, module, name.as_ptr()) };
         match status {
-            CUresult::CUDA_SUCCESS => Ok(loaded),
-            status => Err(Ok(status)),
+            CUresult::CUDA_SUCCESS => Ok(Ok(loaded)),
+            status => Ok(Err(status)),
         }
     }
 }
@@ -89,6 +90,7 @@ pub type Found = Option<Slot>;
 #[derive(Debug)]
 pub struct Modules {
     gpu: Arc<Gpu>,
+    pool: Arc<Pool>,
     cache: Cache,
     loaded: Mutex<HashMap<String, Arc<Module>>>,
     /// Kernels that are being made beside the program, and those that cannot be made.
@@ -103,13 +105,14 @@ pub struct Modules {
 
 impl Modules {
     /// None yet. A value that `NDCUDA_CODE` or `NDCUDA_JIT` does not have is an error.
-    pub fn new(gpu: Arc<Gpu>) -> Result<Modules> {
+    pub fn new(gpu: Arc<Gpu>, pool: Arc<Pool>) -> Result<Modules> {
         let ptx = choice("NDCUDA_CODE", ["cubin", "ptx"], "the code made for kernels is cubin or ptx")? == "ptx";
         let when =
             "kernels are compiled before they first run (eager), beside the program (background), or never (off)";
         let jit = choice("NDCUDA_JIT", ["eager", "background", "off"], when)?;
         Ok(Modules {
             gpu,
+            pool,
             cache: Cache::from_environment(),
             loaded: Mutex::default(),
             asked: Mutex::default(),
@@ -131,11 +134,22 @@ impl Modules {
         if let Some(module) = loaded().get(name) {
             return Ok(module.clone());
         }
-        match Module::load(&self.gpu, ptx.as_bytes(), entry) {
+        match self.load(ptx.as_bytes(), entry)? {
             Ok(module) => Ok(loaded().entry(name.into()).or_insert(Arc::new(module)).clone()),
-            Err(Ok(status)) => Err(self.refused(status)),
-            Err(Err(e)) => Err(e),
+            Err(status) => Err(self.refused(status)),
         }
+    }
+
+    /// Loads code, which takes device memory.
+    fn load(&self, code: &[u8], name: &str) -> Result<Result<Module, CUresult>> {
+        self.pool.making_room(code.len(), &format!(" for the code of {name}"), || {
+            let loaded = Module::load(&self.gpu, code, name)?;
+            Ok(if loaded.as_ref().is_err_and(|&s| s == CUresult::CUDA_ERROR_OUT_OF_MEMORY) {
+                None
+            } else {
+                Some(loaded)
+            })
+        })
     }
 
     /// Whether kernels of their own may be made.
@@ -296,12 +310,11 @@ impl Modules {
         let forms: &[Form] = if self.form() == Form::Ptx { &[Form::Ptx] } else { &[Form::Cubin, Form::Ptx] };
         for &form in forms {
             let Some(code) = self.cache.get(key(form)) else { continue };
-            match Module::load(&self.gpu, &code, &text.name) {
+            match self.load(&code, &text.name)? {
                 Ok(module) => return Ok(Some(module)),
                 // Made for another driver, or not what it seems: it is compiled once more.
-                Err(Ok(status)) if is_refusal(status) => self.cache.remove(key(form)),
-                Err(Ok(status)) => return Err(self.refused(status)),
-                Err(Err(e)) => return Err(e),
+                Err(status) if is_refusal(status) => self.cache.remove(key(form)),
+                Err(status) => return Err(self.refused(status)),
             }
         }
         Ok(None)
@@ -354,15 +367,11 @@ impl Modules {
             };
             eprintln!("{}", String::from_utf8_lossy(&ptx.unwrap_or_default()).trim_end_matches('\0'));
         }
-        match Module::load(&self.gpu, &code, &text.name) {
-            Ok(module) => {
-                let key = Key { source: text.own(), arch: self.gpu.arch, form };
-                self.cache.put(key, nvrtc.version, &code);
-                Ok(Ok(module))
-            }
-            Err(Ok(status)) => Ok(Err(status)),
-            Err(Err(e)) => Err(e),
+        let loaded = self.load(&code, &text.name)?;
+        if loaded.is_ok() {
+            self.cache.put(Key { source: text.own(), arch: self.gpu.arch, form }, nvrtc.version, &code);
         }
+        Ok(loaded)
     }
 }
 
