@@ -48,7 +48,7 @@ const fn first_of(name: &'static str, kind: Kind, code: i32, times: u64, then: T
     First { name, kind, code, times, then }
 }
 
-const FIRST: [First; 13] = [
+const FIRST: [First; 14] = [
     first_of("modules", Kind::Module, 999, 1, Fails),
     first_of("modules_short_of_memory", Kind::Module, 0, 1, Recovery),
     first_of("modules_without_memory", Kind::Module, 0, 2, OutOfMemory),
@@ -57,6 +57,7 @@ const FIRST: [First; 13] = [
     first_of("events", Kind::Event, 0, 1, Either),
     first_of("records", Kind::Record, 0, 1, Fails),
     first_of("blas", Kind::Blas, 14, 1, Fails),
+    first_of("blas_not_initialised", Kind::Blas, 1, 1, Either),
     first_of("blas_short_of_memory", Kind::Blas, 3, 1, Recovery),
     first_of("blas_without_memory", Kind::Blas, 3, 2, OutOfMemory),
     first_of("synchronizations", Kind::Sync, 0, 1, Either),

@@ -177,7 +177,8 @@ impl Lazy {
     }
 }
 
-/// `CUBLAS_STATUS_ALLOC_FAILED`.
+/// `CUBLAS_STATUS_NOT_INITIALIZED` and `CUBLAS_STATUS_ALLOC_FAILED`.
+const NOT_INITIALIZED: Status = 1;
 const ALLOC_FAILED: Status = 3;
 
 /// Bytes that cuBLAS takes on the device for itself, as its manual has them: for a handle, and where a call needs more than that again.
@@ -299,7 +300,12 @@ impl Blas {
         gpu.bind()?;
         let made = Cell::new(std::ptr::null_mut());
         // SAFETY: the out pointer is valid; the context is bound.
-        making_room(pool, "cublasCreate", || unsafe { (functions.create)(made.as_ptr()) })?;
+        let create = || unsafe { (functions.create)(made.as_ptr()) };
+        making_room(pool, "cublasCreate", || match create() {
+            // So it says, too, where there is no memory for its code.
+            NOT_INITIALIZED if pool.trim().is_ok() => create(),
+            status => status,
+        })?;
         let handle = made.get();
         let owned = Owned { handle, destroy: functions.destroy };
         // SAFETY: handle and stream are of one context and live.
