@@ -1,6 +1,7 @@
 //! Child processes: one for each case, with the software device and only the settings that the case names.
 
 use libtest_mimic::{Arguments, Failed, Trial};
+pub use softcuda_driver::control::compilers;
 use softcuda_driver::control::{Blas, Control, built, load_blas};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ pub struct Case {
 }
 
 /// Runs one of these cases in a child; else all of `trials`, which get the compilers there are. Without one, says what is not tested.
-pub fn main(cases: &[Case], untested: &str, trials: impl FnOnce(&[PathBuf]) -> Vec<Trial>) -> ExitCode {
+pub fn main(cases: &[Case], untested: Option<&str>, trials: impl FnOnce(&[PathBuf]) -> Vec<Trial>) -> ExitCode {
     if let Some(name) = std::env::var_os(NAME) {
         (cases.iter().find(|c| *c.name == *name).expect("a case of this name").body)();
         println!("end");
@@ -33,7 +34,7 @@ pub fn main(cases: &[Case], untested: &str, trials: impl FnOnce(&[PathBuf]) -> V
     }
     let args = Arguments::from_args();
     let compilers = compilers();
-    if compilers.is_empty() && !args.list {
+    if let (Some(untested), true, false) = (untested, compilers.is_empty(), args.list) {
         println!("no NVRTC in target/nvrtc-venv: {untested}");
     }
     libtest_mimic::run(&args, trials(&compilers)).exit_code()
@@ -45,8 +46,21 @@ pub fn trial(case: &Case) -> Trial {
     Trial::test(case.name, move || run(case.name, case.variables).map(|_| ()))
 }
 
+/// What a child printed.
+pub struct Said {
+    /// To its standard output.
+    pub out: String,
+    /// To its standard error.
+    pub err: String,
+}
+
 /// Runs a case; what it printed, or why it failed.
 pub fn run(name: &str, variables: &[(&str, &str)]) -> Result<String, Failed> {
+    run_apart(name, variables).map(|said| said.out + &said.err)
+}
+
+/// As [`run`], with both outputs apart.
+pub fn run_apart(name: &str, variables: &[(&str, &str)]) -> Result<Said, Failed> {
     let mut command = Command::new(std::env::current_exe()?);
     settings(&mut command, name, variables);
     finish(name, command)
@@ -57,7 +71,7 @@ pub fn run_without_files(name: &str, variables: &[(&str, &str)]) -> Result<Strin
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\""]).arg(std::env::current_exe()?);
     settings(&mut command, name, variables);
-    finish(name, command)
+    finish(name, command).map(|said| said.out + &said.err)
 }
 
 fn settings(command: &mut Command, name: &str, variables: &[(&str, &str)]) {
@@ -73,7 +87,7 @@ fn settings(command: &mut Command, name: &str, variables: &[(&str, &str)]) {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
 }
 
-fn finish(name: &str, mut command: Command) -> Result<String, Failed> {
+fn finish(name: &str, mut command: Command) -> Result<Said, Failed> {
     let start = Instant::now();
     let mut child = command.spawn()?;
     // Both pipes are emptied while it runs: a full one would hold it.
@@ -101,7 +115,7 @@ fn finish(name: &str, mut command: Command) -> Result<String, Failed> {
     let (out, err) = (text(out), text(err));
     // Whatever fails, the library itself does not panic: a case's own panic ends it. Nor does the end of the program fail.
     match succeeds && out.ends_with("end\n") && !err.contains("panicked") {
-        true => Ok(out + &err),
+        true => Ok(Said { out, err }),
         false => Err(format!("{name}: {status}\n{out}{err}").into()),
     }
 }
@@ -121,13 +135,4 @@ pub fn ships(name: &str) -> bool {
 pub fn through(compiler: &Path) -> Result<[(&'static str, String); 2], Failed> {
     let counting = built("libsoftcuda_nvrtc.so")?.display().to_string();
     Ok([("NDCUDA_NVRTC", counting), ("SOFTCUDA_NVRTC", compiler.display().to_string())])
-}
-
-/// NVRTC as the full test fetches it into target/, newest first.
-pub fn compilers() -> Vec<PathBuf> {
-    let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/nvrtc-venv/lib");
-    let pythons = std::fs::read_dir(lib).into_iter().flatten().flatten().map(|e| e.path());
-    let sites: Vec<PathBuf> = pythons.map(|p| p.join("site-packages/nvidia")).collect();
-    let files = ["cu13/lib/libnvrtc.so.13", "cuda_nvrtc/lib/libnvrtc.so.12"];
-    files.iter().flat_map(|f| sites.iter().map(move |s| s.join(f))).filter(|p| p.exists()).collect()
 }

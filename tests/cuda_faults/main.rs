@@ -25,7 +25,7 @@ fn main() -> std::process::ExitCode {
     let all =
         [every::CASES, memory::CASES, libraries::CASES, devices::CASES, deferred::CASES, background::CASES].concat();
     let parts = [every::PARTS, cache::PARTS, &background::parts()].concat();
-    child::main(&[&all[..], &parts].concat(), "what compiled kernels do is not tested", |compilers| {
+    child::main(&[&all[..], &parts].concat(), Some("what compiled kernels do is not tested"), |compilers| {
         let parents = cache::parents(!compilers.is_empty()).into_iter().chain(background::parents(compilers));
         all.iter().map(child::trial).chain(every::first(compilers)).chain(parents).collect()
     })

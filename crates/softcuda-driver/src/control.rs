@@ -52,6 +52,17 @@ pub fn built(file: &str) -> Result<PathBuf, String> {
     found.ok_or_else(|| format!("{file} is not built: looked for {}", places[0].display()))
 }
 
+/// NVRTC as `.ci/run` fetches it into target/, newest first; none where it was not fetched.
+pub fn compilers() -> Vec<PathBuf> {
+    let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/nvrtc-venv/lib");
+    let pythons = std::fs::read_dir(lib).into_iter().flatten().flatten().map(|e| e.path());
+    let sites: Vec<PathBuf> = pythons.map(|p| p.join("site-packages/nvidia")).collect();
+    let files = ["cu13/lib/libnvrtc.so.13", "cuda_nvrtc/lib/libnvrtc.so.12"];
+    let all = files.iter().flat_map(|f| sites.iter().map(move |s| s.join(f))).filter(|p| p.exists());
+    // Without `..`: a library looks beside itself for another.
+    all.filter_map(|p| p.canonicalize().ok()).collect()
+}
+
 /// Opens a library by its path, so that a later lookup of its soname finds it; it is never closed.
 pub fn open(path: &Path) -> Result<usize, String> {
     let name = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|e| e.to_string())?;

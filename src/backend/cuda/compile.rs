@@ -245,20 +245,14 @@ impl Drop for Guard<'_> {
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    /// NVRTC as `.ci/run` fetches it into target/, all majors; it needs no GPU. Tests of it are ignored by default.
+    /// All that were fetched; they need no GPU. Tests of them are ignored by default.
     fn fetched() -> Vec<Nvrtc> {
-        let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/nvrtc-venv/lib");
-        let below = |dirs: Vec<PathBuf>| -> Vec<PathBuf> {
-            dirs.iter().filter_map(|d| std::fs::read_dir(d).ok()).flatten().flatten().map(|e| e.path()).collect()
-        };
-        let sites = below(vec![venv]).iter().map(|p| p.join("site-packages/nvidia")).collect();
-        let folders = below(sites).iter().map(|p| p.join("lib")).collect();
-        let is_nvrtc = |p: &PathBuf| p.ends_with("libnvrtc.so.12") || p.ends_with("libnvrtc.so.13");
-        let found: Vec<PathBuf> = below(folders).into_iter().filter(is_nvrtc).collect();
+        let found = softcuda_driver::control::compilers();
         assert!(!found.is_empty(), "no NVRTC in target/nvrtc-venv: .ci/run fetches it");
         let open = |path: PathBuf| {
             let library = libs::load(libs::NVRTC, &path).unwrap();
