@@ -14,6 +14,8 @@ mod devices;
 #[cfg(target_os = "linux")]
 mod every;
 #[cfg(target_os = "linux")]
+mod far;
+#[cfg(target_os = "linux")]
 mod libraries;
 #[cfg(target_os = "linux")]
 mod memory;
@@ -23,10 +25,14 @@ mod work;
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
     let all =
-        [every::CASES, memory::CASES, libraries::CASES, devices::CASES, deferred::CASES, background::CASES].concat();
+        [every::CASES, memory::CASES, libraries::CASES, devices::CASES, deferred::CASES, background::CASES, far::CASES]
+            .concat();
     let parts = [every::PARTS, cache::PARTS, &background::parts()].concat();
     child::main(&[&all[..], &parts].concat(), Some("what compiled kernels do is not tested"), |compilers| {
-        let parents = cache::parents(!compilers.is_empty()).into_iter().chain(background::parents(compilers));
+        let parents = cache::parents(!compilers.is_empty())
+            .into_iter()
+            .chain(background::parents(compilers))
+            .chain(far::compiled(compilers));
         all.iter().map(child::trial).chain(every::first(compilers)).chain(parents).collect()
     })
 }
