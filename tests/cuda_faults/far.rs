@@ -119,6 +119,11 @@ fn maps() {
         // Where the only view of an array begins is part of its address. And a row that is read as it is.
         assert_eq!((x.slice(s![16, ..8]) + one).to_ndarray().unwrap(), first.row(16).mapv(|v| v + one));
         assert_eq!(x.slice(s![16, -8..]).to_ndarray().unwrap(), last.row(16));
+        let (control, _) = device();
+        control.reset();
+        assert_eq!(x.slice(s![..;4, -8..]).to_ndarray().unwrap(), last.slice(s![..;4, ..]));
+        let fetched = control.counters().download_bytes as usize;
+        assert_eq!(fetched, 5 * 8 * size_of::<T>(), "what lies between stays on the device");
     }
     of::<f32>(&dev);
     of::<f64>(&dev);
