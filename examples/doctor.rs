@@ -4,7 +4,7 @@ use ndcuda::prelude::*;
 use std::error::Error;
 
 /// Variables that change what runs or what is found.
-const VARIABLES: [&str; 14] = [
+const VARIABLES: [&str; 15] = [
     "NDCUDA_DEVICE",
     "NDCUDA_NUM_THREADS",
     "NDCUDA_CPU",
@@ -12,6 +12,7 @@ const VARIABLES: [&str; 14] = [
     "NDCUDA_NVRTC",
     "NDCUDA_CUBLAS",
     "NDCUDA_CODE",
+    "NDCUDA_JIT",
     "NDCUDA_CACHE_DIR",
     "CUDA_VISIBLE_DEVICES",
     "VIRTUAL_ENV",

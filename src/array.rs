@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// Pending operations after which recording evaluates.
 const DEPTH: u32 = 64;
+/// From so many bytes on, elements that lie apart are gathered on the device before they are fetched.
+const APART: usize = 1 << 20;
 
 /// An n-dimensional array on a device, or an expression that will be one: operators record, nothing runs until the
 /// values are asked for (`to_ndarray`, `item`, `eval`, `==`, printing).
@@ -341,12 +343,26 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
         Ok(unsafe { view_at(stored.buffer.address(), &stored.layout) })
     }
 
+    /// The values where they lie, or a copy on the device that lies together: one column of a matrix is no reason to fetch all of it.
+    fn together(&self, stored: Stored) -> Stored {
+        let (low, high) = span(&stored.layout);
+        if high - low < 2 * size(&stored.layout.shape) || (high - low) * size_of::<T>() < APART {
+            return stored;
+        }
+        let copy = build::copy(&self.value, Location::caller());
+        match eval::nodes(&self.device, std::slice::from_ref(&copy.node), Why::Asked) {
+            Ok(()) => copy.stored().and_then(Result::ok).unwrap_or(stored),
+            // There is no memory for it, or the fetch will tell what is wrong.
+            Err(_) => stored,
+        }
+    }
+
     /// Calls `f` with a view of the values in host memory, copied there if they are elsewhere.
     pub(crate) fn with_host<R>(&self, f: impl FnOnce(ArrayView<'_, T, D>) -> R) -> Result<R> {
         if self.device.backend().is_host() {
             return Ok(f(self.host_view()?));
         }
-        let stored = self.stored()?;
+        let stored = self.together(self.stored()?);
         let (low, high) = span(&stored.layout);
         let mut words = vec![0u64; ((high - low) * size_of::<T>()).div_ceil(8)];
         // SAFETY: the words are plain memory of at least that many bytes.

@@ -73,6 +73,11 @@ pub fn cast(v: &Value, dtype: DType, at: At) -> Value {
     node(v.node.device, dtype, v.shape().into(), Op::Cast, smallvec![v.clone()], at)
 }
 
+/// A copy, whose elements lie together however far apart those of the value do.
+pub fn copy(v: &Value, at: At) -> Value {
+    node(v.node.device, v.dtype(), v.shape().into(), Op::Cast, smallvec![v.clone()], at)
+}
+
 /// A fold over `axes`, in the dtype the reducer runs on (the caller casts); `keep` leaves them with extent 1.
 pub fn reduce(r: ReducerRef, v: &Value, axes: &[usize], keep: bool, at: At) -> Result<Value> {
     let shape = v.shape();

@@ -1,6 +1,12 @@
 //! The shipped kernels beside the CPU: folds, passes, gathers, pairwise kernels. The table's rows run on them in [`super::table`].
 
 use super::soft;
+use crate::backend::Args;
+use crate::dtype::DType;
+use crate::kernel::{
+    AxisSet, Bind, Class, FoldOrder, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Step, Width,
+};
+use crate::ops::{reduce::SUM, row};
 use crate::prelude::*;
 use crate::{Axis, Device, Element, NewAxis, s};
 use ndarray::{Array, Array2, Array3, Dimension};
@@ -142,4 +148,61 @@ fn shipped_pairwise() {
         let (a, b) = (x.slice(s![.., .., NewAxis, ..]), x.slice(s![.., NewAxis, .., ..]));
         host(&(a - b).abs().sum_axis(Axis(3)))
     });
+}
+
+/// Results 2^28 elements apart, up to element 2^31 and byte 2^33: `x + x`, and the sum of each row of x.
+#[test]
+fn shipped_results_lie_far_apart() {
+    const STEP: isize = 1 << 28;
+    let (n, m) = (9usize, 3usize);
+    let x: Vec<f32> = (0..n * m).map(|v| v as f32).collect();
+    let inst = |op, args: &[Id], axes: u32| Inst {
+        op,
+        args: args.iter().copied().collect(),
+        dtype: DType::F32,
+        over: AxisSet(axes),
+    };
+    let looped = |axes, body| Nest::Loop { axes: AxisSet(axes), body };
+    let double = vec![inst(KOp::Load(0), &[], 1), inst(KOp::Map(&row::add), &[0, 0], 1), inst(KOp::Store(1), &[1], 1)];
+    let fold = KOp::Reduce { reducer: &SUM, axes: AxisSet(2) };
+    let sums = vec![inst(KOp::Load(0), &[], 3), inst(fold, &[0], 1), inst(KOp::Store(1), &[1], 1)];
+    let cases = [
+        (double, looped(1, vec![Nest::Insts(0..3)]), vec![n], vec![m as isize]),
+        (sums, looped(1, vec![looped(2, vec![Nest::Insts(0..2)]), Nest::Insts(2..3)]), vec![n, m], vec![m as isize, 1]),
+    ];
+    for (code, nest, extents, strides) in cases {
+        let folds = extents.len() == 2;
+        let operand = |role| Operand { dtype: DType::F32, role };
+        let ir = KernelIr {
+            axes: extents.len() as u8,
+            order: FoldOrder::Tree,
+            folded: AxisSet(if folds { 2 } else { 0 }),
+            operands: vec![operand(Role::In), operand(Role::Out)],
+            params: vec![],
+            code,
+            nest,
+            class: if folds { Class::Rows } else { Class::Map },
+            index: Width::W64,
+        };
+        let bind = |slot, strides: &[isize]| Bind { slot, offset: 0, strides: strides.into(), gather: None };
+        let out = [STEP, 0];
+        let operands = vec![bind(0, &strides), bind(1, &out[..extents.len()])];
+        let launch = Launch { extents: extents.iter().copied().collect(), operands, params: vec![] };
+        let dev = soft::device(0);
+        let backend = dev.backend();
+        let (from, to) =
+            (backend.alloc(4 * n * m, 4).unwrap(), backend.alloc(4 * ((n - 1) * STEP as usize + 1), 4).unwrap());
+        let bytes: Vec<u8> = x.iter().flat_map(|v| v.to_ne_bytes()).collect();
+        backend.upload(&bytes, &from).unwrap();
+        let exe = backend.prepare(&[&Step::Kernel(ir, launch)]).unwrap().remove(0);
+        let bases = [from.address(), to.address()];
+        backend.run(&exe, &Args { bases: &bases, params: &[], in_place: false }).unwrap();
+        for i in 0..n {
+            let mut got = [0; 4];
+            backend.download(&to, 4 * i * STEP as usize, &mut got).unwrap();
+            let row = &x[i * m..][..m];
+            let want = if folds { row.iter().sum() } else { 2.0 * row[0] };
+            assert_eq!(f32::from_ne_bytes(got), want, "folds: {folds}, {i}");
+        }
+    }
 }

@@ -26,7 +26,8 @@ impl Drop for Owner {
 
 /// A device of its own; `seed` orders its warps and blocks.
 pub fn device(seed: u64) -> Device {
-    let config = Config { seed, ..Config::default() };
+    // More than any machine has: what is not touched takes none.
+    let config = Config { seed, memory: 1 << 40, ..Config::default() };
     Device::new(Box::new(Soft { machine: Arc::new(Machine::new(config)), modules: Mutex::default() }))
 }
 

@@ -16,7 +16,7 @@ mod sums;
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
     let all = [maps::CASES, sums::CASES, pairs::CASES].concat();
-    child::main(&all, "what kernels ask of memory is not counted", |compilers| {
+    child::main(&all, Some("what kernels ask of memory is not counted"), |compilers| {
         all.iter().map(|case| count::trial(case, compilers)).collect()
     })
 }

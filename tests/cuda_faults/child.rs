@@ -1,7 +1,8 @@
 //! Child processes: one for each case, with the software device and only the settings that the case names.
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use softcuda_driver::control::{Blas, Control, load_blas};
+pub use softcuda_driver::control::compilers;
+use softcuda_driver::control::{Blas, Control, built, load_blas};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -25,7 +26,7 @@ pub struct Case {
 }
 
 /// Runs one of these cases in a child; else all of `trials`, which get the compilers there are. Without one, says what is not tested.
-pub fn main(cases: &[Case], untested: &str, trials: impl FnOnce(&[PathBuf]) -> Vec<Trial>) -> ExitCode {
+pub fn main(cases: &[Case], untested: Option<&str>, trials: impl FnOnce(&[PathBuf]) -> Vec<Trial>) -> ExitCode {
     if let Some(name) = std::env::var_os(NAME) {
         (cases.iter().find(|c| *c.name == *name).expect("a case of this name").body)();
         println!("end");
@@ -33,7 +34,7 @@ pub fn main(cases: &[Case], untested: &str, trials: impl FnOnce(&[PathBuf]) -> V
     }
     let args = Arguments::from_args();
     let compilers = compilers();
-    if compilers.is_empty() && !args.list {
+    if let (Some(untested), true, false) = (untested, compilers.is_empty(), args.list) {
         println!("no NVRTC in target/nvrtc-venv: {untested}");
     }
     libtest_mimic::run(&args, trials(&compilers)).exit_code()
@@ -45,8 +46,21 @@ pub fn trial(case: &Case) -> Trial {
     Trial::test(case.name, move || run(case.name, case.variables).map(|_| ()))
 }
 
+/// What a child printed.
+pub struct Said {
+    /// To its standard output.
+    pub out: String,
+    /// To its standard error.
+    pub err: String,
+}
+
 /// Runs a case; what it printed, or why it failed.
 pub fn run(name: &str, variables: &[(&str, &str)]) -> Result<String, Failed> {
+    run_apart(name, variables).map(|said| said.out + &said.err)
+}
+
+/// As [`run`], with both outputs apart.
+pub fn run_apart(name: &str, variables: &[(&str, &str)]) -> Result<Said, Failed> {
     let mut command = Command::new(std::env::current_exe()?);
     settings(&mut command, name, variables);
     finish(name, command)
@@ -57,7 +71,7 @@ pub fn run_without_files(name: &str, variables: &[(&str, &str)]) -> Result<Strin
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\""]).arg(std::env::current_exe()?);
     settings(&mut command, name, variables);
-    finish(name, command)
+    finish(name, command).map(|said| said.out + &said.err)
 }
 
 fn settings(command: &mut Command, name: &str, variables: &[(&str, &str)]) {
@@ -73,7 +87,7 @@ fn settings(command: &mut Command, name: &str, variables: &[(&str, &str)]) {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
 }
 
-fn finish(name: &str, mut command: Command) -> Result<String, Failed> {
+fn finish(name: &str, mut command: Command) -> Result<Said, Failed> {
     let start = Instant::now();
     let mut child = command.spawn()?;
     // Both pipes are emptied while it runs: a full one would hold it.
@@ -86,22 +100,22 @@ fn finish(name: &str, mut command: Command) -> Result<String, Failed> {
     };
     let out = child.stdout.take().map(|p| empty(Box::new(p)));
     let err = child.stderr.take().map(|p| empty(Box::new(p)));
-    let status = loop {
+    let (succeeds, status) = loop {
         match child.try_wait()? {
-            Some(status) => break status.to_string(),
+            Some(status) => break (status.success(), status.to_string()),
             None if start.elapsed() > LONGEST => {
                 child.kill()?;
                 child.wait()?;
-                break "it hangs".into();
+                break (false, "it hangs".into());
             }
             None => std::thread::sleep(Duration::from_millis(5)),
         }
     };
     let text = |t: Option<std::thread::JoinHandle<String>>| t.and_then(|t| t.join().ok()).unwrap_or_default();
     let (out, err) = (text(out), text(err));
-    // Whatever fails, the library itself does not panic: a case's own panic ends it.
-    match out.ends_with("end\n") && !err.contains("panicked") {
-        true => Ok(out + &err),
+    // Whatever fails, the library itself does not panic: a case's own panic ends it. Nor does the end of the program fail.
+    match succeeds && out.ends_with("end\n") && !err.contains("panicked") {
+        true => Ok(Said { out, err }),
         false => Err(format!("{name}: {status}\n{out}{err}").into()),
     }
 }
@@ -112,11 +126,13 @@ pub fn device() -> (Control, Blas) {
     *LOADED.get_or_init(|| (Control::load().unwrap(), load_blas().unwrap()))
 }
 
-/// NVRTC as the full test fetches it into target/, newest first.
-pub fn compilers() -> Vec<PathBuf> {
-    let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/nvrtc-venv/lib");
-    let pythons = std::fs::read_dir(lib).into_iter().flatten().flatten().map(|e| e.path());
-    let sites: Vec<PathBuf> = pythons.map(|p| p.join("site-packages/nvidia")).collect();
-    let files = ["cu13/lib/libnvrtc.so.13", "cuda_nvrtc/lib/libnvrtc.so.12"];
-    files.iter().flat_map(|f| sites.iter().map(move |s| s.join(f))).filter(|p| p.exists()).collect()
+/// Whether a kernel of this name ships with the crate.
+pub fn ships(name: &str) -> bool {
+    ["nd_interp_", "nd_pairwise_f32", "nd_pairwise_f64", "nd_topk"].iter().any(|n| name.starts_with(n))
+}
+
+/// The variables for a child that calls a compiler through the library that counts its calls.
+pub fn through(compiler: &Path) -> Result<[(&'static str, String); 2], Failed> {
+    let counting = built("libsoftcuda_nvrtc.so")?.display().to_string();
+    Ok([("NDCUDA_NVRTC", counting), ("SOFTCUDA_NVRTC", compiler.display().to_string())])
 }

@@ -1,41 +1,106 @@
 //! Every call of every kind fails once, in a whole program: an error or a recovery, no panic, no leak, and the next run is right.
 
-use crate::child::{self, Case, device};
+use crate::child::{self, Case, device, through};
 use crate::work::{expected, work};
 use libtest_mimic::{Failed, Trial};
 use ndcuda::{Device, Error};
 use softcuda_driver::control::{Control, Kind, Live};
+use std::path::{Path, PathBuf};
 
 /// Cases that are tests of their own.
 pub const CASES: &[Case] = &[
     Case { name: "every::warm", variables: &[], body: warm },
     Case { name: "every::warm_without_pools", variables: &[("SOFTCUDA_POOLS", "0")], body: warm },
     Case { name: "every::lost", variables: &[], body: lost },
+    Case { name: "every::timed", variables: &[], body: timed },
+    Case { name: "every::timed_deferred", variables: &[("NDCUDA_SOFT_DEFER", "1")], body: timed },
 ];
 
 /// Cases that a test runs many times: the calls of a first run fail, each in a new process.
 pub const PARTS: &[Case] = &[Case { name: "every::one", variables: &[], body: one }];
 
-const FIRST: [(&str, Kind); 7] = [
-    ("modules", Kind::Module),
-    ("pinned", Kind::Pinned),
-    ("streams", Kind::Stream),
-    ("events", Kind::Event),
-    ("blas", Kind::Blas),
-    ("synchronizations", Kind::Sync),
-    ("kernels", Kind::Kernel),
-];
-
-/// A test for each kind of call that a process makes when it first does something, or that ends its context.
-pub fn first() -> Vec<Trial> {
-    FIRST.iter().map(|(name, _)| Trial::test(format!("every::first_{name}"), move || all_of(name))).collect()
+/// What fails in a process that does everything for the first time.
+struct First {
+    name: &'static str,
+    kind: Kind,
+    /// What it gives; 0 is the usual.
+    code: i32,
+    /// How many fail in a row.
+    times: u64,
+    then: Then,
 }
 
-fn all_of(kind: &str) -> Result<(), Failed> {
+/// What follows.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    /// An error of the call, always.
+    Fails,
+    /// An error, or a substitute does.
+    Either,
+    /// The program goes on: there is memory once what is kept went back.
+    Recovery,
+    /// An error that says that there is no memory.
+    OutOfMemory,
+}
+use Then::{Either, Fails, OutOfMemory, Recovery};
+
+const fn first_of(name: &'static str, kind: Kind, code: i32, times: u64, then: Then) -> First {
+    First { name, kind, code, times, then }
+}
+
+const FIRST: [First; 14] = [
+    first_of("modules", Kind::Module, 999, 1, Fails),
+    first_of("modules_short_of_memory", Kind::Module, 0, 1, Recovery),
+    first_of("modules_without_memory", Kind::Module, 0, 2, OutOfMemory),
+    first_of("pinned", Kind::Pinned, 0, 1, Either),
+    first_of("streams", Kind::Stream, 0, 1, Fails),
+    first_of("events", Kind::Event, 0, 1, Either),
+    first_of("records", Kind::Record, 0, 1, Fails),
+    first_of("blas", Kind::Blas, 14, 1, Fails),
+    first_of("blas_not_initialised", Kind::Blas, 1, 1, Either),
+    first_of("blas_short_of_memory", Kind::Blas, 3, 1, Recovery),
+    first_of("blas_without_memory", Kind::Blas, 3, 2, OutOfMemory),
+    first_of("synchronizations", Kind::Sync, 0, 1, Either),
+    first_of("kernels", Kind::Kernel, 0, 1, Fails),
+    first_of("allocations_without_memory", Kind::Alloc, 0, 2, OutOfMemory),
+];
+
+/// The same with a compiler: it is short of memory, or refuses a kernel.
+const COMPILED: [First; 5] = [
+    first_of("compiler", Kind::Nvrtc, 0, 1, Either),
+    first_of("compilations", Kind::Compile, 0, 1, Fails),
+    first_of("refused", Kind::Compile, 6, 1, Fails),
+    first_of("compiled_modules", Kind::Module, 999, 1, Fails),
+    first_of("compiled_modules_short_of_memory", Kind::Module, 0, 1, Recovery),
+];
+
+/// A test for each kind of call that a process makes when it first does something, or that ends its context. Those with a compiler make
+/// PTX, then machine code, which the software device refuses; without one they are ignored.
+pub fn first(compilers: &[PathBuf]) -> Vec<Trial> {
+    let plain = |f: &'static First| Trial::test(format!("every::first_{}", f.name), move || all_of(f, &[]));
+    let newest = compilers.first().cloned().unwrap_or_default();
+    let compiled = |f: &'static First| {
+        let newest = newest.clone();
+        let test = move || ["ptx", "cubin"].iter().try_for_each(|code| all_compiled(f, &newest, code));
+        Trial::test(format!("every::first_{}", f.name), test).with_ignored_flag(compilers.is_empty())
+    };
+    FIRST.iter().map(plain).chain(COMPILED.iter().map(compiled)).collect()
+}
+
+fn all_compiled(first: &First, compiler: &Path, code: &str) -> Result<(), Failed> {
+    let compiler = through(compiler)?;
+    let mut variables: Vec<(&str, &str)> = compiler.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    variables.push(("NDCUDA_CODE", code));
+    all_of(first, &variables)
+}
+
+fn all_of(first: &First, more: &[(&str, &str)]) -> Result<(), Failed> {
     for n in 1.. {
-        let said = child::run("every::one", &[("TEST_KIND", kind), ("TEST_NTH", &n.to_string())])?;
-        if said.contains("none failed") {
-            return if n > 1 { Ok(()) } else { Err(format!("no call of {kind}").into()) };
+        let nth = n.to_string();
+        let mut variables = vec![("TEST_FIRST", first.name), ("TEST_NTH", &nth)];
+        variables.extend(more);
+        if child::run("every::one", &variables)?.contains("none failed") {
+            return if n > 1 { Ok(()) } else { Err(format!("no call of {}", first.name).into()) };
         }
     }
     Ok(())
@@ -51,7 +116,14 @@ fn held(control: &Control, dev: &Device) -> Live {
 pub fn is_driver_error(e: &Error) -> bool {
     match e {
         Error::At { source, .. } => is_driver_error(source),
-        e => matches!(e, Error::Driver { .. } | Error::OutOfMemory { .. }),
+        e => matches!(e, Error::Driver { .. } | Error::OutOfMemory { .. } | Error::Compile { .. }),
+    }
+}
+
+fn is_out_of_memory(e: &Error) -> bool {
+    match e {
+        Error::At { source, .. } => is_out_of_memory(source),
+        e => matches!(e, Error::OutOfMemory { .. }) && e.to_string().contains(" bytes free of "),
     }
 }
 
@@ -87,9 +159,11 @@ pub fn warm() {
         (Kind::Alloc, 0, false),
         (Kind::Alloc, 999, true),
         (Kind::Copy, 0, true),
+        (Kind::Record, 0, true),
         (Kind::Launch, 0, true),
         (Kind::Sync, 0, true),
         (Kind::Blas, 0, true),
+        (Kind::Blas, 3, false),
     ];
     for (kind, code, is_error) in cases {
         let before = control.calls(kind);
@@ -112,20 +186,29 @@ pub fn warm() {
 fn one() {
     let (control, _) = device();
     let var = |name| std::env::var(name).unwrap();
-    let kind = FIRST.iter().find(|c| c.0 == var("TEST_KIND")).unwrap().1;
+    let named = var("TEST_FIRST");
+    let &First { kind, code, times, then, .. } = FIRST.iter().chain(&COMPILED).find(|c| c.name == named).unwrap();
     let n: u64 = var("TEST_NTH").parse().unwrap();
-    control.fail(kind, n);
+    control.fail_times(kind, n, times, code);
     let got = Device::cuda(0).and_then(|dev| work(&dev));
     if control.fail_left(kind) > 0 {
         assert_eq!(got.unwrap(), expected());
         return println!("none failed");
     }
     match got {
-        // Pinned memory and its events have a substitute.
-        Ok(out) => {
-            assert!(out == expected() && matches!(kind, Kind::Pinned | Kind::Event | Kind::Sync), "{kind:?} {n}")
+        // Pinned memory and its events have a substitute, and so has a compiler that does not tell its version.
+        Ok(out) => assert!(out == expected() && matches!(then, Either | Recovery), "{kind:?} {n}"),
+        Err(e) => {
+            assert!(then != Recovery && (then != OutOfMemory || is_out_of_memory(&e)), "{kind:?} {n}: {e:?}");
+            assert!(is_driver_error(&e) || matches!(e, Error::DeviceUnavailable { .. }), "{e:?}");
+            let text = e.to_string();
+            match kind {
+                Kind::Nvrtc => assert!(text.contains("NVRTC_ERROR_OUT_OF_MEMORY (1)"), "{text}"),
+                Kind::Compile if code == 6 => assert!(text.contains("the CUDA compiler refused nd_"), "{text}"),
+                Kind::Compile => assert!(text.contains("nvrtcCompileProgram failed on cuda:0: NVRTC_"), "{text}"),
+                _ => {}
+            }
         }
-        Err(e) => assert!(is_driver_error(&e) || matches!(e, Error::DeviceUnavailable { .. }), "{e:?}"),
     }
     if kind == Kind::Kernel {
         // The context is gone for good: everything is an error from here on.
@@ -140,6 +223,29 @@ fn one() {
     let base = held(&control, &dev);
     assert_eq!((work(&dev).unwrap(), held(&control, &dev)), (expected(), base));
     assert_eq!((base.streams, base.contexts), (1, 1));
+}
+
+/// Measuring time makes and records events: each that fails is an error, and none is left behind.
+fn timed() {
+    let (control, _) = device();
+    let dev = Device::cuda(0).unwrap();
+    let x = dev.array(&ndarray::arr1(&[1.0f32, 2.0, 3.0])).unwrap();
+    let bench = || dev.bench(2, || (&x + 1.0).eval());
+    bench().unwrap();
+    let base = held(&control, &dev);
+    for kind in [Kind::Event, Kind::Record, Kind::Sync, Kind::Launch] {
+        let before = control.calls(kind);
+        bench().unwrap();
+        let calls = control.calls(kind) - before;
+        assert!(calls > 0, "{kind:?}");
+        for n in 1..=calls {
+            control.fail(kind, n);
+            assert!(is_driver_error(&bench().unwrap_err()), "{kind:?} {n}");
+            assert_eq!((control.fail_left(kind), held(&control, &dev)), (0, base), "{kind:?} {n}");
+        }
+        bench().unwrap();
+    }
+    assert_eq!((&x + 1.0).sum().item().unwrap(), 9.0);
 }
 
 /// The device is lost at any time: all calls are errors, on all threads, and nothing hangs.

@@ -1,6 +1,6 @@
 //! Libraries that are absent, drivers that are older, and what precision products are made in.
 
-use crate::child::{Case, device};
+use crate::child::{Case, device, ships};
 use crate::work::{expected, work};
 use ndarray::{Array1, Array2, Array3};
 use ndcuda::{Device, Error, Number, bf16, f16, s};
@@ -117,8 +117,7 @@ fn runs_shipped(control: &Control) {
     assert_eq!(x.cast::<f16>().max().item().unwrap(), f16::from_f32(39.0));
     let names: Vec<String> = control.launches().iter().map(|l| l.name()).collect();
     assert!(names.len() >= 8, "{names:?}");
-    let ships = |n: &String| n.starts_with("nd_interp_") || n.starts_with("nd_pairwise_");
-    assert!(names.iter().all(ships), "{names:?}");
+    assert!(names.iter().all(|n| ships(n)), "{names:?}");
 }
 
 fn shipped() {

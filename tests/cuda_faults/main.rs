@@ -2,6 +2,8 @@
 //! a child process of this test, with its own settings. By default it runs the kernels that ship.
 
 #[cfg(target_os = "linux")]
+mod background;
+#[cfg(target_os = "linux")]
 mod cache;
 #[cfg(target_os = "linux")]
 mod child;
@@ -12,6 +14,8 @@ mod devices;
 #[cfg(target_os = "linux")]
 mod every;
 #[cfg(target_os = "linux")]
+mod far;
+#[cfg(target_os = "linux")]
 mod libraries;
 #[cfg(target_os = "linux")]
 mod memory;
@@ -20,11 +24,16 @@ mod work;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    let all = [every::CASES, memory::CASES, libraries::CASES, devices::CASES, deferred::CASES].concat();
-    let parts = [every::PARTS, cache::PARTS].concat();
-    child::main(&[&all[..], &parts].concat(), "what is kept on disk is not tested", |compilers| {
-        let parents = cache::parents(!compilers.is_empty());
-        all.iter().map(child::trial).chain(every::first()).chain(parents).collect()
+    let all =
+        [every::CASES, memory::CASES, libraries::CASES, devices::CASES, deferred::CASES, background::CASES, far::CASES]
+            .concat();
+    let parts = [every::PARTS, cache::PARTS, &background::parts()].concat();
+    child::main(&[&all[..], &parts].concat(), Some("what compiled kernels do is not tested"), |compilers| {
+        let parents = cache::parents(!compilers.is_empty())
+            .into_iter()
+            .chain(background::parents(compilers))
+            .chain(far::compiled(compilers));
+        all.iter().map(child::trial).chain(every::first(compilers)).chain(parents).collect()
     })
 }
 

@@ -57,8 +57,8 @@ pub fn on_the_host(dev: &Device) -> bool {
 /// Whether this device runs kernels made for what is asked of it, and not those that ship.
 pub fn makes_kernels(dev: &Device) -> bool {
     let compiler = |(name, state): &(&str, String)| *name == "NVRTC" && state.starts_with(|c: char| c.is_ascii_digit());
-    let off = std::env::var("NDCUDA_JIT").is_ok_and(|v| v == "off");
-    on_the_host(dev) || !off && Device::cuda_report().iter().any(compiler)
+    let eager = std::env::var("NDCUDA_JIT").map_or(true, |v| v == "eager");
+    on_the_host(dev) || eager && Device::cuda_report().iter().any(compiler)
 }
 
 /// Runs what the command line asks for.

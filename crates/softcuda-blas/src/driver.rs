@@ -41,10 +41,13 @@ impl Access {
 
 type Run = extern "C" fn(*const Access, *mut c_void) -> i32;
 
+/// The number of these calls among the driver's kinds.
+const BLAS: u32 = 9;
+
 /// The driver's functions for this library.
 struct Driver {
     device_op: extern "C" fn(usize, Run, *mut c_void) -> i32,
-    check: extern "C" fn() -> i32,
+    check: extern "C" fn(u32) -> i32,
     current: extern "C" fn() -> usize,
 }
 
@@ -60,7 +63,7 @@ fn driver() -> Option<&'static Driver> {
         // The library that cudarc opened for itself has no symbols for others: it is asked for by its name. 6: RTLD_NOW | RTLD_NOLOAD.
         // SAFETY: a C string and valid flags.
         let library = unsafe { dlopen(c"libcuda.so".as_ptr(), 6) };
-        let [op, check, current] = [c"softcuda_device_op", c"softcuda_check_blas", c"softcuda_current"];
+        let [op, check, current] = [c"softcuda_device_op", c"softcuda_check", c"softcuda_current"];
         let [op, check, current] = [symbol(library, op)?, symbol(library, check)?, symbol(library, current)?];
         // SAFETY: the functions have these types in the driver stand-in's source.
         unsafe {
@@ -81,7 +84,7 @@ pub fn current_context() -> Option<usize> {
 
 /// The status that this call has to fail with, if a test asked for one.
 pub fn injected() -> i32 {
-    driver().map_or(0, |d| (d.check)())
+    driver().map_or(0, |d| (d.check)(BLAS))
 }
 
 type Work = Box<dyn FnOnce(&Access) -> Result<(), Fault>>;

@@ -67,8 +67,9 @@ entry! {
         let context = current_context().ok_or(Status::NOT_INITIALIZED)?;
         match injected() {
             0 => out.set(handle::create(context)),
-            // What a call fails with is no code for this one.
-            _ => Err(Status::ALLOC_FAILED),
+            // What a call fails with where no code is named is none for this one.
+            13 => Err(Status::ALLOC_FAILED),
+            code => Err(Status(code)),
         }
     }
 

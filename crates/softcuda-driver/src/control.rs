@@ -52,6 +52,17 @@ pub fn built(file: &str) -> Result<PathBuf, String> {
     found.ok_or_else(|| format!("{file} is not built: looked for {}", places[0].display()))
 }
 
+/// NVRTC as `.ci/run` fetches it into target/, newest first; none where it was not fetched.
+pub fn compilers() -> Vec<PathBuf> {
+    let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/nvrtc-venv/lib");
+    let pythons = std::fs::read_dir(lib).into_iter().flatten().flatten().map(|e| e.path());
+    let sites: Vec<PathBuf> = pythons.map(|p| p.join("site-packages/nvidia")).collect();
+    let files = ["cu13/lib/libnvrtc.so.13", "cuda_nvrtc/lib/libnvrtc.so.12"];
+    let all = files.iter().flat_map(|f| sites.iter().map(move |s| s.join(f))).filter(|p| p.exists());
+    // Without `..`: a library looks beside itself for another.
+    all.filter_map(|p| p.canonicalize().ok()).collect()
+}
+
 /// Opens a library by its path, so that a later lookup of its soname finds it; it is never closed.
 pub fn open(path: &Path) -> Result<usize, String> {
     let name = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|e| e.to_string())?;
@@ -180,7 +191,12 @@ impl Control {
 
     /// As [`Control::fail`], with an error code of the test's choice.
     pub fn fail_with(&self, kind: Kind, nth: u64, code: i32) {
-        call!(self, c"softcuda_fail", fn(u32, u64, i32), kind as u32, nth, code)
+        self.fail_times(kind, nth, 1, code)
+    }
+
+    /// As [`Control::fail_with`]; so do the calls of that kind behind it, `times` in all.
+    pub fn fail_times(&self, kind: Kind, nth: u64, times: u64, code: i32) {
+        call!(self, c"softcuda_fail", fn(u32, u64, u64, i32), kind as u32, nth, times, code)
     }
 
     /// How many calls of the kind are left until one fails; 0 once it has.

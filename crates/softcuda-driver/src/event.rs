@@ -91,6 +91,7 @@ entry! {
         if !std::ptr::eq(event.context.as_ptr(), Arc::as_ptr(&context)) {
             return Err(Code::INVALID_HANDLE);
         }
+        inject::check(inject::Kind::Record)?;
         // The record has to stand before the work can run: its number is taken here.
         let mut record = lock(&event.record);
         if driver()?.config.defer {

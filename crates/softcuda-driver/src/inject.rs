@@ -28,10 +28,16 @@ pub enum Kind {
     Kernel = 8,
     /// cuBLAS calls; a code given for it is a `cublasStatus_t`.
     Blas = 9,
+    /// Recording an event.
+    Record = 10,
+    /// NVRTC calls through `softcuda-nvrtc`, but for the next; a code given for it is an `nvrtcResult`.
+    Nvrtc = 11,
+    /// `nvrtcCompileProgram`, the same way.
+    Compile = 12,
 }
 
 /// Every kind, in the order of their numbers.
-pub const KINDS: [Kind; 10] = [
+pub const KINDS: [Kind; 13] = [
     Kind::Alloc,
     Kind::Pinned,
     Kind::Copy,
@@ -42,16 +48,22 @@ pub const KINDS: [Kind; 10] = [
     Kind::Sync,
     Kind::Kernel,
     Kind::Blas,
+    Kind::Record,
+    Kind::Nvrtc,
+    Kind::Compile,
 ];
 
 struct Counter {
     calls: AtomicU64,
     left: AtomicU64,
+    /// How many calls fail in a row, once one does.
+    times: AtomicU64,
     code: AtomicI32,
 }
 
-static COUNTERS: [Counter; KINDS.len()] =
-    [const { Counter { calls: AtomicU64::new(0), left: AtomicU64::new(0), code: AtomicI32::new(0) } }; KINDS.len()];
+static COUNTERS: [Counter; KINDS.len()] = [const {
+    Counter { calls: AtomicU64::new(0), left: AtomicU64::new(0), times: AtomicU64::new(0), code: AtomicI32::new(0) }
+}; KINDS.len()];
 
 /// The error of every call once the device is lost; 0 while it is there.
 static LOST: AtomicI32 = AtomicI32::new(0);
@@ -61,10 +73,12 @@ fn usual(kind: Kind) -> Code {
     match kind {
         Kind::Alloc | Kind::Pinned | Kind::Stream | Kind::Event | Kind::Module => Code::OUT_OF_MEMORY,
         Kind::Launch => Code::LAUNCH_OUT_OF_RESOURCES,
-        Kind::Copy | Kind::Sync => Code::OPERATING_SYSTEM,
+        Kind::Copy | Kind::Sync | Kind::Record => Code::OPERATING_SYSTEM,
         Kind::Kernel => Code::LAUNCH_FAILED,
         // CUBLAS_STATUS_EXECUTION_FAILED.
         Kind::Blas => Code(13),
+        // NVRTC_ERROR_OUT_OF_MEMORY.
+        Kind::Nvrtc | Kind::Compile => Code(1),
     }
 }
 
@@ -75,6 +89,9 @@ pub fn check(kind: Kind) -> Outcome {
     let was = counter.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
     if was != Ok(1) {
         return Ok(());
+    }
+    if counter.times.fetch_update(SeqCst, SeqCst, |times| times.checked_sub(1)).is_ok_and(|times| times > 1) {
+        counter.left.store(1, SeqCst);
     }
     match counter.code.load(SeqCst) {
         0 => Err(usual(kind)),
@@ -94,11 +111,13 @@ fn counter(kind: u32) -> Option<&'static Counter> {
     COUNTERS.get(kind as usize)
 }
 
-/// The `nth` call of this kind from now (1 is the next) fails with `code`, or the kind's usual one for 0; 0 calls it off.
+/// The `nth` call of this kind from now (1 is the next) fails with `code`, or the kind's usual one for 0, and so do those behind it, `times` in
+/// all; an `nth` of 0 calls it off.
 #[unsafe(no_mangle)]
-pub extern "C" fn softcuda_fail(kind: u32, nth: u64, code: i32) {
+pub extern "C" fn softcuda_fail(kind: u32, nth: u64, times: u64, code: i32) {
     if let Some(counter) = counter(kind) {
         counter.code.store(code, SeqCst);
+        counter.times.store(times, SeqCst);
         counter.left.store(nth, SeqCst);
     }
 }
@@ -121,8 +140,8 @@ pub extern "C" fn softcuda_lose(code: i32) {
     LOST.store(code, SeqCst);
 }
 
-/// For the cuBLAS stand-in: counts a cuBLAS call, and gives the status that it has to fail with, or 0.
+/// For the other libraries' stand-ins: counts a call of theirs, and gives the status that it has to fail with, or 0.
 #[unsafe(no_mangle)]
-pub extern "C" fn softcuda_check_blas() -> i32 {
-    check(Kind::Blas).map_or_else(|code| code.0, |()| 0)
+pub extern "C" fn softcuda_check(kind: u32) -> i32 {
+    KINDS.get(kind as usize).map_or(0, |&kind| check(kind).map_or_else(|code| code.0, |()| 0))
 }

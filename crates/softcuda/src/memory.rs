@@ -14,6 +14,8 @@ pub(crate) const BASE: u64 = 0x7000_0000_0000;
 const GUARD: u64 = 1 << 20;
 /// Every allocation's alignment.
 const ALIGN: u64 = 512;
+/// From so many bytes on memory is a mapping of its own.
+const MAPPED: usize = 1 << 20;
 /// The shadow of a byte that was written.
 pub(crate) const INIT: u8 = 2;
 
@@ -22,6 +24,8 @@ pub(crate) const INIT: u8 = 2;
 pub(crate) struct Pages {
     at: NonNull<u8>,
     layout: Layout,
+    /// A mapping of its own, for which the system puts no memory aside: there may be more of it than the machine has.
+    mapped: bool,
 }
 
 // SAFETY: a plain block of memory, owned; who may read and write it when is its users' affair (they use raw pointers).
@@ -33,9 +37,24 @@ impl Pages {
     pub fn new(bytes: usize) -> Option<Pages> {
         // A greater alignment than this is met by writing zeros, which touches every page.
         let layout = Layout::from_size_align(bytes.max(1), 16).ok()?;
+        if bytes >= MAPPED
+            && let Some(at) = map::new(bytes)
+        {
+            return Some(Pages { at, layout, mapped: true });
+        }
         // SAFETY: the size is not 0.
         let at = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        Some(Pages { at, layout })
+        Some(Pages { at, layout, mapped: false })
+    }
+
+    /// Sets all of it to zero. Nobody may use it meanwhile.
+    fn clear(&self) {
+        // SAFETY: the whole of it, which is mapped if it says so.
+        unsafe {
+            if !self.mapped || !map::clear(self.at, self.layout.size()) {
+                self.at.as_ptr().write_bytes(0, self.layout.size());
+            }
+        }
     }
 
     pub fn ptr(&self) -> *mut u8 {
@@ -45,8 +64,73 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout.
-        unsafe { dealloc(self.at.as_ptr(), self.layout) }
+        // SAFETY: mapped with this size, or allocated with this layout.
+        unsafe {
+            match self.mapped {
+                true => map::free(self.at, self.layout.size()),
+                false => dealloc(self.at.as_ptr(), self.layout),
+            }
+        }
+    }
+}
+
+/// Mappings of the system's.
+#[cfg(target_os = "linux")]
+mod map {
+    use std::ffi::{c_int, c_void};
+    use std::ptr::{NonNull, null_mut};
+
+    unsafe extern "C" {
+        fn mmap(at: *mut c_void, bytes: usize, access: c_int, flags: c_int, file: c_int, from: i64) -> *mut c_void;
+        fn munmap(at: *mut c_void, bytes: usize) -> c_int;
+        fn madvise(at: *mut c_void, bytes: usize, advice: c_int) -> c_int;
+    }
+
+    const READ_WRITE: c_int = 3;
+    /// `MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE`.
+    const FLAGS: c_int = 0x02 | 0x20 | 0x4000;
+    const DONTNEED: c_int = 4;
+
+    /// A mapping of zeros, if there is room for it among the addresses.
+    pub fn new(bytes: usize) -> Option<NonNull<u8>> {
+        // SAFETY: at no fixed address and of no file.
+        let at = unsafe { mmap(null_mut(), bytes, READ_WRITE, FLAGS, -1, 0) };
+        // It fails with -1.
+        NonNull::new(at.cast()).filter(|_| at as isize != -1)
+    }
+
+    /// Gives it back.
+    ///
+    /// # Safety
+    /// From `new` with so many bytes; nobody uses it any more.
+    pub unsafe fn free(at: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's.
+        unsafe { munmap(at.as_ptr().cast(), bytes) };
+    }
+
+    /// Makes it zeros again; whether that was possible.
+    ///
+    /// # Safety
+    /// From `new` with so many bytes; nobody uses it meanwhile.
+    pub unsafe fn clear(at: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's. Private pages without a file are zeros when they are touched again.
+        unsafe { madvise(at.as_ptr().cast(), bytes, DONTNEED) == 0 }
+    }
+}
+
+/// Elsewhere memory is allocated.
+#[cfg(not(target_os = "linux"))]
+mod map {
+    use std::ptr::NonNull;
+
+    pub fn new(_: usize) -> Option<NonNull<u8>> {
+        None
+    }
+
+    pub unsafe fn free(_: NonNull<u8>, _: usize) {}
+
+    pub unsafe fn clear(_: NonNull<u8>, _: usize) -> bool {
+        false
     }
 }
 
@@ -76,10 +160,8 @@ impl Block {
 
     /// Forgets who touched what.
     pub fn clear_cells(&self) {
-        for pages in self.cells.iter().filter_map(|c| c.get()?.as_ref()) {
-            // SAFETY: the whole of it; no launch runs.
-            unsafe { pages.ptr().write_bytes(0, pages.layout.size()) }
-        }
+        // No launch runs.
+        self.cells.iter().filter_map(|c| c.get()?.as_ref()).for_each(Pages::clear);
     }
 }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use softcuda::Counters;
+use softcuda::{Config, Counters, Machine};
 
 fn check(name: &str, run: Run, tolerance: f32) -> Counters {
     let (got, want, counters) = run.unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -103,5 +103,28 @@ fn all_fixtures_parse() {
         let module = fixture(name.trim_end_matches(".ptx"));
         assert!(module.entries().all(|e| e.max_threads == 256 && e.params_bytes >= 56), "{name}");
         assert!(module.target().starts_with("sm_") && module.version() >= (8, 0), "{name}");
+    }
+}
+
+/// 64-bit indices: elements beyond 2^31 are read and written, and nothing else is.
+#[test]
+fn a_map_of_far_elements() {
+    // Halves and their squares plus 1.
+    let values: [(u16, u16); 3] = [(0x0000, 0x3c00), (0x3c00, 0x4000), (0x4000, 0x4500)];
+    for (name, module) in fixtures("map_f16") {
+        let m = Machine::new(Config { memory: 1 << 40, ..Config::default() });
+        let l = m.load(&module).unwrap();
+        let (n, step) = (9, 1u64 << 28);
+        let [x, out] = [(); 2].map(|()| m.alloc(2 * ((n - 1) * step + 1)).unwrap());
+        let value = |i: u64| values[i as usize % 3];
+        for i in 0..n {
+            m.write(x + 2 * i * step, &value(i).0.to_le_bytes()).unwrap();
+        }
+        let args = [x, out, 0, 0, 0, 0x3c00, n, step, step].into_iter().fold(Args::default(), Args::u64);
+        let counters = launch(&m, &l, [1, 1, 1], [256, 1, 1], &args.bytes()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        for i in 0..n {
+            assert_eq!(download::<u16>(&m, out + 2 * i * step, 1), [value(i).1], "{name}: {i}");
+        }
+        assert_eq!((counters.unique_loaded, counters.unique_stored), (2 * n, 2 * n), "{name}");
     }
 }

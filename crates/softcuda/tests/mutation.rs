@@ -61,3 +61,20 @@ fn pairwise_needs_its_barriers() {
         assert_eq!(missed(&module, &runs), [] as [u32; 0], "{name}");
     }
 }
+
+/// The module that ships. Its barrier that tells all threads whether any has something new is one of them.
+#[test]
+fn topk_needs_its_barriers() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../kernels/ptx/topk.ptx");
+    let module = Module::parse(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(module.barriers().len(), 6);
+    // Several tiles of a row, several rows of a block, several walks over a row, one of each.
+    let shapes = [([3, 700, 10], 1), ([3, 100, 100], 1), ([1, 1500, 1300], 1), ([2, 20, 1], 2)];
+    let runs = shapes.map(|(shape, blocks)| move |m: &Module| topk(m, shape, blocks, 0));
+    for run in &runs {
+        let (got, want, _) = run(&module).unwrap();
+        assert_eq!(got, want);
+    }
+    let runs: Vec<&dyn Fn(&Module) -> Run> = runs.iter().map(|r| r as _).collect();
+    assert_eq!(missed(&module, &runs), [] as [u32; 0]);
+}

@@ -4,11 +4,13 @@ use super::compile::symbol;
 use super::driver::driver;
 use super::gpu::Gpu;
 use super::libs;
+use super::pool::Pool;
 use crate::backend::Args;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernel::GemmSpec;
 use libloading::Library;
+use std::cell::Cell;
 use std::ffi::{c_int, c_longlong, c_void};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -163,16 +165,38 @@ impl Drop for Owned {
 
 impl Lazy {
     /// cuBLAS on this device; none where the library is not there, for which our own kernel stands in.
-    pub fn get(&self, gpu: &Gpu) -> Result<Option<&Blas>> {
+    pub fn get(&self, pool: &Pool) -> Result<Option<&Blas>> {
         if let Some(made) = self.0.get() {
             return Ok(made.as_ref());
         }
         let made = match cublas() {
-            Ok(functions) => Some(Blas::new(functions, gpu)?),
+            Ok(functions) => Some(Blas::new(functions, pool)?),
             Err(_) => None,
         };
         Ok(self.0.get_or_init(|| made).as_ref())
     }
+}
+
+/// `CUBLAS_STATUS_NOT_INITIALIZED` and `CUBLAS_STATUS_ALLOC_FAILED`.
+const NOT_INITIALIZED: Status = 1;
+const ALLOC_FAILED: Status = 3;
+
+/// Bytes that cuBLAS takes on the device for itself, as its manual has them: for a handle, and where a call needs more than that again.
+fn workspace(gpu: &Gpu) -> usize {
+    match gpu.arch.0 {
+        9 | 10 => 32 << 20,
+        12 => 12 << 20,
+        _ => 4 << 20,
+    }
+}
+
+/// A call that may need device memory.
+fn making_room(pool: &Pool, call: &'static str, function: impl Fn() -> Status) -> Result<()> {
+    let gpu = pool.gpu();
+    pool.making_room(workspace(gpu), " for the workspace of cuBLAS", || match function() {
+        ALLOC_FAILED => Ok(None),
+        status => check(gpu, call, status).map(Some),
+    })
 }
 
 /// A status of cuBLAS as an error.
@@ -271,11 +295,18 @@ impl Gemm {
 }
 
 impl Blas {
-    fn new(functions: &'static Functions, gpu: &Gpu) -> Result<Blas> {
+    fn new(functions: &'static Functions, pool: &Pool) -> Result<Blas> {
+        let gpu = pool.gpu();
         gpu.bind()?;
-        let mut handle = std::ptr::null_mut();
+        let made = Cell::new(std::ptr::null_mut());
         // SAFETY: the out pointer is valid; the context is bound.
-        check(gpu, "cublasCreate", unsafe { (functions.create)(&mut handle) })?;
+        let create = || unsafe { (functions.create)(made.as_ptr()) };
+        making_room(pool, "cublasCreate", || match create() {
+            // So it says, too, where there is no memory for its code.
+            NOT_INITIALIZED if pool.trim().is_ok() => create(),
+            status => status,
+        })?;
+        let handle = made.get();
         let owned = Owned { handle, destroy: functions.destroy };
         // SAFETY: handle and stream are of one context and live.
         check(gpu, "cublasSetStream", unsafe { (functions.set_stream)(handle, gpu.cu_stream().cast()) })?;
@@ -285,7 +316,7 @@ impl Blas {
     }
 
     /// Queues a product.
-    pub fn run(&self, g: &Gemm, gpu: &Gpu, args: &Args<'_>, tf32: bool) -> Result<()> {
+    pub fn run(&self, g: &Gemm, pool: &Pool, args: &Args<'_>, tf32: bool) -> Result<()> {
         let Some(kind) = data_type(g.dtype) else {
             return Err(Error::Internal { stage: "cublas", detail: format!("{} is no type of cuBLAS", g.dtype) });
         };
@@ -302,12 +333,12 @@ impl Blas {
         let (alpha, beta) = (pick(&one), pick(&zero));
         let [m, n, k] = g.size;
         let (ta, tb) = (g.b.transposed as c_int, g.a.transposed as c_int);
-        gpu.bind()?;
+        pool.gpu().bind()?;
         let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
         if g.batch == 1 {
             // SAFETY: the operands are memory of this device that the caller keeps until the call is queued; sizes and strides are of
             // just that memory; the scalars are read before the call returns.
-            let status = unsafe {
+            return making_room(pool, "cublasGemmEx", || unsafe {
                 (self.functions.gemm)(
                     handle.handle,
                     ta,
@@ -329,11 +360,10 @@ impl Blas {
                     compute,
                     DEFAULT,
                 )
-            };
-            return check(gpu, "cublasGemmEx", status);
+            });
         }
         // SAFETY: as above.
-        let status = unsafe {
+        making_room(pool, "cublasGemmStridedBatchedEx", || unsafe {
             (self.functions.gemm_batched)(
                 handle.handle,
                 ta,
@@ -359,8 +389,7 @@ impl Blas {
                 compute,
                 DEFAULT,
             )
-        };
-        check(gpu, "cublasGemmStridedBatchedEx", status)
+        })
     }
 }
 

@@ -1,10 +1,12 @@
 //! NVRTC: from CUDA C++ text to code for a device, with the library's own functions called from the file that was found.
 
 use super::driver::driver;
+use super::emit::{self, Variant};
 use super::libs;
 use crate::error::{Error, Result};
+use crate::kernel::KernelIr;
 use libloading::Library;
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 use std::ptr::{null, null_mut};
 use std::sync::OnceLock;
@@ -19,6 +21,32 @@ pub enum Form {
     Cubin,
     /// Text that the driver compiles.
     Ptx,
+}
+
+/// A kernel's text and its name in it.
+#[derive(Clone, Debug)]
+pub struct Text {
+    /// Headers and kernel.
+    pub source: String,
+    /// Where the kernel begins: what keys and numbered lines start from.
+    pub body: usize,
+    /// The function's name.
+    pub name: String,
+}
+
+impl Text {
+    /// A kernel's, specialised for some launches.
+    pub fn new(ir: &KernelIr, variant: &Variant) -> Result<Text> {
+        let mut source = emit::headers();
+        let body = source.len();
+        source += &emit::body(ir, variant)?;
+        Ok(Text { source, body, name: emit::name(ir) })
+    }
+
+    /// The kernel without the headers.
+    pub fn own(&self) -> &str {
+        &self.source[self.body..]
+    }
 }
 
 /// An architecture, as `(8, 9)`.
@@ -39,12 +67,13 @@ pub struct Nvrtc {
     ) -> c_int,
     compile: unsafe extern "C" fn(Program, c_int, *const *const c_char) -> c_int,
     destroy: unsafe extern "C" fn(*mut Program) -> c_int,
+    meaning: unsafe extern "C" fn(c_int) -> *const c_char,
     log_size: Size,
-    log: Text,
+    log: Bytes,
     ptx_size: Size,
-    ptx: Text,
+    ptx: Bytes,
     cubin_size: Size,
-    cubin: Text,
+    cubin: Bytes,
     archs: Vec<i32>,
     /// Its version.
     pub version: (i32, i32),
@@ -53,7 +82,10 @@ pub struct Nvrtc {
 }
 
 type Size = unsafe extern "C" fn(Program, *mut usize) -> c_int;
-type Text = unsafe extern "C" fn(Program, *mut c_char) -> c_int;
+type Bytes = unsafe extern "C" fn(Program, *mut c_char) -> c_int;
+
+/// `NVRTC_ERROR_COMPILATION`: the text is wrong; any other failure has nothing to do with it.
+const REFUSED: c_int = 6;
 
 /// NVRTC, looked for once; where there is none, a sentence says why and what to do.
 pub fn nvrtc() -> Result<&'static Nvrtc, &'static str> {
@@ -106,6 +138,7 @@ impl Nvrtc {
             create: symbol(library, "nvrtcCreateProgram")?,
             compile: symbol(library, "nvrtcCompileProgram")?,
             destroy: symbol(library, "nvrtcDestroyProgram")?,
+            meaning: symbol(library, "nvrtcGetErrorString")?,
             log_size: symbol(library, "nvrtcGetProgramLogSize")?,
             log: symbol(library, "nvrtcGetProgramLog")?,
             ptx_size: symbol(library, "nvrtcGetPTXSize")?,
@@ -128,10 +161,14 @@ impl Nvrtc {
         ((best / 10, best % 10), Form::Ptx)
     }
 
-    /// Code for a kernel's text. `kernel` names it in errors; `lines` is the part of the text whose lines the log counts.
-    pub fn compile(&self, source: &str, arch: Arch, form: Form, kernel: &str, lines: &str) -> Result<Vec<u8>> {
-        let internal = |detail: String| Error::Internal { stage: "compile", detail };
-        let text = CString::new(source).map_err(|_| internal("a zero byte in the source".into()))?;
+    /// Code for a kernel's text. `device` is the one that errors name.
+    pub fn compile(&self, text: &Text, arch: Arch, form: Form, device: &str) -> Result<Vec<u8>> {
+        let failed = |call: &'static str, status: c_int| {
+            let reason = self.describe(status);
+            Error::Driver { device: device.into(), call, reason }
+        };
+        let zero = |_| Error::Internal { stage: "compile", detail: "a zero byte in the source".into() };
+        let source = CString::new(text.source.as_str()).map_err(zero)?;
         let kind = if form == Form::Cubin { "sm" } else { "compute" };
         let arch = format!("--gpu-architecture={kind}_{}{}", arch.0, arch.1);
         let options: Vec<CString> =
@@ -139,24 +176,36 @@ impl Nvrtc {
         let pointers: Vec<*const c_char> = options.iter().map(|o| o.as_ptr()).collect();
         let mut program = null_mut();
         // SAFETY: the strings end in zero and outlive the program; no headers are passed.
-        let status = unsafe { (self.create)(&mut program, text.as_ptr(), c"kernel.cu".as_ptr(), 0, null(), null()) };
-        if status != 0 {
-            return Err(internal(format!("nvrtcCreateProgram gives error {status}")));
+        let made = unsafe { (self.create)(&mut program, source.as_ptr(), c"kernel.cu".as_ptr(), 0, null(), null()) };
+        if made != 0 {
+            return Err(failed("nvrtcCreateProgram", made));
         }
         let program = Guard { nvrtc: self, program };
         // SAFETY: the program was just made; there are as many options as said.
-        let status = unsafe { (self.compile)(program.program, pointers.len() as c_int, pointers.as_ptr()) };
-        if status != 0 {
-            let log = program.bytes(self.log_size, self.log).unwrap_or_default();
-            let log = String::from_utf8_lossy(&log).trim_end_matches('\0').trim().to_string();
-            let log = if log.is_empty() { format!("NVRTC error {status} without a word") } else { log };
-            return Err(Error::Compile { kernel: kernel.into(), log, text: numbered(lines) });
+        match unsafe { (self.compile)(program.program, pointers.len() as c_int, pointers.as_ptr()) } {
+            0 => {}
+            REFUSED => {
+                let log = program.bytes(self.log_size, self.log).unwrap_or_default();
+                let log = String::from_utf8_lossy(&log).trim_end_matches('\0').trim().to_string();
+                let log = if log.is_empty() { self.describe(REFUSED) } else { log };
+                return Err(Error::Compile { kernel: text.name.clone(), log, text: numbered(text.own()) });
+            }
+            status => return Err(failed("nvrtcCompileProgram", status)),
         }
-        let (size, get) = match form {
-            Form::Cubin => (self.cubin_size, self.cubin),
-            Form::Ptx => (self.ptx_size, self.ptx),
+        let (call, size, get) = match form {
+            Form::Cubin => ("nvrtcGetCUBIN", self.cubin_size, self.cubin),
+            Form::Ptx => ("nvrtcGetPTX", self.ptx_size, self.ptx),
         };
-        program.bytes(size, get).map_err(|status| internal(format!("NVRTC gives no code: error {status}")))
+        program.bytes(size, get).map_err(|status| failed(call, status))
+    }
+
+    /// A status as text.
+    fn describe(&self, status: c_int) -> String {
+        // SAFETY: every number has a string constant of the library.
+        let text = unsafe { (self.meaning)(status) };
+        // SAFETY: as above; null where it is not so.
+        let text = (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy());
+        format!("{} ({status})", text.unwrap_or("an unknown status of NVRTC".into()))
     }
 }
 
@@ -172,7 +221,7 @@ struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    fn bytes(&self, size: Size, get: Text) -> Result<Vec<u8>, c_int> {
+    fn bytes(&self, size: Size, get: Bytes) -> Result<Vec<u8>, c_int> {
         let mut n = 0;
         // SAFETY: the program lives; the out pointer is valid.
         match unsafe { size(self.program, &mut n) } {
@@ -196,20 +245,14 @@ impl Drop for Guard<'_> {
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    /// NVRTC as `.ci/run` fetches it into target/, all majors; it needs no GPU. Tests of it are ignored by default.
+    /// All that were fetched; they need no GPU. Tests of them are ignored by default.
     fn fetched() -> Vec<Nvrtc> {
-        let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/nvrtc-venv/lib");
-        let below = |dirs: Vec<PathBuf>| -> Vec<PathBuf> {
-            dirs.iter().filter_map(|d| std::fs::read_dir(d).ok()).flatten().flatten().map(|e| e.path()).collect()
-        };
-        let sites = below(vec![venv]).iter().map(|p| p.join("site-packages/nvidia")).collect();
-        let folders = below(sites).iter().map(|p| p.join("lib")).collect();
-        let is_nvrtc = |p: &PathBuf| p.ends_with("libnvrtc.so.12") || p.ends_with("libnvrtc.so.13");
-        let found: Vec<PathBuf> = below(folders).into_iter().filter(is_nvrtc).collect();
+        let found = softcuda_driver::control::compilers();
         assert!(!found.is_empty(), "no NVRTC in target/nvrtc-venv: .ci/run fetches it");
         let open = |path: PathBuf| {
             let library = libs::load(libs::NVRTC, &path).unwrap();
@@ -218,15 +261,19 @@ mod tests {
         found.into_iter().map(open).collect()
     }
 
+    fn text(source: &str, name: &str) -> Text {
+        Text { source: source.into(), body: 0, name: name.into() }
+    }
+
     #[test]
     #[ignore = "needs NVRTC in target/nvrtc-venv"]
     fn nvrtc_makes_both_forms() {
-        let source = "extern \"C\" __global__ void k(float* p) { p[threadIdx.x] += 1.0f; }";
+        let text = text("extern \"C\" __global__ void k(float* p) { p[threadIdx.x] += 1.0f; }", "k");
         for nvrtc in fetched() {
-            let ptx = nvrtc.compile(source, (7, 5), Form::Ptx, "k", source).unwrap();
+            let ptx = nvrtc.compile(&text, (7, 5), Form::Ptx, "cuda:0").unwrap();
             let ptx = String::from_utf8(ptx).unwrap();
             assert!(ptx.contains(".entry k(") && ptx.contains("sm_75"), "{}", nvrtc.file);
-            let cubin = nvrtc.compile(source, (8, 0), Form::Cubin, "k", source).unwrap();
+            let cubin = nvrtc.compile(&text, (8, 0), Form::Cubin, "cuda:0").unwrap();
             assert_eq!(&cubin[..4], b"\x7fELF");
             assert_eq!(nvrtc.target((8, 0), Form::Cubin), ((8, 0), Form::Cubin));
             let (newest, form) = nvrtc.target((99, 0), Form::Cubin);
@@ -238,9 +285,10 @@ mod tests {
     #[ignore = "needs NVRTC in target/nvrtc-venv"]
     fn a_refused_kernel_is_an_error_with_log_and_numbered_lines() {
         let own = "void f() {\n  nothing_like_it();\n}\n";
-        let source = format!("// headers\n\n#line 1 \"kernel.cu\"\n{own}");
+        let headers = "// headers\n\n#line 1 \"kernel.cu\"\n";
+        let source = Text { body: headers.len(), ..text(&format!("{headers}{own}"), "f") };
         for nvrtc in fetched() {
-            let Err(Error::Compile { kernel, log, text }) = nvrtc.compile(&source, (8, 0), Form::Ptx, "f", own) else {
+            let Err(Error::Compile { kernel, log, text }) = nvrtc.compile(&source, (8, 0), Form::Ptx, "cuda:0") else {
                 panic!("it compiled");
             };
             assert_eq!(kernel, "f");
@@ -257,8 +305,8 @@ mod tests {
                 for n in 0..4 {
                     let nvrtc = &nvrtc;
                     s.spawn(move || {
-                        let source = format!("extern \"C\" __global__ void k{n}(int* p) {{ *p = {n}; }}");
-                        let ptx = nvrtc.compile(&source, (7, 5), Form::Ptx, "k", &source).unwrap();
+                        let source = text(&format!("extern \"C\" __global__ void k{n}(int* p) {{ *p = {n}; }}"), "k");
+                        let ptx = nvrtc.compile(&source, (7, 5), Form::Ptx, "cuda:0").unwrap();
                         assert!(String::from_utf8_lossy(&ptx).contains(&format!(".entry k{n}(")));
                     });
                 }

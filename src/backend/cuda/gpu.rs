@@ -9,7 +9,7 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 
 /// The lowest architecture that kernels are compiled for.
-const OLDEST: Arch = (7, 5);
+pub const OLDEST: Arch = (7, 5);
 
 /// A GPU in use by this process.
 #[derive(Debug)]

@@ -1,9 +1,11 @@
 //! Queuing a kernel on the stream: its arguments, its scratch memory, and the word in which a gather notes a bad index.
 
+use super::background::Slot;
+use super::compile::Text;
 use super::emit::args::{Aux, Grid, grid, pack};
 use super::emit::{Variant, variant};
 use super::gpu::Gpu;
-use super::modules::{Module, Modules, Text};
+use super::modules::{Found, Module, Modules, Wanted};
 use super::pool::{Block, Pool};
 use super::shipped::{self, Shipped};
 use super::stage::Stage;
@@ -13,7 +15,7 @@ use crate::kernel::{KOp, KernelIr, Launch};
 use cudarc::driver::sys;
 use smallvec::{SmallVec, smallvec};
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Tickets made at once at least.
 const TICKETS: usize = 1 << 16;
@@ -23,26 +25,14 @@ const FAULT: usize = 16;
 /// A kernel that is ready to run.
 #[derive(Debug)]
 pub struct Kernel {
-    code: Code,
-    /// For each operand, the length of its gathered axis; empty where the kernel does not gather.
-    gathered: SmallVec<[usize; 4]>,
-}
-
-/// What a kernel's function is.
-#[derive(Debug)]
-pub enum Code {
-    /// One of its own, from its text.
-    Own(Box<Own>),
-    /// One that ships, and its program.
-    Shipped(Box<Shipped>, Arc<Module>),
-}
-
-/// A kernel and what it was compiled as, by how its operands' addresses are aligned.
-#[derive(Debug)]
-pub struct Own {
     ir: KernelIr,
     launch: Launch,
+    /// For each operand, the length of its gathered axis; empty where the kernel does not gather.
+    gathered: SmallVec<[usize; 4]>,
+    /// What it is compiled as, or is being, by how its operands' addresses are aligned.
     made: Mutex<Vec<(Aligned, Arc<Made>)>>,
+    /// What ships and its program, once they were needed.
+    shipped: OnceLock<Box<(Shipped, Arc<Module>)>>,
 }
 
 /// The alignment of each operand's address, in its lowest bits: variants depend on no more of it.
@@ -53,69 +43,86 @@ type Aligned = SmallVec<[u8; 8]>;
 struct Made {
     variant: Variant,
     grid: Grid,
-    module: Arc<Module>,
-}
-
-impl Own {
-    /// The kernel for operands at these addresses; none where it would have to be compiled and there is no compiler.
-    fn at(&self, modules: &Modules, pointers: &[u64]) -> Result<Option<Arc<Made>>> {
-        let aligned: Aligned = pointers.iter().map(|p| (p & 15) as u8).collect();
-        let made = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, found)) = made().iter().find(|m| m.0 == aligned) {
-            return Ok(Some(found.clone()));
-        }
-        let variant = variant(&self.ir, &self.launch, pointers);
-        let Some(module) = modules.one(&Text::new(&self.ir, &variant)?)? else { return Ok(None) };
-        let new = Arc::new(Made { variant, grid: grid(&self.ir, &variant, &self.launch.extents), module });
-        made().push((aligned, new.clone()));
-        Ok(Some(new))
-    }
+    module: Slot,
 }
 
 impl Kernel {
-    /// A kernel with its own function, compiled as `variant` for buffers as the pool gives them.
-    pub fn own(ir: KernelIr, launch: Launch, variant: Variant, module: Arc<Module>) -> Kernel {
-        let aligned: Aligned = smallvec![0; ir.operands.len()];
-        let made = Made { variant, grid: grid(&ir, &variant, &launch.extents), module };
+    /// A kernel whose function for buffers as the pool gives them was found as `found`, compiled as `variant`. What ships is made ready
+    /// where there is none yet.
+    pub fn new(ir: KernelIr, launch: Launch, variant: Variant, found: Found, modules: &Modules) -> Result<Kernel> {
         let gathered = gathered(&ir, &launch);
-        let own = Own { ir, launch, made: Mutex::new(vec![(aligned, Arc::new(made))]) };
-        Kernel { gathered, code: Code::Own(Box::new(own)) }
+        let kernel = Kernel { ir, launch, gathered, made: Mutex::default(), shipped: OnceLock::new() };
+        let is_own = found.as_ref().is_some_and(|slot| matches!(slot.get(), Some(Some(_))));
+        if let Some(module) = found {
+            let aligned: Aligned = smallvec![0; kernel.ir.operands.len()];
+            kernel.made().push((aligned, Arc::new(kernel.compiled_as(variant, module))));
+        }
+        if !is_own {
+            kernel.ships(modules)?;
+        }
+        Ok(kernel)
     }
 
-    /// A kernel that runs on one that ships.
-    pub fn shipped(ir: &KernelIr, launch: &Launch, shipped: Shipped, module: Arc<Module>) -> Kernel {
-        Kernel { gathered: gathered(ir, launch), code: Code::Shipped(Box::new(shipped), module) }
+    fn made(&self) -> MutexGuard<'_, Vec<(Aligned, Arc<Made>)>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn compiled_as(&self, variant: Variant, module: Slot) -> Made {
+        Made { variant, grid: grid(&self.ir, &variant, &self.launch.extents), module }
+    }
+
+    /// What it is compiled as for operands at these addresses; none where what ships is to run it.
+    fn own(&self, modules: &Arc<Modules>, pointers: &[u64]) -> Result<Option<Arc<Made>>> {
+        let aligned: Aligned = pointers.iter().map(|p| (p & 15) as u8).collect();
+        let known = self.made().iter().find(|m| m.0 == aligned).map(|m| m.1.clone());
+        if known.is_some() {
+            return Ok(known);
+        }
+        if !modules.makes() {
+            return Ok(None);
+        }
+        let variant = variant(&self.ir, &self.launch, pointers);
+        let wanted = Wanted { text: Text::new(&self.ir, &variant)?, ir: &self.ir, launch: &self.launch };
+        let Some(module) = modules.one(&wanted)? else { return Ok(None) };
+        let new = Arc::new(self.compiled_as(variant, module));
+        self.made().push((aligned, new.clone()));
+        Ok(Some(new))
+    }
+
+    /// What ships.
+    fn ships(&self, modules: &Modules) -> Result<&(Shipped, Arc<Module>)> {
+        if let Some(ready) = self.shipped.get() {
+            return Ok(ready);
+        }
+        let shipped = shipped::prepare(&self.ir, &self.launch)?;
+        let module = modules.shipped(&shipped)?;
+        Ok(self.shipped.get_or_init(|| Box::new((shipped, module))))
     }
 
     /// Queues it. A kernel that gathers is waited for, so that a bad index is an error of the evaluation that made it.
-    pub fn run(&self, on: &Queue, modules: &Modules, args: &Args<'_>) -> Result<()> {
+    pub fn run(&self, on: &Queue, modules: &Arc<Modules>, args: &Args<'_>) -> Result<()> {
         let pointers: SmallVec<[u64; 8]> = args.bases.iter().map(|&b| b as u64).collect();
-        match &self.code {
-            Code::Own(own) => match own.at(modules, &pointers)? {
-                Some(made) => self.launch(on, made.grid, &made.module, |aux| {
-                    pack(&own.ir, &made.variant, &own.launch, &pointers, args.params, aux)
-                }),
-                None => {
-                    let shipped = shipped::prepare(&own.ir, &own.launch)?;
-                    let module = modules.shipped(&shipped)?;
-                    Kernel::shipped(&own.ir, &own.launch, shipped, module).run(on, modules, args)
-                }
-            },
-            Code::Shipped(shipped, module) => {
-                // A long program goes ahead of its kernel, and is freed in the stream's order behind it.
-                let mut program = None;
-                self.launch(on, shipped.grid, module, |aux| {
-                    let mut packed = shipped::pack(shipped, &pointers, args.params, aux)?;
-                    if let Some(upload) = packed.upload {
-                        let block = on.pool.scratch(upload.len())?;
-                        on.stage.upload(&upload, block.address())?;
-                        packed.params[..8].copy_from_slice(&block.address().to_ne_bytes());
-                        program = Some(block);
-                    }
-                    Ok(packed.params)
-                })
-            }
+        let made = self.own(modules, &pointers)?;
+        if let Some(made) = &made
+            && let Some(Some(module)) = made.module.get()
+        {
+            return self.launch(on, made.grid, module, |aux| {
+                pack(&self.ir, &made.variant, &self.launch, &pointers, args.params, aux)
+            });
         }
+        let (shipped, module) = self.ships(modules)?;
+        // A long program goes ahead of its kernel, and is freed in the stream's order behind it.
+        let mut program = None;
+        self.launch(on, shipped.grid, module, |aux| {
+            let mut packed = shipped::pack(shipped, &pointers, args.params, aux)?;
+            if let Some(upload) = packed.upload {
+                let block = on.pool.scratch(upload.len())?;
+                on.stage.upload(&upload, block.address())?;
+                packed.params[..8].copy_from_slice(&block.address().to_ne_bytes());
+                program = Some(block);
+            }
+            Ok(packed.params)
+        })
     }
 
     /// Queues a module's function with what a grid needs beside it; `pack` gives the bytes of its parameter.

@@ -1,5 +1,6 @@
 //! The CUDA backend: kernels compiled at run time, one stream for each GPU, memory and copies in its order.
 
+mod background;
 mod blas;
 mod cache;
 mod compile;
@@ -21,11 +22,12 @@ use crate::buffer::Buffer;
 use crate::debug;
 use crate::error::{Error, Result};
 use crate::kernel::{self, KernelIr, Launch, Step, TopKSpec};
+use compile::Text;
 use emit::Variant;
 use gpu::Event;
 pub use gpu::Gpu;
 use launch::{Kernel, Queue};
-use modules::{Modules, Text};
+use modules::{Modules, Wanted};
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug)]
 pub struct Cuda {
     queue: Queue,
-    modules: Modules,
+    modules: Arc<Modules>,
     blas: blas::Lazy,
     tf32: AtomicBool,
 }
@@ -58,7 +60,7 @@ impl Cuda {
     pub fn open(index: usize) -> Result<Cuda> {
         let gpu = Arc::new(Gpu::open(index)?);
         let pool = Arc::new(pool::Pool::new(gpu.clone())?);
-        let modules = Modules::new(gpu.clone())?;
+        let modules = Arc::new(Modules::new(gpu.clone(), pool.clone())?);
         if debug::level() >= 1 {
             eprintln!("ndcuda: {} is {}", gpu.title(), probe::describe(&gpu));
         }
@@ -84,7 +86,7 @@ impl Cuda {
         let (ir, launch) = match step {
             Step::Kernel(ir, launch) => (ir.clone(), launch.clone()),
             Step::Gemm(spec) => match blas::Gemm::new(spec) {
-                Some(gemm) if self.blas.get(&self.queue.gpu)?.is_some() => return Ok(Choice::Library(gemm)),
+                Some(gemm) if self.blas.get(&self.queue.pool)?.is_some() => return Ok(Choice::Library(gemm)),
                 _ => kernel::gemm::kernel(spec),
             },
             Step::TopK(spec) => return Ok(Choice::TopK(spec.clone())),
@@ -118,29 +120,22 @@ impl Backend for Cuda {
     }
 
     fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>> {
-        let mut chosen = vec![];
-        let mut texts = vec![];
-        for step in steps {
-            let what = self.choose(step)?;
-            if let Choice::Kernel(ir, _, variant) = &what {
-                texts.push(Text::new(ir, variant)?);
+        let chosen: Vec<Choice> = steps.iter().map(|step| self.choose(step)).collect::<Result<_>>()?;
+        let mut wanted = vec![];
+        for what in &chosen {
+            if let Choice::Kernel(ir, launch, variant) = what {
+                wanted.push(Wanted { text: Text::new(ir, variant)?, ir, launch });
             }
-            chosen.push(what);
         }
-        let mut modules = self.modules.all(&texts)?.into_iter();
+        let mut found = self.modules.all(&wanted)?.into_iter();
         let mut out: Vec<Exe> = vec![];
         for what in chosen {
             out.push(Box::new(match what {
                 Choice::Library(gemm) => Ready::Gemm(gemm),
                 Choice::TopK(spec) => Ready::TopK(topk::TopK::new(&spec, &self.modules)?),
-                Choice::Kernel(ir, launch, variant) => Ready::Kernel(match modules.next().flatten() {
-                    Some(module) => Kernel::own(ir, launch, variant, module),
-                    None => {
-                        let shipped = shipped::prepare(&ir, &launch)?;
-                        let module = self.modules.shipped(&shipped)?;
-                        Kernel::shipped(&ir, &launch, shipped, module)
-                    }
-                }),
+                Choice::Kernel(ir, launch, variant) => {
+                    Ready::Kernel(Kernel::new(ir, launch, variant, found.next().flatten(), &self.modules)?)
+                }
             }));
         }
         Ok(out)
@@ -150,8 +145,8 @@ impl Backend for Cuda {
         match exe.downcast_ref::<Ready>() {
             Some(Ready::Kernel(kernel)) => kernel.run(&self.queue, &self.modules, args),
             Some(Ready::TopK(topk)) => topk.run(&self.queue.gpu, args),
-            Some(Ready::Gemm(gemm)) => match self.blas.get(&self.queue.gpu)? {
-                Some(blas) => blas.run(gemm, &self.queue.gpu, args, self.tf32.load(Ordering::Relaxed)),
+            Some(Ready::Gemm(gemm)) => match self.blas.get(&self.queue.pool)? {
+                Some(blas) => blas.run(gemm, &self.queue.pool, args, self.tf32.load(Ordering::Relaxed)),
                 None => Err(Error::Internal { stage: "cuda", detail: "cuBLAS is gone".into() }),
             },
             None => Err(Error::Internal { stage: "cuda", detail: "a step of another device".into() }),

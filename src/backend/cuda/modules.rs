@@ -1,46 +1,33 @@
-//! From a kernel's text to a function on the device: kept in memory, else read from disk, else compiled.
+//! From a kernel's text to a function on the device: kept in memory, else read from disk, else compiled, now or beside the program.
 
+use super::background::{self, Slot, known};
 use super::cache::{Cache, Key};
-use super::compile::{Form, Nvrtc, nvrtc};
-use super::emit::{self, Variant};
+use super::compile::{Form, Nvrtc, Text, nvrtc};
 use super::gpu::Gpu;
-use super::shipped::Shipped;
+use super::pool::Pool;
+use super::shipped::{self, Shipped};
 use crate::debug;
 use crate::error::{Error, Result};
-use crate::kernel::KernelIr;
+use crate::kernel::{KernelIr, Launch};
 use cudarc::driver::sys::{self, CUresult};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Modules kept while no plan uses them.
 const KEEP: usize = 2048;
 
-/// A kernel's text and its name in it.
-#[derive(Clone, Debug)]
-pub struct Text {
-    /// Headers and kernel.
-    pub source: String,
-    /// Where the kernel begins: what keys and numbered lines start from.
-    pub body: usize,
-    /// The function's name.
-    pub name: String,
-}
-
-impl Text {
-    /// A kernel's, specialised for some launches.
-    pub fn new(ir: &KernelIr, variant: &Variant) -> Result<Text> {
-        let mut source = emit::headers();
-        let body = source.len();
-        source += &emit::body(ir, variant)?;
-        Ok(Text { source, body, name: emit::name(ir) })
-    }
-
-    fn own(&self) -> &str {
-        &self.source[self.body..]
-    }
+/// A kernel whose function is looked for.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// Its text.
+    pub text: Text,
+    /// It.
+    pub ir: &'a KernelIr,
+    /// How it is launched.
+    pub launch: &'a Launch,
 }
 
 /// Code loaded on a device, with its one function.
@@ -62,9 +49,9 @@ impl Module {
         self.function
     }
 
-    /// Code of either form on a device; `Err(Ok(status))` where the driver does not take it.
-    pub fn load(gpu: &Arc<Gpu>, code: &[u8], name: &str) -> Result<Module, Result<CUresult, Error>> {
-        gpu.bind().map_err(Err)?;
+    /// Code of either form on a device, or the status of a driver that does not take it.
+    fn load(gpu: &Arc<Gpu>, code: &[u8], name: &str) -> Result<Result<Module, CUresult>> {
+        gpu.bind()?;
         // PTX is text that ends in a zero; one more does not hurt a cubin.
         let mut image = code.to_vec();
         image.push(0);
@@ -72,16 +59,16 @@ impl Module {
         // SAFETY: the image is whole, its form is for the driver to judge, and it is copied.
         let status = unsafe { sys::cuModuleLoadData(&mut module, image.as_ptr().cast()) };
         if status != CUresult::CUDA_SUCCESS {
-            return Err(Ok(status));
+            return Ok(Err(status));
         }
         let mut loaded = Module { module, function: null_mut(), gpu: gpu.clone() };
         let name = CString::new(name)
-            .map_err(|_| Err(Error::Internal { stage: "load", detail: "a zero byte in a kernel's name".into() }))?;
+            .map_err(|_| Error::Internal { stage: "load", detail: "a zero byte in a kernel's name".into() })?;
         // SAFETY: the module is loaded; the name ends in zero.
         let status = unsafe { sys::cuModuleGetFunction(&mut loaded.function, module, name.as_ptr()) };
         match status {
-            CUresult::CUDA_SUCCESS => Ok(loaded),
-            status => Err(Ok(status)),
+            CUresult::CUDA_SUCCESS => Ok(Ok(loaded)),
+            status => Ok(Err(status)),
         }
     }
 }
@@ -96,41 +83,43 @@ impl Drop for Module {
     }
 }
 
+/// A kernel's function, at once or later; none where there was no place to ask for it: what ships runs it this once.
+pub type Found = Option<Slot>;
+
 /// The kernels of one device.
 #[derive(Debug)]
 pub struct Modules {
     gpu: Arc<Gpu>,
+    pool: Arc<Pool>,
     cache: Cache,
     loaded: Mutex<HashMap<String, Arc<Module>>>,
+    /// Kernels that are being made beside the program, and those that cannot be made.
+    asked: Mutex<HashMap<String, Slot>>,
     /// Whether PTX is made from the start: asked for, or because the driver refused a cubin.
     ptx: AtomicBool,
     /// Whether kernels of their own may be made: else, or where the driver takes none, all run on what ships.
     own: AtomicBool,
+    /// Whether they are made beside the program, where something that ships runs them meanwhile.
+    background: bool,
 }
 
 impl Modules {
-    /// None yet. `NDCUDA_CODE=ptx` makes PTX, anything else but `cubin` is an error.
-    pub fn new(gpu: Arc<Gpu>) -> Result<Modules> {
-        let ptx = match std::env::var("NDCUDA_CODE") {
-            Err(_) => false,
-            Ok(v) if v == "cubin" => false,
-            Ok(v) if v == "ptx" => true,
-            Ok(value) => {
-                let reason = "the code made for kernels is cubin or ptx".into();
-                return Err(Error::Config { name: "NDCUDA_CODE", value, reason });
-            }
-        };
-        let own = match std::env::var("NDCUDA_JIT") {
-            Err(_) => true,
-            Ok(v) if v == "eager" => true,
-            Ok(v) if v == "off" => false,
-            Ok(value) => {
-                let reason = "kernels are compiled eager or, with off, never".into();
-                return Err(Error::Config { name: "NDCUDA_JIT", value, reason });
-            }
-        };
-        let cache = Cache::from_environment();
-        Ok(Modules { gpu, cache, loaded: Mutex::default(), ptx: ptx.into(), own: own.into() })
+    /// None yet. A value that `NDCUDA_CODE` or `NDCUDA_JIT` does not have is an error.
+    pub fn new(gpu: Arc<Gpu>, pool: Arc<Pool>) -> Result<Modules> {
+        let ptx = choice("NDCUDA_CODE", ["cubin", "ptx"], "the code made for kernels is cubin or ptx")? == "ptx";
+        let when =
+            "kernels are compiled before they first run (eager), beside the program (background), or never (off)";
+        let jit = choice("NDCUDA_JIT", ["eager", "background", "off"], when)?;
+        Ok(Modules {
+            gpu,
+            pool,
+            cache: Cache::from_environment(),
+            loaded: Mutex::default(),
+            asked: Mutex::default(),
+            ptx: ptx.into(),
+            own: (jit != "off").into(),
+            background: jit == "background",
+        })
     }
 
     /// The function of a kernel that ships.
@@ -145,76 +134,157 @@ impl Modules {
         if let Some(module) = loaded().get(name) {
             return Ok(module.clone());
         }
-        match Module::load(&self.gpu, ptx.as_bytes(), entry) {
+        match self.load(ptx.as_bytes(), entry)? {
             Ok(module) => Ok(loaded().entry(name.into()).or_insert(Arc::new(module)).clone()),
-            Err(Ok(status)) => Err(self.refused(status)),
-            Err(Err(e)) => Err(e),
+            Err(status) => Err(self.refused(status)),
         }
     }
 
-    /// The functions of several kernels, in their order; those not at hand are compiled side by side. None for what is not at hand where
-    /// there is no compiler.
-    pub fn all(&self, texts: &[Text]) -> Result<Vec<Option<Arc<Module>>>> {
-        if !self.own.load(Ordering::Relaxed) {
-            return Ok(vec![None; texts.len()]);
-        }
+    /// Loads code, which takes device memory.
+    fn load(&self, code: &[u8], name: &str) -> Result<Result<Module, CUresult>> {
+        self.pool.making_room(code.len(), &format!(" for the code of {name}"), || {
+            let loaded = Module::load(&self.gpu, code, name)?;
+            Ok(if loaded.as_ref().is_err_and(|&s| s == CUresult::CUDA_ERROR_OUT_OF_MEMORY) {
+                None
+            } else {
+                Some(loaded)
+            })
+        })
+    }
+
+    /// Whether kernels of their own may be made.
+    pub fn makes(&self) -> bool {
+        self.own.load(Ordering::Relaxed)
+    }
+
+    /// The functions of several kernels, in their order; those to be compiled now are compiled side by side.
+    pub fn all(self: &Arc<Self>, wanted: &[Wanted<'_>]) -> Result<Vec<Found>> {
+        let found: Vec<Option<Found>> = wanted.iter().map(|w| self.at_once(w)).collect::<Result<_>>()?;
         let mut missing: Vec<&Text> = vec![];
-        for text in texts {
-            if self.find(text).is_none() && missing.iter().all(|m| m.own() != text.own()) {
-                missing.push(text);
+        for (w, _) in wanted.iter().zip(&found).filter(|(_, found)| found.is_none()) {
+            if missing.iter().all(|m| m.own() != w.text.own()) {
+                missing.push(&w.text);
             }
         }
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(missing.len());
-        let made: Vec<Result<Option<Arc<Module>>>> = if threads < 2 {
-            missing.iter().map(|t| self.make(t)).collect()
-        } else {
-            let next = Mutex::new(missing.iter().enumerate());
-            let work = || {
-                let mut done = vec![];
-                loop {
-                    let Some((n, text)) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else { break };
-                    done.push((n, self.make(text)));
-                }
-                done
-            };
-            let mut done = std::thread::scope(|s| -> Result<Vec<_>> {
-                let helpers: Vec<_> = (1..threads).map(|_| s.spawn(work)).collect();
-                let mut done = work();
-                for helper in helpers {
-                    let part = helper.join().map_err(|_| Error::Internal {
-                        stage: "compile",
-                        detail: "a compiling thread panicked".into(),
-                    })?;
-                    done.extend(part);
-                }
-                Ok(done)
-            })?;
-            done.sort_by_key(|d| d.0);
-            done.into_iter().map(|d| d.1).collect()
-        };
-        let made: Vec<Option<Arc<Module>>> = made.into_iter().collect::<Result<_>>()?;
-        let find = |text: &Text| {
-            let own = missing.iter().position(|m| m.own() == text.own()).map(|n| made[n].clone());
-            own.or_else(|| self.find(text).map(Some)).map_or_else(|| self.make(text), Ok)
-        };
-        texts.iter().map(find).collect()
+        let made: Vec<Slot> = self.side_by_side(&missing)?.into_iter().map(known).collect();
+        let of = |w: &Wanted<'_>| missing.iter().position(|m| m.own() == w.text.own()).map(|n| made[n].clone());
+        Ok(found.into_iter().zip(wanted).map(|(found, w)| found.unwrap_or_else(|| of(w))).collect())
     }
 
     /// The function of one kernel, as [`Modules::all`] finds it.
-    pub fn one(&self, text: &Text) -> Result<Option<Arc<Module>>> {
-        match self.own.load(Ordering::Relaxed) {
-            true => self.find(text).map_or_else(|| self.make(text), |m| Ok(Some(m))),
-            false => Ok(None),
+    pub fn one(self: &Arc<Self>, wanted: &Wanted<'_>) -> Result<Found> {
+        match self.at_once(wanted)? {
+            Some(found) => Ok(found),
+            None => Ok(Some(known(self.make(&wanted.text)?))),
         }
+    }
+
+    /// A function without a wait for the compiler; none where that is to run now.
+    fn at_once(self: &Arc<Self>, Wanted { text, ir, launch }: &Wanted<'_>) -> Result<Option<Found>> {
+        if !self.makes() {
+            return Ok(Some(Some(known(None))));
+        }
+        if let Some(module) = self.find(text) {
+            return Ok(Some(Some(known(Some(module)))));
+        }
+        if !self.background {
+            return Ok(None);
+        }
+        if let Some(slot) = self.asked().get(text.own()) {
+            return Ok(Some(Some(slot.clone())));
+        }
+        if let Some(module) = self.kept(text)? {
+            return Ok(Some(Some(known(Some(self.keep(text, module))))));
+        }
+        Ok(if shipped::prepare(ir, launch).is_ok() { Some(self.ask(text)) } else { None })
+    }
+
+    /// Has a kernel made beside the program, unless it is already.
+    fn ask(self: &Arc<Self>, text: &Text) -> Found {
+        let mut asked = self.asked();
+        if let Some(slot) = asked.get(text.own()) {
+            return Some(slot.clone());
+        }
+        // Made since it was looked for: modules are kept before they are taken off the list.
+        if let Some(module) = self.find(text) {
+            return Some(known(Some(module)));
+        }
+        if asked.len() >= KEEP {
+            asked.retain(|_, slot| slot.get().is_none());
+        }
+        let slot = background::ask(self, text)?;
+        asked.insert(text.own().into(), slot.clone());
+        Some(slot)
+    }
+
+    /// Makes a kernel that was asked for. Whatever goes wrong, what ships goes on running it.
+    pub fn make_asked(&self, text: &Text) -> Option<Arc<Module>> {
+        let made = self.make(text);
+        if let (Err(e), true) = (&made, debug::level() >= 1) {
+            eprintln!("ndcuda: {} goes on running on what ships: {e}", text.name);
+        }
+        // A kernel that the compiler refuses stays on the list, so as not to be compiled again; another failure may pass.
+        if matches!(&made, Err(e) if !matches!(e, Error::Compile { .. })) {
+            self.asked().remove(text.own());
+        }
+        made.unwrap_or(None)
+    }
+
+    /// A kernel's slot was set: one that was made is among the loaded ones now.
+    pub fn answered(&self, text: &Text) {
+        let mut asked = self.asked();
+        if asked.get(text.own()).is_some_and(|slot| slot.get().is_some_and(Option::is_some)) {
+            asked.remove(text.own());
+        }
+    }
+
+    fn asked(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn find(&self, text: &Text) -> Option<Arc<Module>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(text.own()).cloned()
     }
 
-    /// Makes a kernel's function and keeps it.
+    fn side_by_side(&self, missing: &[&Text]) -> Result<Vec<Option<Arc<Module>>>> {
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(missing.len());
+        if threads < 2 {
+            return missing.iter().map(|t| self.make(t)).collect();
+        }
+        let next = Mutex::new(missing.iter().enumerate());
+        let work = || {
+            let mut done = vec![];
+            loop {
+                let Some((n, text)) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else { break };
+                done.push((n, self.make(text)));
+            }
+            done
+        };
+        let mut done = std::thread::scope(|s| -> Result<Vec<_>> {
+            let helpers: Vec<_> = (1..threads).map(|_| s.spawn(work)).collect();
+            let mut done = work();
+            for helper in helpers {
+                let part = helper
+                    .join()
+                    .map_err(|_| Error::Internal { stage: "compile", detail: "a compiling thread panicked".into() })?;
+                done.extend(part);
+            }
+            Ok(done)
+        })?;
+        done.sort_by_key(|d| d.0);
+        done.into_iter().map(|d| d.1).collect()
+    }
+
+    /// Makes a kernel's function and keeps it; none where there is no compiler.
     fn make(&self, text: &Text) -> Result<Option<Arc<Module>>> {
-        let Some(module) = self.fresh(text)? else { return Ok(None) };
+        let made = match self.kept(text)? {
+            Some(module) => Some(module),
+            None => self.compiled(text)?,
+        };
+        Ok(made.map(|module| self.keep(text, module)))
+    }
+
+    fn keep(&self, text: &Text, module: Module) -> Arc<Module> {
         let module = Arc::new(module);
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let unused = if loaded.len() >= KEEP {
@@ -226,25 +296,36 @@ impl Modules {
         drop(loaded);
         // Unloading waits for the device: not under the lock.
         drop(unused);
-        Ok(Some(module))
+        module
     }
 
-    fn fresh(&self, text: &Text) -> Result<Option<Module>> {
+    fn form(&self) -> Form {
+        if self.ptx.load(Ordering::Relaxed) { Form::Ptx } else { Form::Cubin }
+    }
+
+    /// The function from what is kept on disk.
+    fn kept(&self, text: &Text) -> Result<Option<Module>> {
         let key = |form| Key { source: text.own(), arch: self.gpu.arch, form };
-        let form = if self.ptx.load(Ordering::Relaxed) { Form::Ptx } else { Form::Cubin };
         // PTX is what an earlier process kept whose driver refused a cubin.
-        let kept: &[Form] = if form == Form::Ptx { &[Form::Ptx] } else { &[Form::Cubin, Form::Ptx] };
-        for &form in kept {
+        let forms: &[Form] = if self.form() == Form::Ptx { &[Form::Ptx] } else { &[Form::Cubin, Form::Ptx] };
+        for &form in forms {
             let Some(code) = self.cache.get(key(form)) else { continue };
-            match Module::load(&self.gpu, &code, &text.name) {
+            match self.load(&code, &text.name)? {
                 Ok(module) => return Ok(Some(module)),
-                // Made for another driver, or not what it seems: compiled once more below.
-                Err(Ok(status)) if is_refusal(status) => self.cache.remove(key(form)),
-                Err(Ok(status)) => return Err(self.refused(status)),
-                Err(Err(e)) => return Err(e),
+                // Made for another driver, or not what it seems: it is compiled once more.
+                Err(status) if is_refusal(status) => self.cache.remove(key(form)),
+                Err(status) => return Err(self.refused(status)),
             }
         }
+        Ok(None)
+    }
+
+    fn compiled(&self, text: &Text) -> Result<Option<Module>> {
         let Ok(nvrtc) = nvrtc() else { return Ok(None) };
+        if !self.makes() {
+            return Ok(None);
+        }
+        let form = self.form();
         let mut made = self.compile_and_load(nvrtc, text, form)?;
         if form == Form::Cubin && made.as_ref().is_err_and(|&status| is_refusal(status)) {
             self.ptx.store(true, Ordering::Relaxed);
@@ -274,7 +355,7 @@ impl Modules {
     fn compile_and_load(&self, nvrtc: &Nvrtc, text: &Text, form: Form) -> Result<Result<Module, CUresult>> {
         let start = std::time::Instant::now();
         let (arch, made) = nvrtc.target(self.gpu.arch, form);
-        let code = nvrtc.compile(&text.source, arch, made, &text.name, text.own())?;
+        let code = nvrtc.compile(text, arch, made, &self.gpu.title())?;
         if debug::level() >= 2 {
             let ms = start.elapsed().as_secs_f64() * 1e3;
             eprintln!("ndcuda: {ms:9.3} ms to compile {} ({made:?}, {} bytes)", text.name, code.len());
@@ -282,20 +363,26 @@ impl Modules {
         if debug::level() >= 6 {
             let ptx = match made {
                 Form::Ptx => Ok(code.clone()),
-                Form::Cubin => nvrtc.compile(&text.source, arch, Form::Ptx, &text.name, text.own()),
+                Form::Cubin => nvrtc.compile(text, arch, Form::Ptx, &self.gpu.title()),
             };
             eprintln!("{}", String::from_utf8_lossy(&ptx.unwrap_or_default()).trim_end_matches('\0'));
         }
-        match Module::load(&self.gpu, &code, &text.name) {
-            Ok(module) => {
-                let key = Key { source: text.own(), arch: self.gpu.arch, form };
-                self.cache.put(key, nvrtc.version, &code);
-                Ok(Ok(module))
-            }
-            Err(Ok(status)) => Ok(Err(status)),
-            Err(Err(e)) => Err(e),
+        let loaded = self.load(&code, &text.name)?;
+        if loaded.is_ok() {
+            self.cache.put(Key { source: text.own(), arch: self.gpu.arch, form }, nvrtc.version, &code);
         }
+        Ok(loaded)
     }
+}
+
+/// A variable's value, the first of `values` where it is not set; any other is an error.
+fn choice<const N: usize>(name: &'static str, values: [&'static str; N], reason: &str) -> Result<&'static str> {
+    let Some(given) = std::env::var_os(name) else { return Ok(values[0]) };
+    values.into_iter().find(|v| given == *v).ok_or_else(|| Error::Config {
+        name,
+        value: given.to_string_lossy().into_owned(),
+        reason: reason.into(),
+    })
 }
 
 /// Whether a status says that the driver cannot take code of this kind or version.

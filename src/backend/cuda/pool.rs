@@ -77,6 +77,11 @@ impl Pool {
         Ok(Block { address, size, counted: 0, pool: self.clone() })
     }
 
+    /// The GPU.
+    pub fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+
     /// Bytes in use and bytes kept.
     pub fn memory(&self) -> (usize, usize) {
         let (live, kept) = {
@@ -131,25 +136,29 @@ impl Pool {
                 return Ok(address);
             }
         }
-        let taken = self.fresh(size).and_then(|first| match first {
-            Some(address) => Ok(Some(address)),
-            // Once what is kept went back, there may be room.
-            None => self.trim().and_then(|()| self.fresh(size)),
-        });
-        match taken {
-            Ok(Some(address)) => return Ok(address),
-            Ok(None) => {}
-            Err(e) => {
-                self.lock().live -= size;
-                return Err(e);
-            }
+        self.making_room(requested, "", || self.fresh(size)).inspect_err(|_| self.lock().live -= size)
+    }
+
+    /// What an attempt gives that finds no device memory, if need be after what is kept went back to the device. `requested` bytes `what_for`
+    /// are what the error tells.
+    pub fn making_room<T>(
+        &self,
+        requested: usize,
+        what_for: &str,
+        attempt: impl Fn() -> Result<Option<T>>,
+    ) -> Result<T> {
+        if let Some(done) = attempt()? {
+            return Ok(done);
         }
-        self.lock().live -= size;
-        let detail = match self.gpu.free_memory() {
+        self.trim()?;
+        if let Some(done) = attempt()? {
+            return Ok(done);
+        }
+        let free = match self.gpu.free_memory() {
             Ok((free, total)) => format!(", {free} bytes free of {total}"),
             Err(_) => String::new(),
         };
-        Err(Error::OutOfMemory { device: self.gpu.title(), requested, detail })
+        Err(Error::OutOfMemory { device: self.gpu.title(), requested, detail: format!("{what_for}{free}") })
     }
 
     /// New memory from the driver; none where it has no more.

@@ -59,13 +59,7 @@ pub fn nvrtcs() -> Vec<PathBuf> {
     if let Ok(path) = std::env::var("NDCUDA_NVRTC") {
         return vec![path.into()];
     }
-    let test = std::env::current_exe().unwrap();
-    let Some(target) = test.ancestors().find(|a| a.join("nvrtc-venv").is_dir()) else { return Vec::new() };
-    let lib = target.join("nvrtc-venv/lib");
-    let pythons = std::fs::read_dir(lib).into_iter().flatten().flatten().map(|e| e.path());
-    let nvidia = pythons.map(|p| p.join("site-packages/nvidia"));
-    let files = ["cu13/lib/libnvrtc.so.13", "cuda_nvrtc/lib/libnvrtc.so.12"];
-    nvidia.flat_map(|n| files.map(|f| n.join(f))).filter(|p| p.exists()).collect()
+    control::compilers()
 }
 
 /// Opens NVRTC by its path, its builtins first, so that cudarc finds it by name.

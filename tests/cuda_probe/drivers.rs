@@ -1,14 +1,14 @@
-//! What is said where there is no driver, or one that cannot be used: each sentence of `Device::probe`, and that it stands in
-//! docs/troubleshooting.md. Drivers that are wrong in one way each are made here, of C, and loaded by a child process.
+//! Drivers of C, each wrong in one way, and what a child process says of them.
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use crate::child;
+use libtest_mimic::{Failed, Trial};
 use ndcuda::{Device, Error};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 
-/// Set for the child, which reports and ends.
-const CHILD: &str = "NDCUDA_TEST_CHILD";
+/// What the child does.
+const REPORT: child::Case = child::Case { name: "report", variables: &[], body: report };
 
 /// A driver of which each answer is set by a variable.
 const STUB: &str = r#"
@@ -52,34 +52,32 @@ const OTHERS: &[&str] = &[
     "cuEventDestroy_v2",
 ];
 
-fn main() {
-    if std::env::var_os(CHILD).is_some() {
-        return report();
-    }
-    let args = Arguments::from_args();
+/// Runs the child's part, or the tests.
+pub fn main() -> ExitCode {
     let folder = std::env::temp_dir().join(format!("ndcuda-probe-{}", std::process::id()));
-    let stubs = make_stubs(&folder);
-    let real = Device::cuda(0).is_ok();
-    if real {
-        println!("a GPU is here: what is said without a driver is not tested");
-    }
-    let mut trials = vec![];
-    trials.push(Trial::test("no_driver", no_driver).with_ignored_flag(real));
-    for case in CASES {
-        match &stubs {
-            Ok(_) => {
-                let folder = folder.clone();
-                trials.push(Trial::test(case.0, move || stub(&folder, case)));
-            }
-            Err(why) => {
-                println!("{}: not tested: {why}", case.0);
-                trials.push(Trial::test(case.0, || Ok(())).with_ignored_flag(true));
+    let code = child::main(&[REPORT], None, |_| {
+        let stubs = make_stubs(&folder);
+        let real = Device::cuda(0).is_ok();
+        if real {
+            println!("a GPU is here: what is said without a driver is not tested");
+        }
+        let mut trials = vec![Trial::test("no_driver", no_driver).with_ignored_flag(real)];
+        for case in CASES {
+            match &stubs {
+                Ok(_) => {
+                    let folder = folder.clone();
+                    trials.push(Trial::test(case.0, move || stub(&folder, case)));
+                }
+                Err(why) => {
+                    println!("{}: not tested: {why}", case.0);
+                    trials.push(Trial::test(case.0, || Ok(())).with_ignored_flag(true));
+                }
             }
         }
-    }
-    let conclusion = libtest_mimic::run(&args, trials);
+        trials
+    });
     let _ = fs::remove_dir_all(&folder);
-    conclusion.exit();
+    code
 }
 
 /// Name, variables of the stub, device asked for, what is said.
@@ -147,68 +145,44 @@ fn report() {
     }
     // What is there goes on working.
     assert_eq!(Device::cpu().arange(0.0f32, 4.0, 1.0).sum().item().unwrap(), 6.0);
-    println!("end");
 }
 
-struct Said {
-    out: String,
-    err: String,
-}
-
-impl Said {
-    fn line(&self, prefix: &str) -> &str {
-        self.out
-            .lines()
-            .find_map(|l| l.strip_prefix(prefix))
-            .unwrap_or_else(|| panic!("no {prefix} in {}\n{}", self.out, self.err))
-    }
+/// The rest of the line that begins so.
+#[track_caller]
+fn line<'a>(said: &'a child::Said, prefix: &str) -> &'a str {
+    let found = said.out.lines().find_map(|l| l.strip_prefix(prefix));
+    found.unwrap_or_else(|| panic!("no {prefix} in {}\n{}", said.out, said.err))
 }
 
 /// Runs the child with a folder of libraries and variables, in an environment where nothing else is found.
-fn child(libraries: Option<PathBuf>, variables: &[(&str, &str)]) -> Said {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    for name in [
-        "CUDA_VISIBLE_DEVICES",
-        "NDCUDA_DEVICE",
-        "NDCUDA_NVRTC",
-        "VIRTUAL_ENV",
-        "CONDA_PREFIX",
-        "CUDA_HOME",
-        "CUDA_PATH",
-    ] {
-        command.env_remove(name);
+fn said(libraries: Option<&Path>, variables: &[(&str, &str)]) -> Result<child::Said, Failed> {
+    let (home, folder) = (std::env::temp_dir(), libraries.unwrap_or(Path::new("")));
+    let (home, folder) = (home.display().to_string(), folder.display().to_string());
+    let mut all = vec![("HOME", home.as_str()), ("NDCUDA_NVRTC", "")];
+    if libraries.is_some() {
+        all.push(("LD_LIBRARY_PATH", &folder));
     }
-    command.env(CHILD, "1").env("HOME", std::env::temp_dir()).envs(variables.iter().copied());
-    if let Some(folder) = libraries {
-        command.env("LD_LIBRARY_PATH", folder);
-    }
-    let out = command.output().unwrap();
-    let said = Said {
-        out: String::from_utf8_lossy(&out.stdout).into_owned(),
-        err: String::from_utf8_lossy(&out.stderr).into_owned(),
-    };
-    assert!(out.status.success() && said.out.ends_with("end\n"), "{}\n{}", said.out, said.err);
-    assert!(!said.err.contains("panicked"), "{}", said.err);
-    said
+    all.extend(variables);
+    child::run_apart(REPORT.name, &all)
 }
 
 fn no_driver() -> Result<(), Failed> {
     let sentence = "no NVIDIA driver is installed (libcuda.so.1 was not found)";
-    let said = child(None, &[]);
-    assert!(said.line("probe: cpu (").contains(sentence), "{}", said.out);
-    assert_eq!((said.line("default: "), said.line("cuda: ")), ("cpu", sentence));
-    assert_eq!(said.err, "", "without a driver nothing is said unasked");
+    let plain = said(None, &[])?;
+    assert!(line(&plain, "probe: cpu (").contains(sentence), "{}", plain.out);
+    assert_eq!((line(&plain, "default: "), line(&plain, "cuda: ")), ("cpu", sentence));
+    assert_eq!(plain.err, "", "without a driver nothing is said unasked");
     assert!(in_docs(sentence));
 
-    let asked = child(None, &[("NDCUDA_DEVICE", "cuda")]);
-    assert!(asked.line("default: ").contains(sentence), "asking for a GPU makes it an error: {}", asked.out);
-    assert!(asked.line("probe: none (").contains(sentence));
-    let second = child(None, &[("NDCUDA_DEVICE", "cuda:1")]);
-    assert!(second.line("default: device cuda:1 cannot be used").contains(sentence));
-    let cpu = child(None, &[("NDCUDA_DEVICE", "cpu")]);
-    assert_eq!(cpu.line("default: "), "cpu");
-    let wrong = child(None, &[("NDCUDA_DEVICE", "gpu")]);
-    assert!(wrong.line("default: ").contains("a device is cpu, cuda or cuda:N"));
+    let asked = said(None, &[("NDCUDA_DEVICE", "cuda")])?;
+    assert!(line(&asked, "default: ").contains(sentence), "asking for a GPU makes it an error: {}", asked.out);
+    assert!(line(&asked, "probe: none (").contains(sentence));
+    let second = said(None, &[("NDCUDA_DEVICE", "cuda:1")])?;
+    assert!(line(&second, "default: device cuda:1 cannot be used").contains(sentence));
+    let cpu = said(None, &[("NDCUDA_DEVICE", "cpu")])?;
+    assert_eq!(line(&cpu, "default: "), "cpu");
+    let wrong = said(None, &[("NDCUDA_DEVICE", "gpu")])?;
+    assert!(line(&wrong, "default: ").contains("a device is cpu, cuda or cuda:N"));
     Ok(())
 }
 
@@ -217,18 +191,19 @@ fn stub(folder: &Path, &(_, variables, index, sentence): &Case) -> Result<(), Fa
     let index = index.to_string();
     let mut all = variables.to_vec();
     all.push(("STUB_INDEX", &index));
-    let said = child(Some(folder.join(kind)), &all);
-    assert!(said.line("cuda: ").contains(sentence), "{}", said.out);
+    let said = said(Some(&folder.join(kind)), &all)?;
+    assert!(line(&said, "cuda: ").contains(sentence), "{}", said.out);
     assert!(in_docs(sentence), "docs/troubleshooting.md has no {sentence:?}");
     if index != "0" {
         // The first GPU is there. Without NVRTC it runs the kernels that ship, as its probe says, and nothing is said unasked.
-        assert_eq!((said.line("default: "), said.err.as_str()), ("cuda:0", ""), "{}", said.out);
+        assert_eq!((line(&said, "default: "), said.err.as_str()), ("cuda:0", ""), "{}", said.out);
         assert!(
-            said.line("probe: cuda:0 (").contains("kernels are those that ship, which are slower: NVRTC was not found")
+            line(&said, "probe: cuda:0 (")
+                .contains("kernels are those that ship, which are slower: NVRTC was not found")
         );
         return Ok(());
     }
-    assert_eq!(said.line("default: "), "cpu", "{}", said.out);
+    assert_eq!(line(&said, "default: "), "cpu", "{}", said.out);
     let lines: Vec<&str> = said.err.lines().collect();
     assert!(lines.len() == 1 && lines[0].starts_with("ndcuda: running on the CPU: "), "one line says why: {lines:?}");
     Ok(())

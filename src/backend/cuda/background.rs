@@ -1,0 +1,111 @@
+//! Compiling beside the program: one thread takes the kernels of all devices in the order they are asked for, while what ships runs them.
+
+use super::compile::{Form, Nvrtc, Text, nvrtc};
+use super::gpu::OLDEST;
+use super::modules::{Module, Modules};
+use std::collections::VecDeque;
+use std::ffi::c_int;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+/// Kernels that wait at most; one that finds no place runs on what ships and asks again at its next launch.
+const WAITING: usize = 256;
+/// How long the end of the program waits for a compiler at work.
+const AT_EXIT: Duration = Duration::from_secs(10);
+
+/// A kernel's function: set once that is known, to none where what ships runs the kernel for good.
+pub type Slot = Arc<OnceLock<Option<Arc<Module>>>>;
+
+/// A slot that is set from the start.
+pub fn known(module: Option<Arc<Module>>) -> Slot {
+    Arc::new(OnceLock::from(module))
+}
+
+struct Job {
+    modules: Weak<Modules>,
+    text: Text,
+    slot: Slot,
+}
+
+struct State {
+    jobs: VecDeque<Job>,
+    /// Whether the thread is there; it goes when there is nothing left to do.
+    running: bool,
+    /// The program ends: nothing more is begun.
+    ended: bool,
+}
+
+static STATE: Mutex<State> = Mutex::new(State { jobs: VecDeque::new(), running: false, ended: false });
+/// Told when the thread goes.
+static GONE: Condvar = Condvar::new();
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The compiler, started. It and what it makes when it first compiles register functions for the end of the program, which run in the opposite
+/// order: ours has to come before them all. So its start is waited for, some 30 ms once, and what it makes is made then.
+fn start() -> Option<&'static Nvrtc> {
+    static STARTED: Once = Once::new();
+    let nvrtc = nvrtc().ok()?;
+    STARTED.call_once(|| {
+        let source = "extern \"C\" __global__ void first(float *p) { *p = 1.0f; }".into();
+        let (arch, _) = nvrtc.target(OLDEST, Form::Ptx);
+        // Whatever is wrong shows again with the kernel that is wanted.
+        let _ = nvrtc.compile(&Text { source, body: 0, name: "first".into() }, arch, Form::Ptx, "NVRTC");
+        // SAFETY: the function stays and never unwinds. Where it finds no place, the end does not wait.
+        unsafe { atexit(end) };
+    });
+    Some(nvrtc)
+}
+
+/// Has a kernel's function made; none where there is no place now. Where there is no compiler, there will be no function.
+pub fn ask(modules: &Arc<Modules>, text: &Text) -> Option<Slot> {
+    if start().is_none() {
+        return Some(known(None));
+    }
+    let mut state = state();
+    if state.ended || state.jobs.len() >= WAITING {
+        return None;
+    }
+    if !state.running {
+        let thread = std::thread::Builder::new().name("ndcuda-compile".into());
+        thread.spawn(work).ok()?;
+        state.running = true;
+    }
+    let slot = Slot::default();
+    state.jobs.push_back(Job { modules: Arc::downgrade(modules), text: text.clone(), slot: slot.clone() });
+    Some(slot)
+}
+
+fn work() {
+    loop {
+        let mut state = state();
+        let Some(job) = state.jobs.pop_front() else {
+            state.running = false;
+            GONE.notify_all();
+            return;
+        };
+        drop(state);
+        // A device that is gone needs no kernels.
+        if let Some(modules) = job.modules.upgrade() {
+            let made = catch_unwind(AssertUnwindSafe(|| modules.make_asked(&job.text)));
+            // What cannot be made goes on as it is.
+            let _ = job.slot.set(made.unwrap_or(None));
+            modules.answered(&job.text);
+        }
+    }
+}
+
+unsafe extern "C" {
+    fn atexit(function: extern "C" fn()) -> c_int;
+}
+
+/// Runs as the program ends: what the compiler uses goes away then.
+extern "C" fn end() {
+    let mut state = state();
+    state.ended = true;
+    state.jobs.clear();
+    let _ = GONE.wait_timeout_while(state, AT_EXIT, |s| s.running);
+}
