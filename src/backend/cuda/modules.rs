@@ -208,6 +208,21 @@ impl Modules {
         }
     }
 
+    /// Whether [`Modules::one`] would find a kernel's function or have it compiled.
+    pub fn has(&self, text: &Text) -> bool {
+        let kept = || self.kept().iter().any(|&form| self.cache.get(self.key(text, form)).is_some());
+        self.own.load(Ordering::Relaxed) && (self.find(text).is_some() || kept() || nvrtc().is_ok())
+    }
+
+    fn key<'a>(&self, text: &'a Text, form: Form) -> Key<'a> {
+        Key { source: text.own(), arch: self.gpu.arch, form }
+    }
+
+    /// The forms that are looked for on disk, the one that is made now first: PTX is what an earlier process kept whose driver refused a cubin.
+    fn kept(&self) -> &'static [Form] {
+        if self.ptx.load(Ordering::Relaxed) { &[Form::Ptx] } else { &[Form::Cubin, Form::Ptx] }
+    }
+
     fn find(&self, text: &Text) -> Option<Arc<Module>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(text.own()).cloned()
     }
@@ -230,16 +245,14 @@ impl Modules {
     }
 
     fn fresh(&self, text: &Text) -> Result<Option<Module>> {
-        let key = |form| Key { source: text.own(), arch: self.gpu.arch, form };
-        let form = if self.ptx.load(Ordering::Relaxed) { Form::Ptx } else { Form::Cubin };
-        // PTX is what an earlier process kept whose driver refused a cubin.
-        let kept: &[Form] = if form == Form::Ptx { &[Form::Ptx] } else { &[Form::Cubin, Form::Ptx] };
+        let kept = self.kept();
+        let form = kept[0];
         for &form in kept {
-            let Some(code) = self.cache.get(key(form)) else { continue };
+            let Some(code) = self.cache.get(self.key(text, form)) else { continue };
             match Module::load(&self.gpu, &code, &text.name) {
                 Ok(module) => return Ok(Some(module)),
                 // Made for another driver, or not what it seems: compiled once more below.
-                Err(Ok(status)) if is_refusal(status) => self.cache.remove(key(form)),
+                Err(Ok(status)) if is_refusal(status) => self.cache.remove(self.key(text, form)),
                 Err(Ok(status)) => return Err(self.refused(status)),
                 Err(Err(e)) => return Err(e),
             }
@@ -288,8 +301,7 @@ impl Modules {
         }
         match Module::load(&self.gpu, &code, &text.name) {
             Ok(module) => {
-                let key = Key { source: text.own(), arch: self.gpu.arch, form };
-                self.cache.put(key, nvrtc.version, &code);
+                self.cache.put(self.key(text, form), nvrtc.version, &code);
                 Ok(Ok(module))
             }
             Err(Ok(status)) => Ok(Err(status)),
