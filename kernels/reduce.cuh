@@ -31,38 +31,40 @@ template <class R> ND void nd_fold_x(typename R::State& acc) {
     }
 }
 
-// Folds along y: all threads of one threadIdx.x get the whole. blockDim.y is a power of two, the block at most 256 threads.
-template <class R> ND void nd_fold_y(typename R::State& acc) {
-    typedef typename R::State S;
-    if (blockDim.y == 1) return;
-    // Word by word: neighbours lie in neighbouring banks, however long a state is.
-    constexpr u32 words = (sizeof(S) + 3) / 4;
-    __shared__ u32 all[words][256];
-    const u32 at = threadIdx.y * blockDim.x + threadIdx.x;
-    const auto put = [&] {
-        u32 w[words] = {};
-        memcpy(w, &acc, sizeof(S));
+// States in shared memory, word by word: neighbours lie in neighbouring banks, however long a state is.
+template <class S, u32 N> struct States {
+    u32 word[(sizeof(S) + 3) / 4][N];
+    ND void put(u32 at, const S& s) {
+        u32 w[(sizeof(S) + 3) / 4] = {};
+        memcpy(w, &s, sizeof(S));
 #pragma unroll
-        for (u32 i = 0; i < words; ++i) all[i][at] = w[i];
-    };
-    const auto get = [&](u32 from) {
-        u32 w[words];
+        for (u32 i = 0; i < sizeof(w) / 4; ++i) word[i][at] = w[i];
+    }
+    ND S get(u32 at) const {
+        u32 w[(sizeof(S) + 3) / 4];
 #pragma unroll
-        for (u32 i = 0; i < words; ++i) w[i] = all[i][from];
+        for (u32 i = 0; i < sizeof(w) / 4; ++i) w[i] = word[i][at];
         S s;
         memcpy(&s, w, sizeof(S));
         return s;
-    };
-    put();
+    }
+};
+
+// Folds along y: all threads of one threadIdx.x get the whole. blockDim.y is a power of two, the block at most 256 threads.
+template <class R> ND void nd_fold_y(typename R::State& acc) {
+    if (blockDim.y == 1) return;
+    __shared__ States<typename R::State, 256> all;
+    const u32 at = threadIdx.y * blockDim.x + threadIdx.x;
+    all.put(at, acc);
     __syncthreads();
     for (u32 d = blockDim.y / 2; d > 0; d /= 2) {
         if (threadIdx.y < d) {
-            R::merge(acc, get(at + d * blockDim.x));
-            put();
+            R::merge(acc, all.get(at + d * blockDim.x));
+            all.put(at, acc);
         }
         __syncthreads();
     }
-    acc = get(threadIdx.x);
+    acc = all.get(threadIdx.x);
     __syncthreads();
 }
 
@@ -76,24 +78,73 @@ template <class R> ND void nd_chain_x(typename R::State& whole, const typename R
 }
 
 template <class R> ND void nd_chain_y(typename R::State& whole, const typename R::State& own, u64 count, bool first) {
-    typedef typename R::State S;
-    constexpr u32 words = (sizeof(S) + 3) / 4;
-    __shared__ u32 all[words][256];
-    u32 w[words] = {};
-    memcpy(w, &own, sizeof(S));
-#pragma unroll
-    for (u32 i = 0; i < words; ++i) all[i][threadIdx.y * blockDim.x + threadIdx.x] = w[i];
+    __shared__ States<typename R::State, 256> all;
+    all.put(threadIdx.y * blockDim.x + threadIdx.x, own);
     __syncthreads();
     for (u32 l = 0; l < blockDim.y && l < count; ++l) {
-#pragma unroll
-        for (u32 i = 0; i < words; ++i) w[i] = all[i][l * blockDim.x + threadIdx.x];
-        S from;
-        memcpy(&from, w, sizeof(S));
+        const typename R::State from = all.get(l * blockDim.x + threadIdx.x);
         if (first && l == 0) whole = from;
         else R::merge(whole, from);
     }
     __syncthreads();
 }
+
+// Folds over groups of 8 lanes; the first of each has the whole.
+template <class R> ND typename R::State nd_fold_8(typename R::State acc) {
+    const u32 lane = threadIdx.x % 8;
+#pragma unroll
+    for (u32 d = 4; d > 0; d /= 2) {
+        const typename R::State from = nd_from_lane(acc, (lane + d) % 8, 8);
+        if (lane < d) R::merge(acc, from);
+    }
+    return acc;
+}
+
+// Folds over j of pairs: the first column of a block, those of a chunk (256, or so many that there are 256 chunks at most), and where the block
+// stops. Each of the gridDim.y blocks that share a row has a power of 2 of chunks: a whole part of the row's tree.
+template <class C> ND C nd_walk(C columns, C& chunk, C& stop) {
+    C size = 256, share = 1;
+    while (size * 256 < columns) size *= 2;
+    const C chunks = (columns + size - 1) / size;
+    while (share * gridDim.y < chunks) share *= 2;
+    if (threadIdx.x == 0) {
+        chunk = size;
+        stop = min(columns, min(chunks, (blockIdx.y + 1) * share) * size);
+    }
+    __syncthreads();
+    return blockIdx.y * share * size;
+}
+
+// A binary tree over states that come one after another, up to 511: its shape follows from their number alone.
+template <class R> struct Tree {
+    typedef typename R::State State;
+    // Where bit n of the count is set, the fold of 2^n states; those of more come before those of fewer.
+    State at[9];
+    u32 count = 0;
+    ND void push(State from) {
+        u32 n = 0;
+        for (; count >> n & 1; ++n) {
+            State both = at[n];
+            R::merge(both, from);
+            from = both;
+        }
+        at[n] = from;
+        ++count;
+    }
+    ND State all() const {
+        State whole;
+        R::init(whole);
+        bool some = false;
+        for (u32 n = 0; count >> n > 0; ++n) {
+            if (!(count >> n & 1)) continue;
+            State both = at[n];
+            if (some) R::merge(both, whole);
+            whole = both;
+            some = true;
+        }
+        return whole;
+    }
+};
 
 // The states that the gridDim.y blocks of a row leave for fold number `fold`: 24 bytes are kept for each.
 template <class R> ND typename R::State* nd_states(char* scratch, u64 rows, u64 row, u32 fold) {

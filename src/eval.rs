@@ -50,8 +50,12 @@ fn first_error(roots: &[Arc<Node>]) -> Result<()> {
     Ok(())
 }
 
+fn planned(device: &Device, graph: &Graph) -> Result<Plan<Step>> {
+    plan(graph, &|ir, launch| device.backend().fuses(ir, launch))
+}
+
 fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
-    let p = plan(graph, &device.backend().caps())?;
+    let p = planned(device, graph)?;
     if debug::level() >= 5 {
         for n in graph.nodes.iter().filter(|n| n.root) {
             eprint!("{}", crate::graph::show::dot(&n.node));
@@ -245,7 +249,7 @@ pub(crate) fn show(device: &Device, node: &Arc<Node>) -> Result<String> {
         return Ok("stored: nothing would run\n".into());
     }
     let graph = Graph::collect(std::slice::from_ref(node), false)?;
-    Ok(text(&graph, &plan(&graph, &device.backend().caps())?))
+    Ok(text(&graph, &planned(device, &graph)?))
 }
 
 /// A plan as text: buffers, then steps.
@@ -297,5 +301,5 @@ pub(crate) fn cuda_source(device: &Device, node: &Arc<Node>) -> Result<Vec<Strin
         Step::Kernel(ir, launch) => Some(crate::device::cuda_source(ir, launch)),
         Step::Gemm(_) | Step::TopK(_) => None,
     };
-    plan(&graph, &device.backend().caps())?.steps.iter().filter_map(|(step, _)| kernel(step)).collect()
+    planned(device, &graph)?.steps.iter().filter_map(|(step, _)| kernel(step)).collect()
 }

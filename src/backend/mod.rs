@@ -5,7 +5,7 @@ pub mod cuda;
 
 use crate::buffer::Buffer;
 use crate::error::Result;
-use crate::kernel::{Caps, Step};
+use crate::kernel::{KernelIr, Launch, Step};
 use std::any::Any;
 
 /// A step made ready by a backend.
@@ -34,9 +34,10 @@ pub trait Backend: Send + Sync {
     fn download(&self, buffer: &Buffer, from: usize, to: &mut [u8]) -> Result<()>;
     /// Whether arrays live in host memory: vectors can become arrays, and arrays be read, in place.
     fn is_host(&self) -> bool;
-    /// What the schedule may count on.
-    fn caps(&self) -> Caps {
-        Caps { fuses: |ir| !ir.folds_folds() }
+    /// Whether it runs this kernel well: a product of matrices with what follows it, or folds inside folds. Where it does not, the schedule
+    /// stores the product or the inner fold.
+    fn fuses(&self, ir: &KernelIr, _launch: &Launch) -> bool {
+        !ir.folds_folds()
     }
     /// Makes the steps of a plan ready to run any number of times.
     fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>>;

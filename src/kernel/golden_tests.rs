@@ -7,7 +7,7 @@ use super::{AxisSet, Bind, Class, FoldOrder, Id, Inst, KOp, KernelIr, Launch, Ne
 use crate::backend::cuda::emit;
 use crate::dtype::DType::{self, Bool, F16, F32, F64, I64};
 use crate::layout::c_strides;
-use crate::ops::reduce::{ARGMAX, ARGMIN, MAX, MOMENTS, ReducerRef, SUM};
+use crate::ops::reduce::{ARGMAX, ARGMIN, MAX, MIN, MOMENTS, ReducerRef, SUM};
 use crate::ops::{OpRef, row};
 use smallvec::SmallVec;
 use std::path::Path;
@@ -294,6 +294,49 @@ fn knn_1() -> KernelIr {
     b.build()
 }
 
+/// The same of one row x: rows of y are folded in chains, and then over j.
+fn knn_one_row() -> KernelIr {
+    let mut b = Build::new(2, Class::Columns);
+    b.ir.order = FoldOrder::Chain;
+    let (x, y, out) = (b.operand(F32, Role::In), b.operand(F32, Role::In), b.operand(I64, Role::Out));
+    b.begin(I);
+    b.begin(J);
+    let (x, y) = (b.load(x, J), b.load(y, IJ));
+    let diff = b.map(&row::sub, &[x, y]);
+    let squared = b.map(&row::mul, &[diff, diff]);
+    let sum = b.fold(&SUM, squared, J);
+    b.end();
+    let nearest = b.fold(&ARGMIN, sum, I);
+    b.end();
+    b.store(out, nearest);
+    b.build()
+}
+
+/// Sums over j of what distances weigh, in f64: a kernel of two folds.
+fn kernel_sums() -> KernelIr {
+    let mut b = Build::new(3, pairwise_class());
+    let (x, y, w) = (b.operand(F64, Role::In), b.operand(F64, Role::In), b.operand(F64, Role::In));
+    let (total, least) = (b.operand(F64, Role::Out), b.operand(F64, Role::Out));
+    b.begin(I);
+    b.begin(J);
+    b.begin(K);
+    let (x, y) = (b.load(x, IK), b.load(y, JK));
+    let diff = b.map(&row::sub, &[x, y]);
+    let squared = b.map(&row::mul, &[diff, diff]);
+    let sum = b.fold(&SUM, squared, K);
+    b.end();
+    let w = b.load(w, J);
+    let below = b.map(&row::neg, &[sum]);
+    let near = b.map(&row::exp, &[below]);
+    let weighed = b.map(&row::mul, &[near, w]);
+    let all = b.fold(&SUM, weighed, J);
+    let low = b.fold(&MIN, sum, J);
+    b.end();
+    b.store(total, all);
+    b.store(least, low);
+    b.build()
+}
+
 /// Cumulative sums along each row.
 fn cumsum() -> KernelIr {
     let mut b = Build::new(2, Class::Rows);
@@ -362,6 +405,8 @@ fn kernels() -> Vec<Named> {
         ("one_row", one_row(Class::Rows, I, J)),
         ("one_row_columns", one_row(Class::Columns, J, I)),
         ("knn_1", knn_1()),
+        ("knn_one_row", knn_one_row()),
+        ("kernel_sums", kernel_sums()),
         ("cumsum", cumsum()),
         ("gather", gather()),
     ]

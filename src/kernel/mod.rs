@@ -314,14 +314,6 @@ pub struct TopKSpec {
     pub operands: [Bind; 2],
 }
 
-/// What a backend can do, as far as the schedule asks.
-#[derive(Clone, Copy, Debug)]
-pub struct Caps {
-    /// Whether it runs this kernel well: a product of matrices with what follows it, or folds inside folds. Where it does
-    /// not, the product or the inner fold is stored.
-    pub fuses: fn(&KernelIr) -> bool,
-}
-
 /// One step of a plan.
 #[derive(Debug)]
 pub enum Step {

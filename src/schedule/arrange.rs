@@ -3,12 +3,12 @@
 use super::collect::Graph;
 use super::lower::{Draft, Job, Place};
 use super::place::region_place;
-use super::{Plan, Slot};
+use super::{Fuses, Plan, Slot};
 use crate::error::{Error, Result};
 use crate::graph::{Expr, Op};
 use crate::kernel::{
-    AxisSet, Bind, Caps, Class, FoldOrder, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Step,
-    TopKSpec, width,
+    AxisSet, Bind, Class, FoldOrder, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Step, TopKSpec,
+    width,
 };
 use crate::layout::{Layout, Src, Strides, View, c_strides, size};
 use smallvec::{SmallVec, smallvec};
@@ -22,7 +22,7 @@ pub enum Plans {
 }
 
 /// Turns drafts into kernels on slots.
-pub fn plan(g: &Graph, jobs: Vec<Job>, caps: &Caps) -> Result<Plans> {
+pub fn plan(g: &Graph, jobs: Vec<Job>, fuses: Fuses<'_>) -> Result<Plans> {
     let mut p = Builder { g, slots: vec![], slot_of: vec![None; g.nodes.len()] };
     for leaf in &g.leaves {
         p.add(leaf.node, leaf.stored.layout.clone());
@@ -38,8 +38,8 @@ pub fn plan(g: &Graph, jobs: Vec<Job>, caps: &Caps) -> Result<Plans> {
             Job::Gemm(n) => p.gemm(n)?,
             Job::TopK(n) => p.topk(n)?,
         };
-        if let (Some(node), Step::Kernel(ir, _)) = (fused, &step)
-            && !(caps.fuses)(ir)
+        if let (Some(node), Step::Kernel(ir, launch)) = (fused, &step)
+            && !fuses(ir, launch)
         {
             return Ok(Plans::Refused(node));
         }

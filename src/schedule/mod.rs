@@ -11,7 +11,7 @@ mod store;
 pub use collect::Graph;
 
 use crate::error::Result;
-use crate::kernel::{Caps, Step};
+use crate::kernel::{KernelIr, Launch, Step};
 use crate::layout::Layout;
 use crate::{dtype::DType, kernel::validate};
 
@@ -45,12 +45,15 @@ pub struct Plan<S = Step> {
     pub unstored: Vec<usize>,
 }
 
-/// Plans the evaluation of a graph's roots for a backend that can do so much.
-pub fn plan(graph: &Graph, caps: &Caps) -> Result<Plan> {
+/// Whether a backend runs a kernel well that has a product of matrices or a fold within it; else that is stored.
+pub type Fuses<'a> = &'a dyn Fn(&KernelIr, &Launch) -> bool;
+
+/// Plans the evaluation of a graph's roots.
+pub fn plan(graph: &Graph, fuses: Fuses<'_>) -> Result<Plan> {
     let mut forced = vec![false; graph.nodes.len()];
     let (stored, mut plan) = loop {
         let (stored, kernels) = lower::all(graph, &mut forced)?;
-        match arrange::plan(graph, kernels, caps)? {
+        match arrange::plan(graph, kernels, fuses)? {
             arrange::Plans::Made(plan) => break (stored, plan),
             arrange::Plans::Refused(node) => forced[node] = true,
         }

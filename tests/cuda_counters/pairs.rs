@@ -12,6 +12,7 @@ pub const CASES: &[Case] = &[
     Case { name: "pairs::magnitudes", variables: &[], body: magnitudes },
     Case { name: "pairs::large_tiles", variables: &[], body: large_tiles },
     Case { name: "pairs::any_shape", variables: &[], body: any_shape },
+    Case { name: "pairs::nearest", variables: &[], body: nearest },
 ];
 
 /// The sum over k of `$form` of `x[i, k] - y[j, k]`, with what it did; every `$step`th row is compared with the loops' values in f64.
@@ -102,5 +103,48 @@ fn any_shape() {
             distances!(&dev, f32, |v| &v * &v, |v: f64| v * v, shape, columns, 1);
         }
         distances!(&dev, f64, |v| &v * &v, |v: f64| v * v, (100, 70, 35), columns, 1);
+    }
+}
+
+/// The nearest row and a sum over all rows: one kernel that has no place for a matrix, whichever blocks share a row. Rows of y repeat.
+fn nearest() {
+    let dev = cuda();
+    for (n, m, d) in [(256, 2048, 64), (300, 700, 35), (70, 3000, 3), (40, 1000, 300), (1, 5000, 33), (5, 129, 8)] {
+        let x = Array2::from_shape_fn((n, d), |(i, k)| noise(i * d + k) as f32);
+        let y = Array2::from_shape_fn((m, d), |(j, k)| noise(n * d + j % 90 * d + k) as f32);
+        let (dx, dy) = (dev.array(&x).unwrap(), dev.array(&y).unwrap());
+        let pairs = || {
+            let difference = dx.slice(s![.., NewAxis, ..]) - dy.slice(s![NewAxis, .., ..]);
+            (&difference * &difference).sum_axis(Axis(2))
+        };
+        let stored = pairs().to_ndarray().unwrap();
+        let what = format!("nearest of {n} x {m} x {d}");
+        let ((at, sum), done) = counted(&what, || {
+            let all = pairs();
+            let (at, sum) = (all.argmin_axis(Axis(1)), (all * -0.1).exp().sum_axis(Axis(1)));
+            ndcuda::eval((&at, &sum))?;
+            Ok((at.to_ndarray()?, sum.to_ndarray()?))
+        });
+        for (i, row) in stored.outer_iter().enumerate() {
+            let first = (0..m).reduce(|a, b| if row[b] < row[a] { b } else { a }).unwrap();
+            assert_eq!(at[i], first as i64, "{what}, row {i}");
+            let want: f64 = row.iter().map(|&v| f64::from(v * -0.1).exp()).sum();
+            assert!((f64::from(sum[i]) - want).abs() <= 1e-5 * want, "{what}, row {i}: {} {want}", sum[i]);
+        }
+        result(&what, at.iter().map(|&v| v as f64).chain(sum.iter().map(|&v| f64::from(v))));
+        let size = 4;
+        report(&what, &done, ((n + m) * d * size) as u64);
+        assert_eq!(done.launches.len(), 1);
+        let (name, [tiles, parts, _]) = (done.launches[0].name(), done.launches[0].grid);
+        assert!(name.starts_with("nd_pairwise_") || n == 1, "{name}");
+        // Results, states of two folds for each part of a row, and the tickets, which are made once.
+        let most = n * 12 + n * parts as usize * 48 + (1 << 18) + 2048;
+        assert!(done.peak <= most as u64, "{what}: {} bytes of {most}", done.peak);
+        assert!(m < 2000 || parts > 4, "{what}: {parts} parts");
+        done.no_conflicts();
+        // Each block reads its rows and its columns once. Of ragged rows, sectors are shared with neighbours.
+        let implied = (parts as usize * n + tiles as usize * m) * d * size + n * parts as usize * 48;
+        assert!(done.missed() <= 2 * implied as u64, "{what}: {implied} bytes implied, {:?}", done.all);
+        assert!(d % 8 > 0 || done.missed() as f64 <= 1.1 * implied as f64, "{what}: {implied} bytes implied");
     }
 }

@@ -14,7 +14,7 @@ pub use threads::from_environment;
 use super::{Args, Backend, Exe};
 use crate::buffer::{Buffer, Pool};
 use crate::error::{Error, Result};
-use crate::kernel::{self, Caps, KOp, KernelIr, Step};
+use crate::kernel::{self, KOp, KernelIr, Launch, Step};
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -110,8 +110,8 @@ impl Backend for Cpu {
         true
     }
 
-    fn caps(&self) -> Caps {
-        Caps { fuses: pairwise::runs }
+    fn fuses(&self, ir: &KernelIr, _: &Launch) -> bool {
+        pairwise::runs(ir)
     }
 
     fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>> {

@@ -14,7 +14,7 @@ mod write;
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::kernel::{AxisSet, Class, Id, KOp, KernelIr};
+use crate::kernel::{AxisSet, Class, Id, KOp, KernelIr, Launch};
 pub use variant::{Variant, pooled, variant};
 use write::Writer;
 
@@ -31,7 +31,7 @@ enum Scheme {
     /// A group of threads for each result, along x (`Rows`) or along y.
     Fold { along_x: bool },
     /// A tile of results for each block.
-    Pairwise(pairwise::Plan),
+    Pairwise(Box<pairwise::Plan>),
 }
 
 /// What stands in front of every kernel's own text: compilers count lines from there on, so that a log names lines of the kernel itself.
@@ -100,15 +100,17 @@ pub fn name(ir: &KernelIr) -> String {
     name
 }
 
+/// Whether a kernel of folds inside folds has a scheme of its own: pairs of rows that are folded where they are made.
+pub fn folds_pairs(ir: &KernelIr, launch: &Launch) -> bool {
+    matches!(scheme(ir, &Variant::default()), Scheme::Pairwise(plan) if plan.fills(&launch.extents))
+}
+
 fn scheme(ir: &KernelIr, variant: &Variant) -> Scheme {
     match ir.class {
+        _ if let Some(plan) = pairwise::plan(ir, variant) => Scheme::Pairwise(Box::new(plan)),
         Class::Map => Scheme::Map,
-        Class::Rows => Scheme::Fold { along_x: true },
+        Class::Rows | Class::Pairwise { .. } => Scheme::Fold { along_x: true },
         Class::Columns => Scheme::Fold { along_x: false },
-        Class::Pairwise { i, j, k, batch } => match pairwise::plan(ir, [i, j, k, batch], variant) {
-            Some(plan) => Scheme::Pairwise(plan),
-            None => Scheme::Fold { along_x: true },
-        },
     }
 }
 

@@ -119,6 +119,12 @@ impl Backend for Cuda {
         false
     }
 
+    /// Folds inside folds only as tiles of pairs, in a kernel of its own: those that ship do not have it.
+    fn fuses(&self, ir: &KernelIr, launch: &Launch) -> bool {
+        let own = || Text::new(ir, &emit::pooled(ir, launch)).is_ok_and(|text| self.modules.has(&text));
+        !ir.folds_folds() || emit::folds_pairs(ir, launch) && own()
+    }
+
     fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>> {
         let chosen: Vec<Choice> = steps.iter().map(|step| self.choose(step)).collect::<Result<_>>()?;
         let mut wanted = vec![];

@@ -242,6 +242,21 @@ impl Modules {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether [`Modules::one`] would find a kernel's function or have it made.
+    pub fn has(&self, text: &Text) -> bool {
+        let on_disk = || self.forms().iter().any(|&form| self.cache.get(self.key(text, form)).is_some());
+        self.makes() && (self.find(text).is_some() || on_disk() || nvrtc().is_ok())
+    }
+
+    fn key<'a>(&self, text: &'a Text, form: Form) -> Key<'a> {
+        Key { source: text.own(), arch: self.gpu.arch, form }
+    }
+
+    /// The forms that are looked for on disk, the one that is made now first: PTX is what an earlier process kept whose driver refused a cubin.
+    fn forms(&self) -> &'static [Form] {
+        if self.ptx.load(Ordering::Relaxed) { &[Form::Ptx] } else { &[Form::Cubin, Form::Ptx] }
+    }
+
     fn find(&self, text: &Text) -> Option<Arc<Module>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(text.own()).cloned()
     }
@@ -299,21 +314,14 @@ impl Modules {
         module
     }
 
-    fn form(&self) -> Form {
-        if self.ptx.load(Ordering::Relaxed) { Form::Ptx } else { Form::Cubin }
-    }
-
     /// The function from what is kept on disk.
     fn kept(&self, text: &Text) -> Result<Option<Module>> {
-        let key = |form| Key { source: text.own(), arch: self.gpu.arch, form };
-        // PTX is what an earlier process kept whose driver refused a cubin.
-        let forms: &[Form] = if self.form() == Form::Ptx { &[Form::Ptx] } else { &[Form::Cubin, Form::Ptx] };
-        for &form in forms {
-            let Some(code) = self.cache.get(key(form)) else { continue };
+        for &form in self.forms() {
+            let Some(code) = self.cache.get(self.key(text, form)) else { continue };
             match self.load(&code, &text.name)? {
                 Ok(module) => return Ok(Some(module)),
                 // Made for another driver, or not what it seems: it is compiled once more.
-                Err(status) if is_refusal(status) => self.cache.remove(key(form)),
+                Err(status) if is_refusal(status) => self.cache.remove(self.key(text, form)),
                 Err(status) => return Err(self.refused(status)),
             }
         }
@@ -325,7 +333,7 @@ impl Modules {
         if !self.makes() {
             return Ok(None);
         }
-        let form = self.form();
+        let form = self.forms()[0];
         let mut made = self.compile_and_load(nvrtc, text, form)?;
         if form == Form::Cubin && made.as_ref().is_err_and(|&status| is_refusal(status)) {
             self.ptx.store(true, Ordering::Relaxed);
@@ -369,7 +377,7 @@ impl Modules {
         }
         let loaded = self.load(&code, &text.name)?;
         if loaded.is_ok() {
-            self.cache.put(Key { source: text.own(), arch: self.gpu.arch, form }, nvrtc.version, &code);
+            self.cache.put(self.key(text, form), nvrtc.version, &code);
         }
         Ok(loaded)
     }

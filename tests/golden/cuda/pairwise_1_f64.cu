@@ -337,9 +337,9 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
             }
         }
     }
-    u32 again;
-    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
     {
+        u32 again;
+        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
         const u32 thread = again, lane = thread % 32, warp = thread / 32;
         const u32 ty = warp / 2 * 32 + lane / 8 * 2;
         const u32 tx = warp % 2 * 32 + lane % 8 * 2;

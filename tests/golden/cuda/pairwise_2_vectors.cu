@@ -438,9 +438,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
             }
         }
     }
-    u32 again;
-    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
     {
+        u32 again;
+        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
         const u32 thread = again, lane = thread % 32, warp = thread / 32;
         const u32 ty = warp / 2 * 32 + lane / 8 * 4;
         const u32 tx = warp % 2 * 64 + lane % 8 * 4;

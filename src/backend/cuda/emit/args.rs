@@ -187,11 +187,23 @@ pub fn grid(ir: &KernelIr, variant: &Variant, extents: &[usize]) -> Grid {
             Grid { blocks: (capped(blocks), 1), threads: (THREADS, 1), scratch: 0, tickets: 0 }
         }
         Scheme::Pairwise(plan) => {
+            let threads = (plan.tile().threads() as u32, 1);
+            if let Some((rows, parts)) = plan.above(count) {
+                let (scratch, tickets) = match parts {
+                    1 => (0, 0),
+                    _ => (
+                        count(all_axes(ir).minus(ir.folded)) * parts * plan.folds_above() as u64 * STATE_BYTES as u64,
+                        rows,
+                    ),
+                };
+                let blocks = (rows.min(MAX_GRID) as u32, parts as u32);
+                return Grid { blocks, threads, scratch: scratch as usize, tickets: tickets as usize };
+            }
             // One tile for each block.
             let tiles = plan.tiles(count).max(1);
             let x = tiles.min(MAX_GRID);
             let blocks = (x as u32, tiles.div_ceil(x) as u32);
-            Grid { blocks, threads: (plan.tile().threads() as u32, 1), scratch: 0, tickets: 0 }
+            Grid { blocks, threads, scratch: 0, tickets: 0 }
         }
         Scheme::Fold { along_x } => {
             let fold::Layout { lanes, rows, parts, results } = fold::layout(ir, extents, along_x);

@@ -3,19 +3,24 @@
 //!
 //! What varies with (i, k) alone or (j, k) alone is computed once, when its slice is stored. Results fold k in segments of fixed length, so
 //! that their bits do not depend on the tile.
+//!
+//! Where results are folded over j in their turn, a block walks tiles along j, and the matrix of pairs exists in registers only ([`above`]).
 
+mod above;
 mod text;
 
 use super::variant::{Access, Along, Variant};
 use super::write::Writer;
 use super::{all_axes, factors};
 use crate::error::Result;
-use crate::kernel::{AxisSet, Id, KOp, KernelIr};
+use crate::kernel::{AxisSet, Class, FoldOrder, Id, KOp, KernelIr};
 
 /// Length of a slice along k, where k is long.
 const SLICE: usize = 16;
 /// Shared memory for slices.
 const SHARED: usize = 46 << 10;
+/// Bytes of a state at most.
+const STATE: usize = 24;
 
 /// How a pairwise kernel is tiled.
 pub(super) struct Plan {
@@ -32,6 +37,8 @@ pub(super) struct Plan {
     /// Values of each (i, j, k).
     inner: Vec<Id>,
     folds: Vec<Fold>,
+    /// Folds of the results over j.
+    above: Vec<Id>,
 }
 
 /// A tile: warps of 4 x 8 lanes, each lane with `quads` of `run` x `run` results.
@@ -93,19 +100,18 @@ impl Tile {
 }
 
 impl Plan {
-    /// The axes i, j, k and those of the batch.
-    pub fn axes(&self) -> [AxisSet; 4] {
-        [self.axes.i, self.axes.j, self.axes.k, self.axes.batch]
-    }
-
     pub fn tile(&self) -> Tile {
         self.tile
     }
 
     /// The number of tiles, where `count` gives the indices over a set of axes.
     pub fn tiles(&self, count: impl Fn(AxisSet) -> u64) -> u64 {
-        let (i, j) = (count(self.axes.i), count(self.axes.j));
-        count(self.axes.batch) * i.div_ceil(self.tile.size(0) as u64) * j.div_ceil(self.tile.size(1) as u64)
+        let j = count(self.axes.j);
+        self.rows_of_tiles(count) * j.div_ceil(self.tile.size(1) as u64)
+    }
+
+    fn rows_of_tiles(&self, count: impl Fn(AxisSet) -> u64) -> u64 {
+        count(self.axes.batch) * count(self.axes.i).div_ceil(self.tile.size(0) as u64)
     }
 
     /// Whether an instruction varies with i, and whether with j.
@@ -132,28 +138,52 @@ impl Axes {
     }
 }
 
-/// The plan of a kernel whose folds all go over k, side by side, with results over (i, j); `None` for any other.
-pub(super) fn plan(ir: &KernelIr, [i, j, k, batch]: [AxisSet; 4], variant: &Variant) -> Option<Plan> {
-    let axes = Axes { i, j, k, batch };
+/// The axes of pairs. One row alone has no axis i: it is folded over j as it is beside others.
+fn axes(ir: &KernelIr) -> Option<Axes> {
+    if let Class::Pairwise { i, j, k, batch } = ir.class {
+        return Some(Axes { i, j, k, batch });
+    }
+    let inner = ir.code.iter().find_map(|inst| match inst.op {
+        KOp::Reduce { axes, .. } => Some(axes),
+        _ => None,
+    });
+    let k = inner.filter(|_| ir.order == FoldOrder::Chain && ir.folds_folds())?;
+    Some(Axes { i: AxisSet::EMPTY, j: ir.folded.minus(k), k, batch: all_axes(ir).minus(ir.folded) })
+}
+
+/// The plan of a kernel whose folds all go over k, side by side, with results over (i, j), and of one that folds these over j; `None` for
+/// any other.
+pub(super) fn plan(ir: &KernelIr, variant: &Variant) -> Option<Plan> {
+    let axes = axes(ir)?;
+    let Axes { i, j, k, batch } = axes;
     let all = i.union(j).union(k).union(batch);
-    if i.is_empty() || j.is_empty() || ir.folded != k || all != all_axes(ir) {
+    let over_j = ir.folded.minus(k);
+    if j.is_empty() || all != all_axes(ir) || !(over_j.is_empty() || over_j == j) {
         return None;
     }
-    let mut folds = vec![];
+    let (mut folds, mut above) = (vec![], vec![]);
     let passes = ir.passes();
     for (at, inst) in ir.code.iter().enumerate() {
         match inst.op {
-            KOp::Reduce { axes, .. } if axes != k || passes[at] != 1 => return None,
-            KOp::Reduce { .. } => folds.push(Fold { id: at as Id, fma: factors(ir, at as Id) }),
-            KOp::Store(_) if !inst.over.and(k).is_empty() => return None,
+            KOp::Reduce { axes, .. } if axes == k && passes[at] == 1 => {
+                folds.push(Fold { id: at as Id, fma: factors(ir, at as Id) });
+            }
+            KOp::Reduce { axes, .. } if axes == over_j && passes[at] == 2 => above.push(at as Id),
+            KOp::Reduce { .. } => return None,
+            KOp::Store(_) if !inst.over.and(ir.folded).is_empty() => return None,
+            // What follows a fold over j must not walk j again.
+            _ if passes[at] == 2 && !inst.over.and(over_j).is_empty() => return None,
             _ => {}
         }
+    }
+    if above.is_empty() != over_j.is_empty() || !above.is_empty() && above::ends_need(ir, k) {
+        return None;
     }
     let single = variant.slice > 0;
     let slice = if single { variant.slice as usize } else { SLICE };
     let tile = Tile { warps: [4, 2], quads: [2, 2], run: 4, blocks: 2 };
     let staged = [vec![], vec![], vec![]];
-    let mut plan = Plan { axes, tile, slice, single, staged, fill: variant.fill, inner: vec![], folds };
+    let mut plan = Plan { axes, tile, slice, single, staged, fill: variant.fill, inner: vec![], folds, above };
     let of: Vec<Id> = plan.folds.iter().flat_map(|f| roots(ir, f)).collect();
     ir.visit(&of, |id| {
         let sides = plan.sides(ir, id);
@@ -176,7 +206,8 @@ pub(super) fn plan(ir: &KernelIr, [i, j, k, batch]: [AxisSet; 4], variant: &Vari
     };
     let bytes: usize = plan.folds.iter().filter(|f| plan.sides(ir, f.id) == (true, true)).map(states).sum();
     let widest = plan.staged[..2].iter().flatten().map(size).max().unwrap_or(4);
-    let small = variant.small;
+    // Folds over j need tiles of one width: only their rows are fewer.
+    let small = variant.small && plan.above.is_empty();
     let (warps, quads, run, blocks) = match (widest, bytes) {
         (8, ..=8) if small => ([2, 2], [2, 1], 2, 4),
         (8, ..=8) => ([2, 2], [4, 2], 2, 3),
@@ -187,31 +218,36 @@ pub(super) fn plan(ir: &KernelIr, [i, j, k, batch]: [AxisSet; 4], variant: &Vari
         _ => ([4, 2], [1, 1], 4, 1),
     };
     plan.tile = Tile { warps, quads, run, blocks };
+    if variant.small && !plan.above.is_empty() {
+        plan.halve(ir);
+    }
     let buffers = if single { 1 } else { 2 };
     let bytes: usize = (0..3).map(|s| plan.staged[s].iter().map(size).sum::<usize>() * plan.pitch(s)).sum();
-    while !single && plan.slice * bytes * buffers > SHARED {
+    let left = SHARED.checked_sub(plan.shared_above())?;
+    while !single && plan.slice * bytes * buffers > left {
         plan.slice /= 2;
     }
     (plan.slice >= 4 || single).then_some(plan)
 }
 
 /// What a launch allows: the slice that holds a short k, small tiles for few results, and how slices are filled.
-pub(super) fn variant(along: Along<'_>, axes: [AxisSet; 4]) -> Variant {
+pub(super) fn variant(along: Along<'_>) -> Variant {
     let (ir, extents) = (along.ir, &along.launch.extents);
     let count = |axes: AxisSet| axes.iter().map(|a| extents[a] as u64).product::<u64>();
-    let Some(large) = plan(ir, axes, &Variant::default()) else { return Variant::default() };
-    let k = count(axes[2]);
+    let Some(large) = plan(ir, &Variant::default()) else { return Variant::default() };
+    let Axes { i, j, k: over_k, .. } = large.axes;
+    let k = count(over_k);
     let fits = |n: u8| k <= n as u64 && large.slice >= SLICE;
     let slice = [1, 2, 3, 4, 8, 16, 32].into_iter().find(|&n| fits(n)).unwrap_or(0);
-    let small = large.tiles(count) < 256;
+    let small = large.is_small(count);
     let one = Variant { slice, small, ..Variant::default() };
-    let Some(tiled) = plan(ir, axes, &one).filter(|p| p.slice >= if slice > 0 { slice as usize } else { SLICE }) else {
+    let Some(tiled) = plan(ir, &one).filter(|p| p.slice >= if slice > 0 { slice as usize } else { SLICE }) else {
         return Variant::default();
     };
-    let Some(axis) = axes[2].iter().last() else { return one };
+    let Some(axis) = over_k.iter().last() else { return one };
     let run = tiled.tile.run;
     let mut v = Variant { width: run as u8, axis: axis as u8, ..one };
-    for (side, own) in axes[..2].iter().enumerate() {
+    for (side, own) in [i, j].into_iter().enumerate() {
         let loads = tiled.staged_loads(ir, side);
         let whole = extents[axis] % run == 0 && tiled.slice % run == 0;
         let moving: Vec<_> = loads.iter().filter(|l| l.1.has(axis)).collect();
@@ -237,8 +273,8 @@ pub(super) fn variant(along: Along<'_>, axes: [AxisSet; 4]) -> Variant {
             *access = Access::Strided;
         }
     }
-    let results = all_axes(ir).minus(axes[2]);
-    if let Some(last) = axes[1].iter().last().filter(|&a| extents[a] % run == 0) {
+    let results = all_axes(ir).minus(over_k);
+    if let Some(last) = j.iter().last().filter(|&a| extents[a] % run == 0) {
         for inst in &ir.code {
             let KOp::Store(o) = inst.op else { continue };
             if inst.over == results {
@@ -284,5 +320,6 @@ fn roots(ir: &KernelIr, fold: &Fold) -> Vec<Id> {
 }
 
 pub(super) fn emit(w: &mut Writer, plan: &Plan) -> Result<()> {
-    text::Pairwise { w, plan }.kernel()
+    let mut text = text::Pairwise { w, plan };
+    if plan.above.is_empty() { text.kernel() } else { text.kernel_above() }
 }

@@ -56,7 +56,7 @@ pub fn variant(ir: &KernelIr, launch: &Launch, pointers: &[u64]) -> Variant {
     match scheme(ir, &Variant::default()) {
         Scheme::Map => map::variant(along),
         Scheme::Fold { along_x } => fold::variant(along, along_x),
-        Scheme::Pairwise(plan) => pairwise::variant(along, plan.axes()),
+        Scheme::Pairwise(_) => pairwise::variant(along),
     }
 }
 

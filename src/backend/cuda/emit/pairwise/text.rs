@@ -23,9 +23,34 @@ const SIDES: [(&str, &str); 2] = [("ni", "i0"), ("nj", "j0")];
 impl Pairwise<'_, '_, '_> {
     pub fn kernel(&mut self) -> Result<()> {
         let plan = self.plan;
-        let Axes { i, j, k, batch } = plan.axes;
         let tile = plan.tile;
-        let (slice, buffers) = (plan.slice, if plan.single { 1 } else { 2 });
+        self.begin();
+        self.w.line(format_args!("const Count tiles_j = (nj + {}) / {};", tile.size(1) - 1, tile.size(1)));
+        self.w.line(format_args!("const Count tiles = nb * tiles_i * tiles_j;"));
+        // A loop over tiles would take registers from the loop over k.
+        self.w.line(format_args!("const Count tile = blockIdx.x + blockIdx.y * (Count)gridDim.x;"));
+        self.w.line(format_args!("if (tile >= tiles) return;"));
+        self.w.line(format_args!("const Count at_i = tile / tiles_j % tiles_i;"));
+        self.w.line(format_args!("const Count j0 = tile % tiles_j * {}, i0 = at_i * {};", tile.size(1), tile.size(0)));
+        self.batch("tile / tiles_j / tiles_i");
+        self.states();
+        self.w.open(format_args!("if (nk > 0)"));
+        if plan.single {
+            self.slice_of_all();
+            self.first(&[0, 1])?;
+            self.single()?;
+        } else {
+            self.walk()?;
+        }
+        self.w.close();
+        self.results()
+    }
+
+    /// Shared memory, a thread's place, and the extents.
+    pub fn begin(&mut self) {
+        let plan = self.plan;
+        let Axes { i, j, k, batch } = plan.axes;
+        let (tile, slice, buffers) = (plan.tile, plan.slice, if plan.single { 1 } else { 2 });
         for side in 0..3 {
             for &id in &plan.staged[side] {
                 let (c, pitch) = (self.register(id), plan.pitch(side));
@@ -42,33 +67,25 @@ impl Pairwise<'_, '_, '_> {
         for (name, axes) in [("ni", i), ("nj", j), ("nk", k), ("nb", batch)] {
             self.w.line(format_args!("const Count {name} = {};", self.w.count(axes)));
         }
-        for (name, n, size) in [("tiles_i", "ni", tile.size(0)), ("tiles_j", "nj", tile.size(1))] {
-            self.w.line(format_args!("const Count {name} = ({n} + {}) / {size};", size - 1));
+        self.w.line(format_args!("const Count tiles_i = (ni + {}) / {};", tile.size(0) - 1, tile.size(0)));
+    }
+
+    /// The indices of the batch, whose number is `number`.
+    pub fn batch(&mut self, number: &str) {
+        if !self.plan.axes.batch.is_empty() {
+            self.w.line(format_args!("const Count b = {number};"));
+            self.w.split("b", self.plan.axes.batch);
         }
-        self.w.line(format_args!("const Count tiles = nb * tiles_i * tiles_j;"));
-        // A loop over tiles would take registers from the loop over k.
-        self.w.line(format_args!("const Count tile = blockIdx.x + blockIdx.y * (Count)gridDim.x;"));
-        self.w.line(format_args!("if (tile >= tiles) return;"));
-        self.w.line(format_args!("const Count at_i = tile / tiles_j % tiles_i;"));
-        self.w.line(format_args!("const Count j0 = tile % tiles_j * {}, i0 = at_i * {};", tile.size(1), tile.size(0)));
-        if !batch.is_empty() {
-            self.w.line(format_args!("const Count b = tile / tiles_j / tiles_i;"));
-            self.w.split("b", batch);
-        }
-        for n in 0..plan.folds.len() {
+    }
+
+    /// A thread's states of the folds over k, empty.
+    pub fn states(&mut self) {
+        for n in 0..self.plan.folds.len() {
             let (id, r) = self.fold(n);
             let dims = self.dims(id);
             self.w.line(format_args!("{r}::State s{id}{dims};"));
             self.each(id, |p, at| p.w.line(format_args!("{r}::init(s{id}{at});")));
         }
-        self.w.open(format_args!("if (nk > 0)"));
-        if plan.single {
-            self.single()?;
-        } else {
-            self.walk()?;
-        }
-        self.w.close();
-        self.results()
     }
 
     fn register(&self, id: Id) -> &'static str {
@@ -84,12 +101,21 @@ impl Pairwise<'_, '_, '_> {
         self.w.line(format_args!("const u32 tx = warp % {across} * {columns} + lane % 8 * {run};"));
     }
 
-    /// All of k in one slice.
-    fn single(&mut self) -> Result<()> {
+    /// A thread's place, computed anew, so that it takes no registers while k is folded: the compiler cannot tell that it has it.
+    pub fn again(&mut self) {
+        self.w.line(format_args!("u32 again;"));
+        self.w.line(format_args!("asm volatile(\"mov.u32 %0, %%tid.x;\" : \"=r\"(again));"));
+        self.thread("again");
+    }
+
+    /// Where all of k is one slice.
+    pub fn slice_of_all(&mut self) {
         self.w.line(format_args!("const u32 buffer = 0, to = 0;"));
-        self.w.line(format_args!("const Count next = 0;"));
-        self.first()?;
-        self.w.line(format_args!("const Count k0 = 0;"));
+        self.w.line(format_args!("const Count next = 0, k0 = 0;"));
+    }
+
+    /// The steps of a slice that holds all of k.
+    pub fn single(&mut self) -> Result<()> {
         self.w.line(format_args!("#pragma unroll"));
         self.w.open(format_args!("for (u32 kk = 0; kk < {}; ++kk)", self.plan.slice));
         self.w.line(format_args!("if (kk >= nk) break;"));
@@ -98,31 +124,33 @@ impl Pairwise<'_, '_, '_> {
         Ok(())
     }
 
-    /// The first slice.
-    fn first(&mut self) -> Result<()> {
-        let all = [0, 1].map(|side| (side, 0..self.steps(side).1));
+    /// The first slice of some sides.
+    pub fn first(&mut self, sides: &[usize]) -> Result<()> {
+        let all: Vec<Part> = sides.iter().map(|&side| (side, 0..self.steps(side).1)).collect();
         all.iter().for_each(|part| self.fetch(part));
         for part in &all {
             self.put(part)?;
         }
-        self.put_shared()?;
+        if sides.contains(&0) {
+            self.put_shared()?;
+        }
         self.w.line(format_args!("__syncthreads();"));
         Ok(())
     }
 
     /// Slice after slice: while this one is folded, the next is on its way from global memory. It comes in parts, which take few registers.
-    fn walk(&mut self) -> Result<()> {
+    pub fn walk(&mut self) -> Result<()> {
         let plan = self.plan;
         let slice = plan.slice;
         for n in 0..plan.folds.len() {
             let (id, r) = self.fold(n);
-            let states = self.states(id);
+            let states = self.count(id);
             // Touched once in a segment: it lives in local memory, which registers are too few for.
             self.w.line(format_args!("{r}::State local{id}[{states}];"));
         }
         self.w.line(format_args!("u32 buffer = 0, to = 0;"));
         self.w.line(format_args!("Count next = 0;"));
-        self.first()?;
+        self.first(&[0, 1])?;
         self.w.line(format_args!("Count k0 = 0;"));
         self.w.open(format_args!("for (;;)"));
         self.w.line(format_args!("const Count end = k0 + min(nk - k0, (Count){SEGMENT});"));
@@ -186,7 +214,7 @@ impl Pairwise<'_, '_, '_> {
         if self.both(id) { format!("[{}][{}]", tile.own(0), tile.own(1)) } else { String::new() }
     }
 
-    fn states(&self, id: Id) -> usize {
+    fn count(&self, id: Id) -> usize {
         let tile = self.plan.tile;
         if self.both(id) { tile.own(0) * tile.own(1) } else { 1 }
     }
@@ -438,10 +466,14 @@ impl Pairwise<'_, '_, '_> {
     }
 
     /// Row and column of a thread's result (r, c).
-    fn place(&self, side: usize) -> String {
-        let (first, own, dim) = [("i0", "ty", "r"), ("j0", "tx", "c")][side];
-        let run = self.plan.tile.run;
-        format!("{first} + {own} + {dim} / {run} * {} + {dim} % {run}", [4, 8][side] * run)
+    pub fn place(&self, side: usize) -> String {
+        format!("{} + {}", SIDES[side].1, self.place_in_tile(side))
+    }
+
+    /// As [`Pairwise::place`], within the tile.
+    pub fn place_in_tile(&self, side: usize) -> String {
+        let ((own, dim), run) = ([("ty", "r"), ("tx", "c")][side], self.plan.tile.run);
+        format!("{own} + {dim} / {run} * {} + {dim} % {run}", [4, 8][side] * run)
     }
 
     /// The values of one (i, j, k).
@@ -463,21 +495,41 @@ impl Pairwise<'_, '_, '_> {
         Ok(())
     }
 
-    /// What follows the folds, and the stores.
-    fn results(&mut self) -> Result<()> {
+    /// Folds of one side alone go to shared memory; whether there are any.
+    pub fn share_lone(&mut self) -> bool {
         let (ir, plan) = (self.w.ir, self.plan);
-        let Axes { i, j, .. } = plan.axes;
-        // Computed anew, so that they take no registers while k is folded: the compiler cannot tell that it has them.
-        self.w.line(format_args!("u32 again;"));
-        self.w.line(format_args!("asm volatile(\"mov.u32 %0, %%tid.x;\" : \"=r\"(again));"));
-        self.w.block();
-        self.thread("again");
         let lone: Vec<(Id, usize)> = plan.folds.iter().filter_map(|f| Some((f.id, plan.lone(ir, f.id)?))).collect();
         for &(id, side) in &lone {
             let (from, size) = (side * plan.tile.size(0), plan.tile.size(side));
             self.w.line(format_args!("if (thread - {from} < {size}) f{id}[thread - {from}] = s{id};"));
         }
-        if !lone.is_empty() {
+        !lone.is_empty()
+    }
+
+    /// The folds' values at a thread's result (r, c), and what some values need of them.
+    pub fn epilogue(&mut self, of: &[Id]) -> Result<()> {
+        let (ir, plan) = (self.w.ir, self.plan);
+        for f in &plan.folds {
+            let state = match plan.lone(ir, f.id) {
+                None => format!("s{}[r][c]", f.id),
+                Some(0) => format!("f{}[row - i0]", f.id),
+                Some(_) => format!("f{}[col - j0]", f.id),
+            };
+            self.w.finished(f.id, &state, "(i64)nk");
+        }
+        for id in plan.below(ir, of) {
+            self.w.value(id)?;
+        }
+        Ok(())
+    }
+
+    /// What follows the folds, and the stores.
+    fn results(&mut self) -> Result<()> {
+        let (ir, plan) = (self.w.ir, self.plan);
+        let Axes { i, j, .. } = plan.axes;
+        self.w.block();
+        self.again();
+        if self.share_lone() {
             self.w.line(format_args!("__syncthreads();"));
         }
         self.w.line(format_args!("#pragma unroll"));
@@ -509,18 +561,8 @@ impl Pairwise<'_, '_, '_> {
             self.w.line(format_args!("if (col >= nj) break;"));
         }
         self.w.split("col", j);
-        for f in &plan.folds {
-            let state = match plan.lone(ir, f.id) {
-                None => format!("s{}[r][c]", f.id),
-                Some(0) => format!("f{}[row - i0]", f.id),
-                Some(_) => format!("f{}[col - j0]", f.id),
-            };
-            self.w.finished(f.id, &state, "(i64)nk");
-        }
         let values: Vec<Id> = stores.iter().map(|&id| ir.code[id as usize].args[0]).collect();
-        for id in plan.below(ir, &values) {
-            self.w.value(id)?;
-        }
+        self.epilogue(&values)?;
         for id in stores {
             match whole.contains(&id) {
                 true => self.w.line(format_args!("nd_store(&o{id}.at[e], v{});", ir.code[id as usize].args[0])),

@@ -1,0 +1,315 @@
+typedef u32 Count;
+typedef i32 Index;
+typedef Extent32 Extent;
+
+struct Args {
+    const f32* p0;
+    const f32* p1;
+    i64* p2;
+    u64* fault;
+    char* scratch;
+    u32* tickets;
+    Extent n[2];
+    Index s0[2];
+    Index s1[2];
+    Index s2[2];
+};
+
+ND f32 op_sub_f32(f32 a, f32 b) {
+    return (f32)(a - b);
+}
+
+ND f32 op_mul_f32(f32 a, f32 b) {
+    return (f32)(a * b);
+}
+
+struct sum_f32 {
+    typedef f32 T;
+    typedef f32 Out;
+    struct State { T s0; };
+    static ND void init(State& acc) { acc.s0 = -T(0); }
+    static ND void step(State& acc, T v, i64 k) { acc.s0 = acc.s0 + v; }
+    static ND void merge(State& acc, const State& from) { acc.s0 = acc.s0 + from.s0; }
+    static ND Out finish(const State& acc, i64 seen) { Out out; out = seen ? acc.s0 : T(0); return out; }
+};
+
+struct argmin_f32 {
+    typedef f32 T;
+    typedef i64 Out;
+    struct State { T s0; long long s1; };
+    static ND void init(State& acc) { acc.s0 = T(0); acc.s1 = -1; }
+    static ND void step(State& acc, T v, i64 k) { if (acc.s1 < 0 || v < acc.s0 || (v != v && acc.s0 == acc.s0)) { acc.s0 = v; acc.s1 = k; } }
+    static ND void merge(State& acc, const State& from) { if (from.s1 >= 0 && (acc.s1 < 0 || from.s0 < acc.s0 || (from.s0 != from.s0 && acc.s0 == acc.s0) || (from.s1 < acc.s1 && !(acc.s0 < from.s0 || (acc.s0 != acc.s0 && from.s0 == from.s0))))) acc = from; }
+    static ND Out finish(const State& acc, i64 seen) { Out out; out = acc.s1; return out; }
+};
+
+extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argmin(const Args a) {
+    __shared__ States<argmin_f32::State, 128> joined5[2];
+    __shared__ Count chunk, stop;
+    __shared__ __align__(16) f32 m2[2][16][132];
+    __shared__ sum_f32::State f4[128];
+    const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
+    const u32 ty = warp / 2 * 32 + lane / 8 * 4;
+    const u32 tx = warp % 2 * 64 + lane % 8 * 4;
+    const Count ni = (Count)1;
+    const Count nj = a.n[0].n;
+    const Count nk = a.n[1].n;
+    const Count nb = (Count)1;
+    const Count tiles_i = (ni + 127) / 128;
+    const Count i0 = blockIdx.x % tiles_i * 128;
+    if (blockIdx.x >= nb * tiles_i) return;
+    argmin_f32::State own5[8];
+    Tree<argmin_f32> owntree5;
+    Count j0 = nd_walk(nj, chunk, stop);
+    {
+        argmin_f32::State* rows5 = own5;
+        asm volatile("" : "+l"(rows5));
+        #pragma unroll
+        for (u32 r = 0; r < 8; ++r) {
+            argmin_f32::init(rows5[r]);
+        }
+    }
+    for (; j0 < stop; j0 += 128) {
+        sum_f32::State s4;
+        sum_f32::init(s4);
+        if (nk > 0) {
+            sum_f32::State local4[1];
+            u32 buffer = 0, to = 0;
+            Count next = 0;
+            f32 g0[8];
+            f32 g1[8];
+            #pragma unroll
+            for (u32 u = 0; u < 8; ++u) {
+                const u32 w = warp + u * 8;
+                const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                const Count row = min(j0 + at + (next >> 31), nj - 1);
+                const Index x0 = row;
+                const Count k = min(next + kk, nk - 1);
+                const Index x1 = k;
+                g0[u - 0] = nd_load(a.p0 + x1 * a.s0[1]);
+                g1[u - 0] = nd_load(a.p1 + (x0 * a.s1[0] + x1 * a.s1[1]));
+            }
+            #pragma unroll
+            for (u32 u = 0; u < 8; ++u) {
+                const u32 w = warp + u * 8;
+                const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                const Count row = min(j0 + at + (next >> 31), nj - 1);
+                const Index x0 = row;
+                const Count k = min(next + kk, nk - 1);
+                const Index x1 = k;
+                const f32 v0 = g0[u - 0];
+                const f32 v1 = g1[u - 0];
+                const f32 v2 = op_sub_f32(v0, v1);
+                m2[to][kk][at] = v2;
+            }
+            __syncthreads();
+            Count k0 = 0;
+            for (;;) {
+                const Count end = k0 + min(nk - k0, (Count)256);
+                for (; k0 + 16 <= end; k0 = next) {
+                    next = k0 + 16;
+                    to = buffer ^ 1;
+                    {
+                        __syncwarp();
+                        #pragma unroll
+                        for (u32 kk = 0; kk < 4; ++kk) {
+                            if (thread >= 128 && thread < 256) {
+                                const f32 v2 = m2[buffer][kk][thread - 128];
+                                s4.s0 = nd_fma(v2, v2, s4.s0);
+                            }
+                        }
+                    }
+                    {
+                        __syncwarp();
+                        #pragma unroll
+                        for (u32 kk = 4; kk < 8; ++kk) {
+                            if (thread >= 128 && thread < 256) {
+                                const f32 v2 = m2[buffer][kk][thread - 128];
+                                s4.s0 = nd_fma(v2, v2, s4.s0);
+                            }
+                        }
+                    }
+                    {
+                        f32 g0[4];
+                        f32 g1[4];
+                        #pragma unroll
+                        for (u32 u = 0; u < 4; ++u) {
+                            const u32 w = warp + u * 8;
+                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const Count row = min(j0 + at + (next >> 31), nj - 1);
+                            const Index x0 = row;
+                            const Count k = min(next + kk, nk - 1);
+                            const Index x1 = k;
+                            g0[u - 0] = nd_load(a.p0 + x1 * a.s0[1]);
+                            g1[u - 0] = nd_load(a.p1 + (x0 * a.s1[0] + x1 * a.s1[1]));
+                        }
+                        __syncwarp();
+                        #pragma unroll
+                        for (u32 kk = 8; kk < 12; ++kk) {
+                            if (thread >= 128 && thread < 256) {
+                                const f32 v2 = m2[buffer][kk][thread - 128];
+                                s4.s0 = nd_fma(v2, v2, s4.s0);
+                            }
+                        }
+                        #pragma unroll
+                        for (u32 u = 0; u < 4; ++u) {
+                            const u32 w = warp + u * 8;
+                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const Count row = min(j0 + at + (next >> 31), nj - 1);
+                            const Index x0 = row;
+                            const Count k = min(next + kk, nk - 1);
+                            const Index x1 = k;
+                            const f32 v0 = g0[u - 0];
+                            const f32 v1 = g1[u - 0];
+                            const f32 v2 = op_sub_f32(v0, v1);
+                            m2[to][kk][at] = v2;
+                        }
+                    }
+                    {
+                        f32 g0[4];
+                        f32 g1[4];
+                        #pragma unroll
+                        for (u32 u = 4; u < 8; ++u) {
+                            const u32 w = warp + u * 8;
+                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const Count row = min(j0 + at + (next >> 31), nj - 1);
+                            const Index x0 = row;
+                            const Count k = min(next + kk, nk - 1);
+                            const Index x1 = k;
+                            g0[u - 4] = nd_load(a.p0 + x1 * a.s0[1]);
+                            g1[u - 4] = nd_load(a.p1 + (x0 * a.s1[0] + x1 * a.s1[1]));
+                        }
+                        __syncwarp();
+                        #pragma unroll
+                        for (u32 kk = 12; kk < 16; ++kk) {
+                            if (thread >= 128 && thread < 256) {
+                                const f32 v2 = m2[buffer][kk][thread - 128];
+                                s4.s0 = nd_fma(v2, v2, s4.s0);
+                            }
+                        }
+                        #pragma unroll
+                        for (u32 u = 4; u < 8; ++u) {
+                            const u32 w = warp + u * 8;
+                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const Count row = min(j0 + at + (next >> 31), nj - 1);
+                            const Index x0 = row;
+                            const Count k = min(next + kk, nk - 1);
+                            const Index x1 = k;
+                            const f32 v0 = g0[u - 4];
+                            const f32 v1 = g1[u - 4];
+                            const f32 v2 = op_sub_f32(v0, v1);
+                            m2[to][kk][at] = v2;
+                        }
+                    }
+                    __syncthreads();
+                    buffer = to;
+                }
+                if (end == nk) break;
+                sum_f32::State* whole4 = local4;
+                asm volatile("" : "+l"(whole4));
+                if (k0 == 256) whole4[0] = s4;
+                else sum_f32::merge(whole4[0], s4);
+                sum_f32::init(s4);
+            }
+            #pragma unroll 1
+            for (u32 kk = 0; kk < nk - k0; ++kk) {
+                if (thread >= 128 && thread < 256) {
+                    const f32 v2 = m2[buffer][kk][thread - 128];
+                    s4.s0 = nd_fma(v2, v2, s4.s0);
+                }
+            }
+            if (nk > 256) {
+                sum_f32::State* whole4 = local4;
+                asm volatile("" : "+l"(whole4));
+                sum_f32::merge(whole4[0], s4);
+                s4 = whole4[0];
+            }
+        }
+        if (thread - 128 < 128) f4[thread - 128] = s4;
+        __syncthreads();
+        {
+            u32 again;
+            asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
+            const u32 thread = again, lane = thread % 32, warp = thread / 32;
+            const u32 ty = warp / 2 * 32 + lane / 8 * 4;
+            const u32 tx = warp % 2 * 64 + lane % 8 * 4;
+            argmin_f32::State* rows5 = own5;
+            asm volatile("" : "+l"(rows5));
+            #pragma unroll
+            for (u32 r = 0; r < 8; ++r) {
+                const Count row = i0 + ty + r / 4 * 16 + r % 4;
+                if (row >= ni) continue;
+                argmin_f32::State t5 = rows5[r];
+                #pragma unroll
+                for (u32 c = 0; c < 8; ++c) {
+                    const Count col = j0 + tx + c / 4 * 32 + c % 4;
+                    if (col >= nj) break;
+                    const Index x0 = col;
+                    const f32 v4 = sum_f32::finish(f4[col - j0], (i64)nk);
+                    argmin_f32::step(t5, v4, (i64)col);
+                }
+                rows5[r] = t5;
+            }
+        }
+        if ((j0 + 128) % chunk == 0 || j0 + 128 >= stop) {
+            {
+                u32 again;
+                asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
+                const u32 thread = again, lane = thread % 32, warp = thread / 32;
+                const u32 ty = warp / 2 * 32 + lane / 8 * 4;
+                const u32 tx = warp % 2 * 64 + lane % 8 * 4;
+                {
+                    argmin_f32::State* rows5 = own5;
+                    asm volatile("" : "+l"(rows5));
+                    #pragma unroll
+                    for (u32 r = 0; r < 8; ++r) {
+                        const argmin_f32::State whole = nd_fold_8<argmin_f32>(rows5[r]);
+                        if (lane % 8 == 0) joined5[warp % 2].put(ty + r / 4 * 16 + r % 4, whole);
+                    }
+                }
+                __syncthreads();
+                if (thread < 128) {
+                    Tree<argmin_f32>* tree5 = &owntree5;
+                    asm volatile("" : "+l"(tree5));
+                    argmin_f32::State row5 = joined5[0].get(thread);
+                    argmin_f32::merge(row5, joined5[1].get(thread));
+                    tree5->push(row5);
+                }
+                {
+                    argmin_f32::State* rows5 = own5;
+                    asm volatile("" : "+l"(rows5));
+                    #pragma unroll
+                    for (u32 r = 0; r < 8; ++r) {
+                        argmin_f32::init(rows5[r]);
+                    }
+                }
+                __syncthreads();
+            }
+        }
+    }
+    {
+        u32 again;
+        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
+        const u32 thread = again, lane = thread % 32, warp = thread / 32;
+        const u32 ty = warp / 2 * 32 + lane / 8 * 4;
+        const u32 tx = warp % 2 * 64 + lane % 8 * 4;
+        Tree<argmin_f32>* tree5 = &owntree5;
+        asm volatile("" : "+l"(tree5));
+        const bool mine = thread < 128 && i0 + thread < ni;
+        if (gridDim.y > 1) {
+            const Count row = blockIdx.x / tiles_i * ni + i0 + thread;
+            argmin_f32::State* const all5 = nd_states<argmin_f32>(a.scratch, nb * ni, row, 0);
+            if (mine) all5[blockIdx.y] = tree5->all();
+            if (!nd_is_last(a.tickets + blockIdx.x)) return;
+            if (mine) {
+                tree5->count = 0;
+                for (u32 part = 0; part < gridDim.y; ++part) tree5->push(all5[part]);
+            }
+        }
+        if (mine) {
+            const Count row = i0 + thread;
+            const i64 v5 = argmin_f32::finish(tree5->all(), (i64)nj);
+            nd_store(a.p2, v5);
+        }
+    }
+}
