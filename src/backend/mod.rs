@@ -36,7 +36,7 @@ pub trait Backend: Send + Sync {
     fn is_host(&self) -> bool;
     /// What the schedule may count on.
     fn caps(&self) -> Caps {
-        Caps { fuses: |ir| !ir.folds_folds() }
+        Caps { fuses: |ir| !ir.folds_folds(), selects: |_, _| false }
     }
     /// Makes the steps of a plan ready to run any number of times.
     fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>>;

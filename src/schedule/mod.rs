@@ -6,6 +6,7 @@ mod folds;
 mod lower;
 mod merge;
 mod place;
+mod select;
 mod store;
 
 pub use collect::Graph;
@@ -57,7 +58,7 @@ pub fn plan(graph: &Graph, caps: &Caps) -> Result<Plan> {
     };
     arrange::lifetimes(graph, &stored, &mut plan);
     for (step, _) in &plan.steps {
-        if let Step::Kernel(ir, _) = step {
+        if let Some((ir, _)) = step.kernel() {
             validate::kernel(ir)?;
         }
     }

@@ -66,7 +66,10 @@ fn prepare(step: &Step) -> Result<Exe> {
                 None => Kernel::Fold(fold::Fold::new(&ir, &launch, isa)?),
             }
         }
-        Step::TopK(spec) => Kernel::TopK(topk::TopK::new(spec, isa)),
+        Step::TopK(spec) => match pairwise::Pairwise::selecting(spec, isa)? {
+            Some(k) => Kernel::Pairwise(Box::new(k)),
+            None => Kernel::TopK(topk::TopK::new(spec, isa)),
+        },
         Step::Kernel(ir, launch) => {
             gathered = launch.operands.iter().filter_map(|b| Some(b.gather?.1)).next().unwrap_or(0);
             if ir.folded.is_empty() {
@@ -111,7 +114,7 @@ impl Backend for Cpu {
     }
 
     fn caps(&self) -> Caps {
-        Caps { fuses: pairwise::runs }
+        Caps { fuses: pairwise::runs, selects: pairwise::selects }
     }
 
     fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>> {
