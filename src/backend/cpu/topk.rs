@@ -1,5 +1,6 @@
-//! The k smallest or largest elements of rows: one walk over a row. What is better than the worst of the k best so far is noted;
-//! when enough is, the k best of it stay. Rows lie in memory, or come in parts from the kernel that makes them.
+//! The k smallest or largest elements of rows: one walk over a row. What is better than the worst of the k best so far is noted:
+//! in order where they are few; else the k best stay whenever as many again are noted. Rows lie in memory, or come in parts from
+//! the kernel that makes them.
 
 use super::threads::Threads;
 use crate::backend::Args;
@@ -12,8 +13,10 @@ use std::cmp::Ordering;
 
 /// Elements looked at before one is noted.
 const BLOCK: usize = 64;
-/// Elements looked at again where one of a block is better.
-const PART: usize = 16;
+/// The best are kept in order where they are no more than this.
+const FEW: usize = 32;
+/// Elements that tell, before any is noted, what the `FEW` best of them are not worse than.
+const FIRST: usize = 512;
 /// Elements worth a second thread.
 const SERIAL: usize = 1 << 15;
 
@@ -51,6 +54,30 @@ trait Key: Copy + 'static {
     type As: Copy + PartialOrd;
     /// That.
     fn key(self) -> Self::As;
+
+    /// A bit for each of [`BLOCK`] elements that is better than `w` or, where `ties`, equal to it.
+    ///
+    /// # Safety
+    /// They can be read; where `SIMD`, the machine has AVX2.
+    #[inline(always)]
+    unsafe fn hits<const LARGEST: bool, const SIMD: bool>(p: *const Self, w: Self::As, ties: bool) -> u64 {
+        // SAFETY: the caller's.
+        unsafe { hits::<Self, LARGEST>(p, w, ties) }
+    }
+}
+
+/// [`Key::hits`] of any type.
+#[inline(always)]
+unsafe fn hits<T: Key, const LARGEST: bool>(p: *const T, w: T::As, ties: bool) -> u64 {
+    let mut block = [w; BLOCK];
+    // SAFETY: the caller's.
+    (0..BLOCK).for_each(|l| block[l] = unsafe { *p.add(l) }.key());
+    let hit = |v: T::As| better::<_, LARGEST>(v, w) | (ties & (v == w));
+    // Most blocks have none, and this is a loop of vectors.
+    if block.iter().fold(0, |any, &v| any | u32::from(hit(v))) == 0 {
+        return 0;
+    }
+    block.iter().enumerate().fold(0, |bits, (l, &v)| bits | u64::from(hit(v)) << l)
 }
 
 macro_rules! keys {
@@ -63,7 +90,47 @@ macro_rules! keys {
     )*};
 }
 
-keys!(bool, i8, i16, i32, i64, u8, u16, u32, u64, f32, f64);
+keys!(bool, i8, i16, i32, i64, u8, u16, u32, u64);
+
+macro_rules! floats {
+    ($($t:ident $lanes:literal $splat:ident $load:ident $cmp:ident $mask:ident;)*) => {$(
+        impl Key for $t {
+            type As = $t;
+            #[inline(always)]
+            fn key(self) -> $t { self }
+
+            #[inline(always)]
+            unsafe fn hits<const LARGEST: bool, const SIMD: bool>(p: *const $t, w: $t, ties: bool) -> u64 {
+                #[cfg(target_arch = "x86_64")]
+                if SIMD {
+                    use std::arch::x86_64::*;
+                    macro_rules! bits {
+                        ($is:ident) => {
+                            // SAFETY: the caller's.
+                            (0..BLOCK / $lanes).fold(0, |bits, b| unsafe {
+                                let is = $cmp::<$is>($load(p.add(b * $lanes)), $splat(w));
+                                bits | u64::from($mask(is) as u32) << (b * $lanes)
+                            })
+                        };
+                    }
+                    return match (LARGEST, ties) {
+                        (false, false) => bits!(_CMP_LT_OQ),
+                        (false, true) => bits!(_CMP_LE_OQ),
+                        (true, false) => bits!(_CMP_GT_OQ),
+                        (true, true) => bits!(_CMP_GE_OQ),
+                    };
+                }
+                // SAFETY: the caller's.
+                unsafe { hits::<$t, LARGEST>(p, w, ties) }
+            }
+        }
+    )*};
+}
+
+floats! {
+    f32 8 _mm256_set1_ps _mm256_loadu_ps _mm256_cmp_ps _mm256_movemask_ps;
+    f64 4 _mm256_set1_pd _mm256_loadu_pd _mm256_cmp_pd _mm256_movemask_pd;
+}
 
 impl Key for f16 {
     type As = f32;
@@ -93,12 +160,6 @@ fn better<K: PartialOrd, const LARGEST: bool>(a: K, b: K) -> bool {
     if LARGEST { a > b } else { a < b }
 }
 
-/// Whether one of these is better than `w`.
-#[inline(always)]
-fn any<K: Copy + PartialOrd, const LARGEST: bool>(block: &[K], w: K) -> bool {
-    block.iter().fold(0, |any, &v| any | u32::from(better::<K, LARGEST>(v, w))) != 0
-}
-
 /// What is best first: the order of results.
 fn order<T: Key, const LARGEST: bool>(a: &(T, i64), b: &(T, i64)) -> Ordering {
     let (x, y) = (a.0.key(), b.0.key());
@@ -110,58 +171,100 @@ fn order<T: Key, const LARGEST: bool>(a: &(T, i64), b: &(T, i64)) -> Ordering {
     values.then(a.1.cmp(&b.1))
 }
 
-/// The best of a row so far: at least the `k` best, in no order.
+/// The best of a row so far: the `k` best, or all there are. In order where `k` is small, else in none, and with others.
 struct Best<T: Key> {
     k: usize,
-    room: usize,
     noted: Vec<(T, i64)>,
-    /// The worst of the `k` best, once there are more.
+    /// What is worse is not among the `k` best.
     worst: Option<T::As>,
+    /// What is equal to it may be: else `k` are noted that are as good, and of equal elements the first is better.
+    ties: bool,
 }
 
 impl<T: Key> Best<T> {
     #[inline(always)]
     fn note<const LARGEST: bool>(&mut self, v: T, at: i64) {
-        let enters = match self.worst {
-            None => true,
-            // Of equal elements the first is better.
-            Some(w) => better::<_, LARGEST>(v.key(), w) || is_last(w) && !is_last(v.key()),
-        };
-        if enters {
+        let key = v.key();
+        let before = |w: T::As| better::<_, LARGEST>(key, w) || is_last(w) && !is_last(key);
+        if self.worst.is_some_and(|w| !before(w) && !(self.ties && key == w)) {
+            return;
+        }
+        let k = self.k;
+        if k > FEW {
             self.noted.push((v, at));
-            if self.noted.len() == self.room {
-                self.noted.select_nth_unstable_by(self.k - 1, order::<T, LARGEST>);
-                self.noted.truncate(self.k);
-                self.worst = Some(self.noted[self.k - 1].0.key());
+            if self.noted.len() < 2 * k {
+                return;
             }
+            self.noted.select_nth_unstable_by(k - 1, order::<T, LARGEST>);
+            self.noted.truncate(k);
+        } else {
+            self.noted.truncate(k - 1);
+            let mut p = self.noted.len();
+            self.noted.push((v, at));
+            while p > 0 && before(self.noted[p - 1].0.key()) {
+                self.noted[p] = self.noted[p - 1];
+                p -= 1;
+            }
+            self.noted[p] = (v, at);
+        }
+        if let Some(last) = self.noted.get(k - 1) {
+            (self.worst, self.ties) = (Some(last.0.key()), false);
+        }
+    }
+
+    /// Before anything is noted: a bound from the first elements, which many are worse than.
+    #[inline(always)]
+    unsafe fn bound<const LARGEST: bool>(&mut self, from: *const T, m: usize) {
+        // SAFETY: the caller's: there are `m` elements, a block at least.
+        let at = |e: usize| unsafe { *from.add(e) }.key();
+        // The best of those that are `BLOCK` apart: `k` of these are no worse than the k-th of them.
+        let mut best = [at(0); BLOCK];
+        (0..BLOCK).for_each(|l| best[l] = at(l));
+        for e in (BLOCK..m / BLOCK * BLOCK).step_by(BLOCK) {
+            for (l, b) in best.iter_mut().enumerate() {
+                *b = if better::<_, LARGEST>(at(e + l), *b) { at(e + l) } else { *b };
+            }
+        }
+        let (_, &mut w, _) = best.select_nth_unstable_by(self.k - 1, |a, b| match is_last(*a).cmp(&is_last(*b)) {
+            Ordering::Equal if better::<_, LARGEST>(*a, *b) => Ordering::Less,
+            Ordering::Equal if better::<_, LARGEST>(*b, *a) => Ordering::Greater,
+            nan => nan,
+        });
+        if !is_last(w) {
+            (self.worst, self.ties) = (Some(w), true);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn look<T: Key, const LARGEST: bool>(best: &mut Best<T>, from: *const u8, step: isize, m: usize, first: i64) {
+unsafe fn look<T: Key, const LARGEST: bool, const SIMD: bool>(
+    best: &mut Best<T>,
+    from: *const u8,
+    step: isize,
+    m: usize,
+    first: i64,
+) {
     let from = from as *const T;
+    if best.k == 0 {
+        return;
+    }
+    if step == 1 && best.k <= FEW && m >= FIRST && best.noted.is_empty() {
+        // SAFETY: the caller's.
+        unsafe { best.bound::<LARGEST>(from, m) };
+    }
     let mut j = 0;
     while j < m {
         let n = (m - j).min(BLOCK);
         // SAFETY: the caller's: there are `m` elements.
         let at = |l: usize| unsafe { *from.offset((j + l) as isize * step) };
         match best.worst {
-            Some(w) if n == BLOCK && !is_last(w) => {
-                let mut block = [w; BLOCK];
-                match step {
-                    // SAFETY: as above, side by side.
-                    1 => (0..BLOCK).for_each(|l| block[l] = unsafe { *from.add(j + l) }.key()),
-                    _ => (0..BLOCK).for_each(|l| block[l] = at(l).key()),
-                }
-                if any::<_, LARGEST>(&block, w) {
-                    for (p, part) in block.chunks_exact(PART).enumerate() {
-                        if any::<_, LARGEST>(part, w) {
-                            for l in p * PART..(p + 1) * PART {
-                                best.note::<LARGEST>(at(l), first + (j + l) as i64);
-                            }
-                        }
-                    }
+            Some(w) if n == BLOCK && step == 1 && !is_last(w) => {
+                // SAFETY: as above.
+                let mut hits = unsafe { T::hits::<LARGEST, SIMD>(from.add(j), w, best.ties) };
+                while hits != 0 {
+                    let l = hits.trailing_zeros() as usize;
+                    best.note::<LARGEST>(at(l), first + (j + l) as i64);
+                    hits &= hits - 1;
                 }
             }
             _ => (0..n).for_each(|l| best.note::<LARGEST>(at(l), first + (j + l) as i64)),
@@ -182,7 +285,7 @@ impl<T: Key, const LARGEST: bool> Rows for All<T, LARGEST> {
     fn clear(&mut self) {
         for best in &mut self.rows {
             best.noted.clear();
-            best.worst = None;
+            (best.worst, best.ties) = (None, false);
         }
     }
 
@@ -200,7 +303,9 @@ impl<T: Key, const LARGEST: bool> Rows for All<T, LARGEST> {
 
     unsafe fn finish(&mut self, r: usize, at: *mut i64, values: *mut u8) {
         let best = &mut self.rows[r];
-        best.noted.sort_unstable_by(order::<T, LARGEST>);
+        if best.k > FEW {
+            best.noted.sort_unstable_by(order::<T, LARGEST>);
+        }
         for (r, &(v, index)) in best.noted.iter().take(best.k).enumerate() {
             // SAFETY: the caller's.
             unsafe {
@@ -214,24 +319,23 @@ impl<T: Key, const LARGEST: bool> Rows for All<T, LARGEST> {
 }
 
 fn all<T: Key, const LARGEST: bool>(k: usize, rows: usize, look: Look<T>) -> Box<dyn Rows> {
-    let room = k + k.max(PART);
-    let new = |_| Best { k, room, noted: vec![], worst: None };
+    let new = |_| Best { k, noted: vec![], worst: None, ties: false };
     Box::new(All::<T, LARGEST> { rows: (0..rows).map(new).collect(), look })
 }
 
 macro_rules! rows {
-    ($dtype:expr, $largest:expr, $k:expr, $rows:expr $(, $feature:literal)?) => {{
+    ($dtype:expr, $largest:expr, $k:expr, $rows:expr, $simd:literal $(, $feature:literal)?) => {{
         macro_rules! one {
             ($t:ty) => {{
                 $(#[target_feature(enable = $feature)])?
                 unsafe fn least(best: &mut Best<$t>, from: *const u8, step: isize, n: usize, at: i64) {
                     // SAFETY: the caller's.
-                    unsafe { look::<$t, false>(best, from, step, n, at) }
+                    unsafe { look::<$t, false, $simd>(best, from, step, n, at) }
                 }
                 $(#[target_feature(enable = $feature)])?
                 unsafe fn greatest(best: &mut Best<$t>, from: *const u8, step: isize, n: usize, at: i64) {
                     // SAFETY: the caller's.
-                    unsafe { look::<$t, true>(best, from, step, n, at) }
+                    unsafe { look::<$t, true, $simd>(best, from, step, n, at) }
                 }
                 if $largest { all::<$t, true>($k, $rows, greatest) } else { all::<$t, false>($k, $rows, least) }
             }};
@@ -258,10 +362,10 @@ macro_rules! rows {
 pub fn rows(dtype: DType, largest: bool, k: usize, n: usize, isa: Isa) -> Box<dyn Rows> {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => rows!(dtype, largest, k, n, "avx512f,avx512dq,avx512vl,avx2"),
+        Isa::Avx512 => rows!(dtype, largest, k, n, true, "avx512f,avx512dq,avx512vl,avx2"),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => rows!(dtype, largest, k, n, "avx2"),
-        _ => rows!(dtype, largest, k, n),
+        Isa::Avx2 => rows!(dtype, largest, k, n, true, "avx2"),
+        _ => rows!(dtype, largest, k, n, false),
     }
 }
 

@@ -604,6 +604,7 @@ unsafe fn transpose<T: Copy + Default>(
                 12 => lines::<T, 12>(from, row, to),
                 16 => lines::<T, 16>(from, row, to),
                 32 => lines::<T, 32>(from, row, to),
+                64 => lines::<T, 64>(from, row, to),
                 _ => break,
             }
             l += LINE;
