@@ -189,6 +189,11 @@ impl Device {
         self.backend().as_any().downcast_ref()
     }
 
+    /// Whether it is the host's processor, whose arrays lie in host memory.
+    pub fn is_cpu(&self) -> bool {
+        self.backend().is_host()
+    }
+
     /// Waits until everything started on this device has run.
     ///
     /// # Errors

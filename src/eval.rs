@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::graph::{Node, Stored};
 use crate::kernel::{KernelIr, Launch, Param, Role, Step};
 use crate::layout::size;
-use crate::schedule::{Graph, Plan, plan};
+use crate::schedule::{Caps, Graph, Plan, plan};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -51,7 +51,8 @@ fn first_error(roots: &[Arc<Node>]) -> Result<()> {
 }
 
 fn planned(device: &Device, graph: &Graph) -> Result<Plan<Step>> {
-    plan(graph, &|ir, launch| device.backend().fuses(ir, launch))
+    let on = device.backend();
+    plan(graph, Caps { fuses: &|ir, launch| on.fuses(ir, launch), selects: &|ir, launch| on.selects(ir, launch) })
 }
 
 fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
@@ -72,7 +73,7 @@ fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
         }
     }
     for (step, _) in &p.steps {
-        if let Step::Kernel(ir, _) = step {
+        if let Some((ir, _)) = step.kernel() {
             debug::note(|t| t.new_kernels += device.is_new(ir) as usize);
         }
     }
@@ -156,17 +157,14 @@ fn launch(
     in_place: bool,
 ) -> Result<()> {
     let bases: SmallVec<[usize; 8]> = step.binds().iter().map(|b| slots.bases[b.slot as usize]).collect();
-    let params: SmallVec<[u64; 8]> = match step {
-        Step::Kernel(_, l) => l
-            .params
-            .iter()
-            .map(|p| match *p {
-                Param::Scalar(n) => graph.scalars[n as usize],
-                Param::Const(bits) => bits,
-            })
-            .collect(),
-        Step::Gemm(_) | Step::TopK(_) => SmallVec::new(),
-    };
+    let params = step.kernel().map_or(&[][..], |(_, l)| &l.params);
+    let params: SmallVec<[u64; 8]> = params
+        .iter()
+        .map(|p| match *p {
+            Param::Scalar(n) => graph.scalars[n as usize],
+            Param::Const(bits) => bits,
+        })
+        .collect();
     debug::note(|t| {
         t.kernels += 1;
         let (read, written) = bytes(step);
@@ -195,13 +193,9 @@ pub(crate) fn bytes(step: &Step) -> (usize, usize) {
     let mut out = (0, 0);
     match step {
         Step::Kernel(ir, launch) => {
-            for (o, b) in ir.operands.iter().zip(&launch.operands) {
-                let n = touched(launch, &b.strides) * o.dtype.size();
-                match o.role {
-                    Role::In => out.0 += n,
-                    Role::Out => out.1 += written(ir, launch) * o.dtype.size(),
-                }
-            }
+            out.0 = read(ir, launch);
+            let width: usize = ir.operands.iter().filter(|o| o.role == Role::Out).map(|o| o.dtype.size()).sum();
+            out.1 = written(ir, launch) * width;
         }
         Step::Gemm(s) => {
             let batch: usize = s.batch.iter().product();
@@ -210,10 +204,19 @@ pub(crate) fn bytes(step: &Step) -> (usize, usize) {
         }
         Step::TopK(s) => {
             let batch: usize = s.batch.iter().product();
-            out = (batch * s.m * s.dtype.size(), batch * s.k * DType::I64.size());
+            let first = s.made.as_ref().map_or(1, |made| made.1.operands.len());
+            let values = if s.operands.len() > first + 1 { s.dtype.size() } else { 0 };
+            out.0 = s.made.as_ref().map_or(batch * s.m * s.dtype.size(), |made| read(&made.0, &made.1));
+            out.1 = batch * s.k * (DType::I64.size() + values);
         }
     }
     out
+}
+
+/// Bytes of distinct elements that a kernel reads.
+fn read(ir: &KernelIr, launch: &Launch) -> usize {
+    let operands = ir.operands.iter().zip(&launch.operands).filter(|o| o.0.role == Role::In);
+    operands.map(|(o, b)| touched(launch, &b.strides) * o.dtype.size()).sum()
 }
 
 fn touched(launch: &Launch, strides: &[isize]) -> usize {
@@ -266,7 +269,10 @@ fn text(graph: &Graph, p: &Plan<Step>) -> String {
     for (s, slot) in p.slots.iter().enumerate() {
         let what = match graph.op(slot.node) {
             None => "read".into(),
-            Some(op) => format!("store {}", crate::graph::show::name(op)),
+            Some(op) if p.steps.iter().any(|(_, w)| w.contains(&(s as u16))) => {
+                format!("store {}", crate::graph::show::name(op))
+            }
+            Some(op) => format!("make, not store {}", crate::graph::show::name(op)),
         };
         let end = if s >= p.leaves && !slot.kept { ", freed after its last use" } else { "" };
         let _ = writeln!(out, "  #{s}: {what}: {} {:?}{end}", slot.dtype, slot.layout);
@@ -283,6 +289,9 @@ fn text(graph: &Graph, p: &Plan<Step>) -> String {
                 let _ = writeln!(out, "gemm {} batch {:?} m {} n {} k {}", g.dtype, &g.batch[..], g.m, g.n, g.k);
             }
             Step::TopK(t) => {
+                if let Some((ir, launch)) = step.kernel() {
+                    let _ = write!(out, "extents {:?}\n{ir}", &launch.extents[..]);
+                }
                 let which = if t.largest { "largest" } else { "smallest" };
                 let _ = writeln!(out, "the {} {which} of {} {} batch {:?}", t.k, t.m, t.dtype, &t.batch[..]);
             }

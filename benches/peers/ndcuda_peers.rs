@@ -75,6 +75,7 @@ fn distances<T: Float<Sum = T, Mean = T>>(
         "nn10" => {
             let ten = || {
                 let (least, index) = distance::knn(x, y, 10, Metric::SqEuclidean)?;
+                ndcuda::eval((&least, &index))?;
                 index.device().synchronize().map(|()| (least, index))
             };
             let index = ten()?.1.to_ndarray()?;

@@ -39,6 +39,10 @@ pub trait Backend: Send + Sync {
     fn fuses(&self, ir: &KernelIr, _launch: &Launch) -> bool {
         !ir.folds_folds()
     }
+    /// Whether it selects along the innermost axis of what this kernel stores without storing it.
+    fn selects(&self, _ir: &KernelIr, _launch: &Launch) -> bool {
+        false
+    }
     /// Makes the steps of a plan ready to run any number of times.
     fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>>;
     /// Runs a step.

@@ -10,7 +10,8 @@ use std::cmp::Ordering;
 /// The `k` rows of `y` nearest to each row of `x`: distances and indices, `(n, k)`, the nearest first, of equally near ones
 /// the first. NaN is far; where fewer than `k` rows have a finite distance, the rest are infinity and -1.
 ///
-/// The single nearest row is found while the distances are made, which are never stored. For more, tiles of the matrix
+/// On the CPU this is `topk` of the distances, recorded and evaluated as any expression: the best of each row are found
+/// while the distances are made, which are never stored. On a GPU so is the single nearest row; for more, tiles of the matrix
 /// (about a million elements) are made and searched by [`topk`](DeviceArray2::topk), one after the other, and the host puts
 /// their results together.
 ///
@@ -39,6 +40,11 @@ pub fn knn<T: Float<Sum = T, Mean = T>>(
         return Err(Error::Shape { op: "knn", shape: y.shape().into(), reason });
     }
     let far = T::from_f64(f64::INFINITY);
+    if x.device().is_cpu() {
+        let (near, at) = try_cdist(x, y, metric)?.try_topk(k, Axis(1), false)?;
+        let some = near.less(far);
+        return Ok((some.where_(near, far), some.where_(at, -1)));
+    }
     if k == 1 {
         let d = try_cdist(x, y, metric)?;
         let left = d.equal(&d).where_(&d, far);

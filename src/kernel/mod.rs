@@ -310,8 +310,11 @@ pub struct TopKSpec {
     pub k: usize,
     /// The largest ones.
     pub largest: bool,
-    /// The array and the indices (i64), with strides over all axes; the indices lie in C order.
-    pub operands: [Bind; 2],
+    /// The array and the indices (i64), with strides over all axes; the indices lie in C order. Where a kernel makes the
+    /// array: that kernel's operands, the array last of them, then the indices and, where they are wanted, the elements.
+    pub operands: SmallVec<[Bind; 2]>,
+    /// The kernel that makes the array, which then lies in no memory.
+    pub made: Option<Box<(KernelIr, Launch)>>,
 }
 
 /// One step of a plan.
@@ -326,6 +329,15 @@ pub enum Step {
 }
 
 impl Step {
+    /// The fused kernel it runs, or selects from what it makes.
+    pub fn kernel(&self) -> Option<(&KernelIr, &Launch)> {
+        match self {
+            Step::Kernel(ir, launch) => Some((ir, launch)),
+            Step::Gemm(_) => None,
+            Step::TopK(spec) => spec.made.as_ref().map(|made| (&made.0, &made.1)),
+        }
+    }
+
     /// Where its operands lie.
     pub fn binds(&self) -> &[Bind] {
         match self {

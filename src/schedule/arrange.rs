@@ -3,7 +3,8 @@
 use super::collect::Graph;
 use super::lower::{Draft, Job, Place};
 use super::place::region_place;
-use super::{Fuses, Plan, Slot};
+use super::select::Selection;
+use super::{Caps, Plan, Slot};
 use crate::error::{Error, Result};
 use crate::graph::{Expr, Op};
 use crate::kernel::{
@@ -22,7 +23,7 @@ pub enum Plans {
 }
 
 /// Turns drafts into kernels on slots.
-pub fn plan(g: &Graph, jobs: Vec<Job>, fuses: Fuses<'_>) -> Result<Plans> {
+pub fn plan(g: &Graph, jobs: Vec<Job>, caps: Caps<'_>) -> Result<Plans> {
     let mut p = Builder { g, slots: vec![], slot_of: vec![None; g.nodes.len()] };
     for leaf in &g.leaves {
         p.add(leaf.node, leaf.stored.layout.clone());
@@ -31,15 +32,22 @@ pub fn plan(g: &Graph, jobs: Vec<Job>, fuses: Fuses<'_>) -> Result<Plans> {
     for job in jobs {
         let fused = match &job {
             Job::Kernel(d) => d.fused.first().copied(),
-            Job::Gemm(_) | Job::TopK(_) => None,
+            Job::Gemm(_) | Job::TopK(_) | Job::Select(..) => None,
         };
         let (step, writes) = match job {
             Job::Kernel(d) => p.kernel(*d)?,
             Job::Gemm(n) => p.gemm(n)?,
             Job::TopK(n) => p.topk(n)?,
+            Job::Select(d, selection) => {
+                let from = d.targets[0].node;
+                match p.select(*d, from, selection, caps)? {
+                    Some(step) => step,
+                    None => return Ok(Plans::Refused(from)),
+                }
+            }
         };
         if let (Some(node), Step::Kernel(ir, launch)) = (fused, &step)
-            && !fuses(ir, launch)
+            && !(caps.fuses)(ir, launch)
         {
             return Ok(Plans::Refused(node));
         }
@@ -231,9 +239,33 @@ impl Builder<'_> {
             m: from_shape[r],
             k: shape[r],
             largest,
-            operands: [from, to],
+            operands: smallvec![from, to],
+            made: None,
         };
         Ok((Step::TopK(spec), vec![slot]))
+    }
+
+    /// A selection from what a kernel makes; `None` where the backend cannot. The array has a slot that no one fills.
+    fn select(&mut self, d: Draft, from: usize, s: Selection, caps: Caps<'_>) -> Result<Option<(Step, Vec<u16>)>> {
+        let (Step::Kernel(ir, launch), _) = self.kernel(d)? else { return Ok(None) };
+        let Some(Op::TopK { largest }) = self.g.op(s.node) else { return Ok(None) };
+        let layout = &self.slots[self.slot(from)? as usize].layout;
+        if *layout != Layout::c_order(&layout.shape) || !(caps.selects)(&ir, &launch) {
+            return Ok(None);
+        }
+        let r = layout.shape.len() - 1;
+        let m = layout.shape[r];
+        let shape = &self.g.nodes[s.node].node.shape;
+        let mut operands: SmallVec<[Bind; 2]> = launch.operands.iter().cloned().collect();
+        let mut writes = vec![];
+        for node in std::iter::once(s.node).chain(s.values) {
+            let slot = self.add(node, Layout::c_order(shape));
+            operands.push(Bind { slot, offset: 0, strides: c_strides(shape), gather: None });
+            writes.push(slot);
+        }
+        let (dtype, batch, k) = (self.g.nodes[from].node.dtype, shape[..r].into(), shape[r]);
+        let spec = TopKSpec { dtype, batch, m, k, largest, operands, made: Some(Box::new((ir, launch))) };
+        Ok(Some((Step::TopK(spec), writes)))
     }
 
     fn gemm(&mut self, n: usize) -> Result<(Step, Vec<u16>)> {

@@ -5,6 +5,7 @@
 use super::collect::Graph;
 use super::merge;
 use super::place::{AMap, Along, LoadKey, Walk, along};
+use super::select::{self, Selection};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::Op;
@@ -93,6 +94,8 @@ pub enum Job {
     Gemm(usize),
     /// A selection that stores this node.
     TopK(usize),
+    /// A kernel, and the selection from what it would store.
+    Select(Box<Draft>, Selection),
 }
 
 impl Job {
@@ -101,6 +104,7 @@ impl Job {
         match self {
             Job::Kernel(d) => d.targets.iter().map(|t| t.node).collect(),
             Job::Gemm(n) | Job::TopK(n) => smallvec![*n],
+            Job::Select(_, s) => std::iter::once(s.node).chain(s.values).collect(),
         }
     }
 }
@@ -133,7 +137,7 @@ pub fn all(g: &Graph, forced: &mut [bool]) -> Result<(Vec<bool>, Vec<Job>)> {
 fn shared_fold(g: &Graph, jobs: &[Job]) -> Option<usize> {
     let mut owner = vec![usize::MAX; g.nodes.len()];
     for (j, job) in jobs.iter().enumerate() {
-        let Job::Kernel(d) = job else { continue };
+        let (Job::Kernel(d) | Job::Select(d, _)) = job else { continue };
         for &n in &d.inlined {
             if matches!(g.op(n), Some(Op::Reduce { .. } | Op::Dot)) {
                 if owner[n] != usize::MAX && owner[n] != j {
@@ -156,7 +160,18 @@ fn attempt(g: &Graph, stored: &[bool]) -> Result<Vec<Job>, Stop> {
         let Some(expr) = &p.expr else { continue };
         match expr.op {
             Op::Dot => jobs.push(Job::Gemm(i)),
-            Op::TopK { .. } => jobs.push(Job::TopK(i)),
+            Op::TopK { .. } if stored[p.args[0] as usize] => jobs.push(Job::TopK(i)),
+            Op::TopK { .. } => {
+                let v = p.args[0] as usize;
+                let selection = select::of(g, v, &select::readers(g, v));
+                let made = one(g, stored, v, &g.nodes[v].node.shape, |l, map| l.compute(v, map), Place::Whole)?;
+                let (Some(selection), Job::Kernel(draft)) = (selection, made) else {
+                    return Err(Stop::Store(v));
+                };
+                jobs.push(Job::Select(draft, selection));
+            }
+            // A selection writes it.
+            Op::Gather { .. } if !stored[p.args[0] as usize] => {}
             Op::Reshape => {
                 let shape: Dims = expr.args[0].shape().into();
                 jobs.push(one(g, stored, i, &shape, |l, map| l.edge(i, 0, map), Place::COrder)?);

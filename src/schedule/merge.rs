@@ -61,7 +61,7 @@ fn alone(jobs: &[Job], node: usize) -> bool {
 
 fn reads<'a>(g: &'a Graph, job: &'a Job) -> Box<dyn Iterator<Item = usize> + 'a> {
     match job {
-        Job::Kernel(d) => Box::new(d.loads.iter().map(|l| l.node)),
+        Job::Kernel(d) | Job::Select(d, _) => Box::new(d.loads.iter().map(|l| l.node)),
         Job::Gemm(n) | Job::TopK(n) => Box::new(g.nodes[*n].args.iter().map(|&a| a as usize)),
     }
 }

@@ -6,6 +6,7 @@ mod folds;
 mod lower;
 mod merge;
 mod place;
+mod select;
 mod store;
 
 pub use collect::Graph;
@@ -45,22 +46,28 @@ pub struct Plan<S = Step> {
     pub unstored: Vec<usize>,
 }
 
-/// Whether a backend runs a kernel well that has a product of matrices or a fold within it; else that is stored.
-pub type Fuses<'a> = &'a dyn Fn(&KernelIr, &Launch) -> bool;
+/// What a backend does with a kernel.
+#[derive(Clone, Copy)]
+pub struct Caps<'a> {
+    /// Whether it runs one well that has a product of matrices or a fold within it; else that is stored.
+    pub fuses: &'a dyn Fn(&KernelIr, &Launch) -> bool,
+    /// Whether it selects along the innermost axis of what one stores without storing it.
+    pub selects: &'a dyn Fn(&KernelIr, &Launch) -> bool,
+}
 
 /// Plans the evaluation of a graph's roots.
-pub fn plan(graph: &Graph, fuses: Fuses<'_>) -> Result<Plan> {
+pub fn plan(graph: &Graph, caps: Caps<'_>) -> Result<Plan> {
     let mut forced = vec![false; graph.nodes.len()];
     let (stored, mut plan) = loop {
         let (stored, kernels) = lower::all(graph, &mut forced)?;
-        match arrange::plan(graph, kernels, fuses)? {
+        match arrange::plan(graph, kernels, caps)? {
             arrange::Plans::Made(plan) => break (stored, plan),
             arrange::Plans::Refused(node) => forced[node] = true,
         }
     };
     arrange::lifetimes(graph, &stored, &mut plan);
     for (step, _) in &plan.steps {
-        if let Step::Kernel(ir, _) = step {
+        if let Some((ir, _)) = step.kernel() {
             validate::kernel(ir)?;
         }
     }

@@ -2,6 +2,7 @@
 //! their consumers' kernel are found when kernels are lowered, and stored then.
 
 use super::collect::Graph;
+use super::select;
 use crate::graph::Op;
 use crate::layout::{View, size};
 
@@ -67,19 +68,24 @@ pub fn decide(g: &Graph, forced: &[bool]) -> Vec<bool> {
         let little = f.ops <= 1 || (f.cheap && f.ops <= 4);
         // What stands above a fold is decided when the fold is lowered: a row's kernel makes it once a row.
         let spread = !(f.fold || f.cheap && f.ops <= 4) && (many_maps(&views) || repeated(g.size(i), &views));
+        f.fold |= fold;
+        // Nothing of it goes to memory where it is selected from in the kernel that makes it.
+        let selected = f.fold && select::of(g, i, &edges[i]).is_some();
         stored[i] = match op {
             _ if p.root || forced[i] => true, // (a), (d)
             Op::Scalar(_) => false,
             Op::Reshape | Op::Update | Op::TopK { .. } => true,
-            Op::Dot if !taken_as_made(g, &edges[i]) => true,
+            // The selection of what it takes from writes it.
+            Op::Gather { .. } if !stored[p.args[0] as usize] => true,
+            Op::Dot if !selected && !taken_as_made(g, &edges[i]) => true,
             _ if fold => again,                           // (b)
             _ => small && ((again && !little) || spread), // (b), (c)
         };
-        f.fold |= fold;
         // A library, a gather and a selection read memory.
-        stored[i] |= edges[i]
-            .iter()
-            .any(|&(c, k)| matches!((g.op(c), k), (Some(Op::Dot | Op::TopK { .. }), _) | (Some(Op::Gather { .. }), 0)));
+        stored[i] |= !selected
+            && edges[i].iter().any(|&(c, k)| {
+                matches!((g.op(c), k), (Some(Op::Dot | Op::TopK { .. }), _) | (Some(Op::Gather { .. }), 0))
+            });
         facts[i] = f;
     }
     stored

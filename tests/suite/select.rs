@@ -1,9 +1,10 @@
 //! The k best of rows, and what stands at given places, against a sort and plain loops.
 
 use crate::harness::{on_the_host, quietly};
-use ndarray::{Array2, ArrayD, ArrayViewD, Axis, IxDyn, arr2, s};
+use ndarray::{Array2, ArrayD, ArrayViewD, Axis, IxDyn, NewAxis, arr2, s};
+use ndcuda::debug::trace;
 use ndcuda::distance::{Metric, cdist, knn};
-use ndcuda::{Device, DeviceArrayD, Element, Error, bf16, f16};
+use ndcuda::{Device, DeviceArray2, DeviceArrayD, Element, Error, Float, bf16, f16};
 use std::cmp::Ordering;
 
 /// Where the `k` best are: a stable sort of all.
@@ -197,6 +198,115 @@ fn neighbours_come_from_all_tiles(dev: &Device) {
     assert!(matches!(e, Error::Broadcast { .. } | Error::Shape { .. }), "{e}");
 }
 
+/// What is selected of `d`, which is made anew each time, is what a sort of it in memory selects; without that memory where the
+/// device can.
+#[track_caller]
+fn of_pairs<T: Element>(dev: &Device, k: usize, alone: bool, what: &str, d: impl Fn() -> DeviceArray2<T>) {
+    let host = d().to_ndarray().unwrap().into_dyn();
+    let bytes = host.shape()[0] * k * (8 + size_of::<T>());
+    for largest in [false, true] {
+        let want = sorted(&host.view(), 1, k, largest);
+        let (best, at) = d().topk(k, Axis(1), largest);
+        let (r, t) = trace(|| ndcuda::eval((&best, &at)));
+        r.unwrap();
+        if alone && on_the_host(dev) {
+            assert_eq!((t.kernels, t.allocated), (1, bytes), "{what}: {k} of {:?}: {t:?}", host.shape());
+        }
+        let (best, at) = (best.to_ndarray().unwrap(), at.to_ndarray().unwrap().into_dyn());
+        assert_eq!(at, want, "{what}: {k} of {:?}, largest: {largest}", host.shape());
+        for ((i, r), v) in best.indexed_iter() {
+            let is = host[[i, at[[i, r]] as usize]];
+            assert!(v.to_bits64() == is.to_bits64(), "{what} at {i}, {r}: {v}, not {is}");
+        }
+        // Only where they are.
+        let (_, at) = d().topk(k, Axis(1), largest);
+        assert_eq!(at.to_ndarray().unwrap().into_dyn(), want, "{what}: indices alone");
+    }
+}
+
+/// Rows with many equal distances, and some that are NaN.
+fn points<T: Float>(dev: &Device, n: usize, d: usize, seed: usize) -> DeviceArray2<T> {
+    let value = |i: usize, c: usize| match ((i * 7919 + c * 31 + seed) % 211, i % 97) {
+        (_, 96) => f64::NAN,
+        (v, _) => (v % 17) as f64 / 3.0,
+    };
+    dev.from_fn((n, d), |(i, c)| T::from_f64(value(i, c))).unwrap()
+}
+
+fn best_of_pairs_are_those_of_a_sort(dev: &Device) {
+    let shapes: &[[usize; 4]] = match on_the_host(dev) {
+        // Around blocks of 12 and 6 rows, groups of 8 of them, tiles of 1024 columns, segments of k, parts of columns.
+        true => &[
+            [1, 1, 2, 1],
+            [1, 5, 3, 5],
+            [1, 9000, 3, 20],
+            [2, 1023, 4, 3],
+            [11, 1024, 3, 1],
+            [13, 1025, 5, 10],
+            [97, 40, 17, 40],
+            [96, 2049, 300, 7],
+            [200, 3000, 2, 33],
+            [500, 70, 4, 6],
+            [3, 2500, 2, 1024],
+        ],
+        false => &[[3, 70, 4, 5]],
+    };
+    for &[n, m, d, k] in shapes {
+        fn check<T: Float<Sum = T, Mean = T>>(dev: &Device, [n, m, d, k]: [usize; 4]) {
+            let (x, y) = (points::<T>(dev, n, d, 1), points::<T>(dev, m, d, 5));
+            let what = std::any::type_name::<T>();
+            let alone = n > 1 && m > 1;
+            of_pairs(dev, k, alone, what, || cdist(&x, &y, Metric::Euclidean));
+            of_pairs(dev, k, alone, what, || cdist(&x, &y, Metric::Canberra));
+            of_pairs(dev, k, false, what, || x.dot(&y.t()) + T::ONE);
+        }
+        check::<f32>(dev, [n, m, d, k]);
+        if on_the_host(dev) && n * m < 20_000 {
+            check::<f64>(dev, [n, m, d, k]);
+            check::<f16>(dev, [n, m, d, k]);
+        }
+    }
+    let (x, y) = (points::<f32>(dev, 30, 3, 1), points::<f32>(dev, 40, 3, 2));
+    let d = || cdist(&x, &y, Metric::CityBlock);
+    // Counts of what is equal are integers.
+    of_pairs(dev, 4, true, "integers", || {
+        let (x, y) = (x.slice(s![.., NewAxis, ..]), y.slice(s![NewAxis, .., ..]));
+        x.equal(&y).sum_axis(Axis(2))
+    });
+    // Along the other axis, both ends at once, read by others, held: stored or not, the same.
+    let all = d().to_ndarray().unwrap();
+    same_as(&all, 0, &d().topk(4, Axis(0), true), true);
+    let held = d();
+    let (low, high) = (held.topk(3, Axis(1), false), held.topk(2, Axis(1), true));
+    ndcuda::eval((&low.0, &high.1)).unwrap();
+    same_as(&all, 1, &low, false);
+    same_as(&all, 1, &high, true);
+    let (best, sum) = (held.topk(2, Axis(1), false), held.sum_axis(Axis(1)));
+    ndcuda::eval((&best.1, &sum)).unwrap();
+    same_as(&all, 1, &best, false);
+    // Batches of matrices, and what comes after.
+    let (a, b) = (points::<f32>(dev, 6, 5, 1), points::<f32>(dev, 8, 5, 2));
+    let (a, b) = (a.reshape((2, 3, 1, 5)), b.reshape((2, 1, 4, 5)));
+    let batch = || (&a - &b).abs().sum_axis(Axis(3));
+    let host = batch().to_ndarray().unwrap();
+    let (near, at) = batch().topk(2, Axis(2), false);
+    let twice = (&near * 2.0).to_ndarray().unwrap();
+    assert_eq!(at.to_ndarray().unwrap().into_dyn(), sorted(&host.view().into_dyn(), 2, 2, false));
+    assert_eq!(twice, near.to_ndarray().unwrap() * 2.0);
+}
+
+#[track_caller]
+fn same_as(host: &Array2<f32>, axis: usize, got: &(DeviceArray2<f32>, DeviceArray2<i64>), largest: bool) {
+    let want = sorted(&host.view().into_dyn(), axis, got.0.shape()[axis], largest);
+    assert_eq!(got.1.to_ndarray().unwrap().into_dyn(), want);
+    for (place, v) in got.0.to_ndarray().unwrap().indexed_iter() {
+        let at = want[[place.0, place.1]] as usize;
+        let from = if axis == 0 { (at, place.1) } else { (place.0, at) };
+        assert_eq!(v.to_bits(), host[from].to_bits());
+    }
+}
+
 tests_on_devices! {
     topk_is_a_sort topk_of_random_shapes taking_along_an_axis wrong_selections_are_errors neighbours_come_from_all_tiles
+    best_of_pairs_are_those_of_a_sort
 }

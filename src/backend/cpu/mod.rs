@@ -66,7 +66,10 @@ fn prepare(step: &Step) -> Result<Exe> {
                 None => Kernel::Fold(fold::Fold::new(&ir, &launch, isa)?),
             }
         }
-        Step::TopK(spec) => Kernel::TopK(topk::TopK::new(spec, isa)),
+        Step::TopK(spec) => match pairwise::Pairwise::selecting(spec, isa)? {
+            Some(k) => Kernel::Pairwise(Box::new(k)),
+            None => Kernel::TopK(topk::TopK::new(spec, isa)),
+        },
         Step::Kernel(ir, launch) => {
             gathered = launch.operands.iter().filter_map(|b| Some(b.gather?.1)).next().unwrap_or(0);
             if ir.folded.is_empty() {
@@ -112,6 +115,10 @@ impl Backend for Cpu {
 
     fn fuses(&self, ir: &KernelIr, _: &Launch) -> bool {
         pairwise::runs(ir)
+    }
+
+    fn selects(&self, ir: &KernelIr, launch: &Launch) -> bool {
+        pairwise::selects(ir, launch)
     }
 
     fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>> {

@@ -1,9 +1,10 @@
-//! The k smallest or largest elements of rows in memory: one walk over a row. What is better than the worst of the k best so far
-//! is noted; when enough is, the k best of it stay.
+//! The k smallest or largest elements of rows: one walk over a row. What is better than the worst of the k best so far is noted:
+//! in order where they are few; else the k best stay whenever as many again are noted. Rows lie in memory, or come in parts from
+//! the kernel that makes them.
 
 use super::threads::Threads;
 use crate::backend::Args;
-use crate::dtype::{DType, Element};
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::kernel::TopKSpec;
 use crate::ops::Isa;
@@ -12,192 +13,378 @@ use std::cmp::Ordering;
 
 /// Elements looked at before one is noted.
 const BLOCK: usize = 64;
-/// Elements looked at again where one of a block is better.
-const PART: usize = 16;
+/// The best are kept in order where they are no more than this.
+const FEW: usize = 32;
+/// Elements that tell, before any is noted, what the `FEW` best of them are not worse than.
+const FIRST: usize = 512;
 /// Elements worth a second thread.
 const SERIAL: usize = 1 << 15;
 
 /// A compiled selection.
 pub struct TopK {
     spec: TopKSpec,
-    row: Row,
+    isa: Isa,
 }
 
-/// Selects in one row: `(spec, first element, first index)`.
-type Row = unsafe fn(&TopKSpec, *const u8, *mut i64);
+/// Selections in some rows side by side. Elements of a row come in the order of their indices.
+pub trait Rows {
+    /// Nothing was looked at.
+    fn clear(&mut self);
+    /// Looks at `n` elements of row `r`, `step` apart; the first has index `at`.
+    ///
+    /// # Safety
+    /// They can be read, as elements of the type this was made for, and the machine has the set.
+    unsafe fn look(&mut self, r: usize, from: *const u8, step: isize, n: usize, at: i64);
+    /// Looks at `n` elements of row `r` that lie side by side, whose indices are given.
+    ///
+    /// # Safety
+    /// Both can be read.
+    unsafe fn look_at(&mut self, r: usize, from: *const u8, at: *const i64, n: usize);
+    /// Writes the indices of the best of row `r` in order and, unless that is null, the elements: `k`, or as many as were
+    /// looked at.
+    ///
+    /// # Safety
+    /// Both can be written.
+    unsafe fn finish(&mut self, r: usize, at: *mut i64, values: *mut u8);
+}
 
-/// An element as it is compared.
-trait Key: Copy + PartialOrd {
-    /// Whether it comes after all others.
-    fn is_last(self) -> bool;
+/// An element.
+trait Key: Copy + 'static {
+    /// What it is compared as.
+    type As: Copy + PartialOrd;
+    /// That.
+    fn key(self) -> Self::As;
+
+    /// A bit for each of [`BLOCK`] elements that is better than `w` or, where `ties`, equal to it.
+    ///
+    /// # Safety
+    /// They can be read; where `SIMD`, the machine has AVX2.
+    #[inline(always)]
+    unsafe fn hits<const LARGEST: bool, const SIMD: bool>(p: *const Self, w: Self::As, ties: bool) -> u64 {
+        // SAFETY: the caller's.
+        unsafe { hits::<Self, LARGEST>(p, w, ties) }
+    }
+}
+
+/// [`Key::hits`] of any type.
+#[inline(always)]
+unsafe fn hits<T: Key, const LARGEST: bool>(p: *const T, w: T::As, ties: bool) -> u64 {
+    let mut block = [w; BLOCK];
+    // SAFETY: the caller's.
+    (0..BLOCK).for_each(|l| block[l] = unsafe { *p.add(l) }.key());
+    let hit = |v: T::As| better::<_, LARGEST>(v, w) | (ties & (v == w));
+    // Most blocks have none, and this is a loop of vectors.
+    if block.iter().fold(0, |any, &v| any | u32::from(hit(v))) == 0 {
+        return 0;
+    }
+    block.iter().enumerate().fold(0, |bits, (l, &v)| bits | u64::from(hit(v)) << l)
 }
 
 macro_rules! keys {
     ($($t:ty),*) => {$(
         impl Key for $t {
+            type As = $t;
             #[inline(always)]
-            fn is_last(self) -> bool {
-                #[allow(clippy::eq_op)] // NaN
-                { self != self }
+            fn key(self) -> $t { self }
+        }
+    )*};
+}
+
+keys!(bool, i8, i16, i32, i64, u8, u16, u32, u64);
+
+macro_rules! floats {
+    ($($t:ident $lanes:literal $splat:ident $load:ident $cmp:ident $mask:ident;)*) => {$(
+        impl Key for $t {
+            type As = $t;
+            #[inline(always)]
+            fn key(self) -> $t { self }
+
+            #[inline(always)]
+            unsafe fn hits<const LARGEST: bool, const SIMD: bool>(p: *const $t, w: $t, ties: bool) -> u64 {
+                #[cfg(target_arch = "x86_64")]
+                if SIMD {
+                    use std::arch::x86_64::*;
+                    macro_rules! bits {
+                        ($is:ident) => {
+                            // SAFETY: the caller's.
+                            (0..BLOCK / $lanes).fold(0, |bits, b| unsafe {
+                                let is = $cmp::<$is>($load(p.add(b * $lanes)), $splat(w));
+                                bits | u64::from($mask(is) as u32) << (b * $lanes)
+                            })
+                        };
+                    }
+                    return match (LARGEST, ties) {
+                        (false, false) => bits!(_CMP_LT_OQ),
+                        (false, true) => bits!(_CMP_LE_OQ),
+                        (true, false) => bits!(_CMP_GT_OQ),
+                        (true, true) => bits!(_CMP_GE_OQ),
+                    };
+                }
+                // SAFETY: the caller's.
+                unsafe { hits::<$t, LARGEST>(p, w, ties) }
             }
         }
     )*};
 }
 
-keys!(bool, i8, i16, i32, i64, u8, u16, u32, u64, f32, f64);
+floats! {
+    f32 8 _mm256_set1_ps _mm256_loadu_ps _mm256_cmp_ps _mm256_movemask_ps;
+    f64 4 _mm256_set1_pd _mm256_loadu_pd _mm256_cmp_pd _mm256_movemask_pd;
+}
+
+impl Key for f16 {
+    type As = f32;
+    #[inline(always)]
+    fn key(self) -> f32 {
+        self.to_f32()
+    }
+}
+
+impl Key for bf16 {
+    type As = f32;
+    #[inline(always)]
+    fn key(self) -> f32 {
+        self.to_f32()
+    }
+}
+
+/// Whether a key comes after all others: NaN.
+#[inline(always)]
+fn is_last<K: PartialOrd>(k: K) -> bool {
+    k.partial_cmp(&k).is_none()
+}
 
 /// Whether `a` is better than `b`, neither NaN.
 #[inline(always)]
-fn better<K: Key, const LARGEST: bool>(a: K, b: K) -> bool {
+fn better<K: PartialOrd, const LARGEST: bool>(a: K, b: K) -> bool {
     if LARGEST { a > b } else { a < b }
 }
 
-/// Whether one of these is better than `w`.
-#[inline(always)]
-fn any<K: Key, const LARGEST: bool>(block: &[K], w: K) -> bool {
-    block.iter().fold(0, |any, &v| any | u32::from(better::<K, LARGEST>(v, w))) != 0
-}
-
 /// What is best first: the order of results.
-fn order<K: Key, const LARGEST: bool>(a: &(K, i64), b: &(K, i64)) -> Ordering {
-    let values = match (a.0.is_last(), b.0.is_last()) {
-        (false, false) if better::<K, LARGEST>(a.0, b.0) => Ordering::Less,
-        (false, false) if better::<K, LARGEST>(b.0, a.0) => Ordering::Greater,
+fn order<T: Key, const LARGEST: bool>(a: &(T, i64), b: &(T, i64)) -> Ordering {
+    let (x, y) = (a.0.key(), b.0.key());
+    let values = match (is_last(x), is_last(y)) {
+        (false, false) if better::<_, LARGEST>(x, y) => Ordering::Less,
+        (false, false) if better::<_, LARGEST>(y, x) => Ordering::Greater,
         (x, y) => x.cmp(&y),
     };
     values.then(a.1.cmp(&b.1))
 }
 
-/// The best of a row so far: at least the `k` best, in no order.
-struct Best<K> {
+/// The best of a row so far: the `k` best, or all there are. In order where `k` is small, else in none, and with others.
+struct Best<T: Key> {
     k: usize,
-    room: usize,
-    noted: Vec<(K, i64)>,
-    /// The worst of the `k` best, once there are more.
-    worst: Option<K>,
+    noted: Vec<(T, i64)>,
+    /// What is worse is not among the `k` best.
+    worst: Option<T::As>,
+    /// What is equal to it may be: else `k` are noted that are as good, and of equal elements the first is better.
+    ties: bool,
 }
 
-impl<K: Key> Best<K> {
+impl<T: Key> Best<T> {
     #[inline(always)]
-    fn note<const LARGEST: bool>(&mut self, v: K, at: i64) {
-        let enters = match self.worst {
-            None => true,
-            // Of equal elements the first is better.
-            Some(w) => better::<K, LARGEST>(v, w) || w.is_last() && !v.is_last(),
-        };
-        if enters {
+    fn note<const LARGEST: bool>(&mut self, v: T, at: i64) {
+        let key = v.key();
+        let before = |w: T::As| better::<_, LARGEST>(key, w) || is_last(w) && !is_last(key);
+        if self.worst.is_some_and(|w| !before(w) && !(self.ties && key == w)) {
+            return;
+        }
+        let k = self.k;
+        if k > FEW {
             self.noted.push((v, at));
-            if self.noted.len() == self.room {
-                self.noted.select_nth_unstable_by(self.k - 1, order::<K, LARGEST>);
-                self.noted.truncate(self.k);
-                self.worst = Some(self.noted[self.k - 1].0);
+            if self.noted.len() < 2 * k {
+                return;
             }
+            self.noted.select_nth_unstable_by(k - 1, order::<T, LARGEST>);
+            self.noted.truncate(k);
+        } else {
+            self.noted.truncate(k - 1);
+            let mut p = self.noted.len();
+            self.noted.push((v, at));
+            while p > 0 && before(self.noted[p - 1].0.key()) {
+                self.noted[p] = self.noted[p - 1];
+                p -= 1;
+            }
+            self.noted[p] = (v, at);
+        }
+        if let Some(last) = self.noted.get(k - 1) {
+            (self.worst, self.ties) = (Some(last.0.key()), false);
+        }
+    }
+
+    /// Before anything is noted: a bound from the first elements, which many are worse than.
+    #[inline(always)]
+    unsafe fn bound<const LARGEST: bool>(&mut self, from: *const T, m: usize) {
+        // SAFETY: the caller's: there are `m` elements, a block at least.
+        let at = |e: usize| unsafe { *from.add(e) }.key();
+        // The best of those that are `BLOCK` apart: `k` of these are no worse than the k-th of them.
+        let mut best = [at(0); BLOCK];
+        (0..BLOCK).for_each(|l| best[l] = at(l));
+        for e in (BLOCK..m / BLOCK * BLOCK).step_by(BLOCK) {
+            for (l, b) in best.iter_mut().enumerate() {
+                *b = if better::<_, LARGEST>(at(e + l), *b) { at(e + l) } else { *b };
+            }
+        }
+        let (_, &mut w, _) = best.select_nth_unstable_by(self.k - 1, |a, b| match is_last(*a).cmp(&is_last(*b)) {
+            Ordering::Equal if better::<_, LARGEST>(*a, *b) => Ordering::Less,
+            Ordering::Equal if better::<_, LARGEST>(*b, *a) => Ordering::Greater,
+            nan => nan,
+        });
+        if !is_last(w) {
+            (self.worst, self.ties) = (Some(w), true);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn row<T: Element, K: Key, const LARGEST: bool>(
-    s: &TopKSpec,
+unsafe fn look<T: Key, const LARGEST: bool, const SIMD: bool>(
+    best: &mut Best<T>,
     from: *const u8,
-    to: *mut i64,
-    key: impl Fn(T) -> K,
+    step: isize,
+    m: usize,
+    first: i64,
 ) {
-    let step = s.operands[0].strides[s.batch.len()];
     let from = from as *const T;
-    let room = s.k + s.k.max(PART);
-    let mut best: Best<K> = Best { k: s.k, room, noted: Vec::with_capacity(room), worst: None };
+    if best.k == 0 {
+        return;
+    }
+    if step == 1 && best.k <= FEW && m >= FIRST && best.noted.is_empty() {
+        // SAFETY: the caller's.
+        unsafe { best.bound::<LARGEST>(from, m) };
+    }
     let mut j = 0;
-    while j < s.m {
-        let n = (s.m - j).min(BLOCK);
-        // SAFETY: the row has `m` elements.
-        let at = |l: usize| key(unsafe { *from.offset((j + l) as isize * step) });
+    while j < m {
+        let n = (m - j).min(BLOCK);
+        // SAFETY: the caller's: there are `m` elements.
+        let at = |l: usize| unsafe { *from.offset((j + l) as isize * step) };
         match best.worst {
-            Some(w) if n == BLOCK && !w.is_last() => {
-                let mut block = [w; BLOCK];
-                match step {
-                    // SAFETY: as above, side by side.
-                    1 => (0..BLOCK).for_each(|l| block[l] = key(unsafe { *from.add(j + l) })),
-                    _ => (0..BLOCK).for_each(|l| block[l] = at(l)),
-                }
-                if any::<K, LARGEST>(&block, w) {
-                    for (p, part) in block.chunks_exact(PART).enumerate() {
-                        if any::<K, LARGEST>(part, w) {
-                            for (l, &v) in part.iter().enumerate() {
-                                best.note::<LARGEST>(v, (j + p * PART + l) as i64);
-                            }
-                        }
-                    }
+            Some(w) if n == BLOCK && step == 1 && !is_last(w) => {
+                // SAFETY: as above.
+                let mut hits = unsafe { T::hits::<LARGEST, SIMD>(from.add(j), w, best.ties) };
+                while hits != 0 {
+                    let l = hits.trailing_zeros() as usize;
+                    best.note::<LARGEST>(at(l), first + (j + l) as i64);
+                    hits &= hits - 1;
                 }
             }
-            _ => (0..n).for_each(|l| best.note::<LARGEST>(at(l), (j + l) as i64)),
+            _ => (0..n).for_each(|l| best.note::<LARGEST>(at(l), first + (j + l) as i64)),
         }
         j += n;
     }
-    best.noted.sort_unstable_by(order::<K, LARGEST>);
-    for (r, &(_, at)) in best.noted.iter().take(s.k).enumerate() {
-        // SAFETY: the row of results has `k` elements.
-        unsafe { *to.add(r) = at };
+}
+
+/// `(the best so far, first element, elements from one to the next, how many, index of the first)`.
+type Look<T> = unsafe fn(&mut Best<T>, *const u8, isize, usize, i64);
+
+struct All<T: Key, const LARGEST: bool> {
+    rows: Vec<Best<T>>,
+    look: Look<T>,
+}
+
+impl<T: Key, const LARGEST: bool> Rows for All<T, LARGEST> {
+    fn clear(&mut self) {
+        for best in &mut self.rows {
+            best.noted.clear();
+            (best.worst, best.ties) = (None, false);
+        }
+    }
+
+    unsafe fn look(&mut self, r: usize, from: *const u8, step: isize, n: usize, at: i64) {
+        // SAFETY: the caller's.
+        unsafe { (self.look)(&mut self.rows[r], from, step, n, at) }
+    }
+
+    unsafe fn look_at(&mut self, r: usize, from: *const u8, at: *const i64, n: usize) {
+        for e in 0..n {
+            // SAFETY: the caller's.
+            unsafe { self.rows[r].note::<LARGEST>(*(from as *const T).add(e), *at.add(e)) };
+        }
+    }
+
+    unsafe fn finish(&mut self, r: usize, at: *mut i64, values: *mut u8) {
+        let best = &mut self.rows[r];
+        if best.k > FEW {
+            best.noted.sort_unstable_by(order::<T, LARGEST>);
+        }
+        for (r, &(v, index)) in best.noted.iter().take(best.k).enumerate() {
+            // SAFETY: the caller's.
+            unsafe {
+                *at.add(r) = index;
+                if !values.is_null() {
+                    *(values as *mut T).add(r) = v;
+                }
+            }
+        }
     }
 }
 
+fn all<T: Key, const LARGEST: bool>(k: usize, rows: usize, look: Look<T>) -> Box<dyn Rows> {
+    let new = |_| Best { k, noted: vec![], worst: None, ties: false };
+    Box::new(All::<T, LARGEST> { rows: (0..rows).map(new).collect(), look })
+}
+
 macro_rules! rows {
-    ($dtype:expr, $largest:expr $(, $feature:literal)?) => {{
+    ($dtype:expr, $largest:expr, $k:expr, $rows:expr, $simd:literal $(, $feature:literal)?) => {{
         macro_rules! one {
-            ($t:ty, $k:ty, $key:expr) => {{
+            ($t:ty) => {{
                 $(#[target_feature(enable = $feature)])?
-                unsafe fn least(s: &TopKSpec, from: *const u8, to: *mut i64) {
+                unsafe fn least(best: &mut Best<$t>, from: *const u8, step: isize, n: usize, at: i64) {
                     // SAFETY: the caller's.
-                    unsafe { row::<$t, $k, false>(s, from, to, $key) }
+                    unsafe { look::<$t, false, $simd>(best, from, step, n, at) }
                 }
                 $(#[target_feature(enable = $feature)])?
-                unsafe fn greatest(s: &TopKSpec, from: *const u8, to: *mut i64) {
+                unsafe fn greatest(best: &mut Best<$t>, from: *const u8, step: isize, n: usize, at: i64) {
                     // SAFETY: the caller's.
-                    unsafe { row::<$t, $k, true>(s, from, to, $key) }
+                    unsafe { look::<$t, true, $simd>(best, from, step, n, at) }
                 }
-                if $largest { greatest as Row } else { least as Row }
+                if $largest { all::<$t, true>($k, $rows, greatest) } else { all::<$t, false>($k, $rows, least) }
             }};
         }
         match $dtype {
-            DType::Bool => one!(bool, bool, |v| v),
-            DType::I8 => one!(i8, i8, |v| v),
-            DType::I16 => one!(i16, i16, |v| v),
-            DType::I32 => one!(i32, i32, |v| v),
-            DType::I64 => one!(i64, i64, |v| v),
-            DType::U8 => one!(u8, u8, |v| v),
-            DType::U16 => one!(u16, u16, |v| v),
-            DType::U32 => one!(u32, u32, |v| v),
-            DType::U64 => one!(u64, u64, |v| v),
-            DType::F16 => one!(f16, f32, f16::to_f32),
-            DType::BF16 => one!(bf16, f32, bf16::to_f32),
-            DType::F32 => one!(f32, f32, |v| v),
-            DType::F64 => one!(f64, f64, |v| v),
+            DType::Bool => one!(bool),
+            DType::I8 => one!(i8),
+            DType::I16 => one!(i16),
+            DType::I32 => one!(i32),
+            DType::I64 => one!(i64),
+            DType::U8 => one!(u8),
+            DType::U16 => one!(u16),
+            DType::U32 => one!(u32),
+            DType::U64 => one!(u64),
+            DType::F16 => one!(f16),
+            DType::BF16 => one!(bf16),
+            DType::F32 => one!(f32),
+            DType::F64 => one!(f64),
         }
     }};
 }
 
+/// Selections of the `k` smallest or largest in `n` rows.
+pub fn rows(dtype: DType, largest: bool, k: usize, n: usize, isa: Isa) -> Box<dyn Rows> {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => rows!(dtype, largest, k, n, true, "avx512f,avx512dq,avx512vl,avx2"),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => rows!(dtype, largest, k, n, true, "avx2"),
+        _ => rows!(dtype, largest, k, n, false),
+    }
+}
+
 impl TopK {
-    /// The code for a dtype and an instruction set.
+    /// Of an array in memory.
     pub fn new(spec: &TopKSpec, isa: Isa) -> TopK {
-        let (dtype, largest) = (spec.dtype, spec.largest);
-        let row = match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => rows!(dtype, largest, "avx512f,avx512dq,avx512vl,avx2"),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => rows!(dtype, largest, "avx2"),
-            _ => rows!(dtype, largest),
-        };
-        TopK { spec: spec.clone(), row }
+        TopK { spec: spec.clone(), isa }
     }
 
     /// Runs it.
     pub fn run(&self, threads: &Threads, args: &Args<'_>) -> Result<()> {
         let s = &self.spec;
-        let rows: usize = s.batch.iter().product();
+        let count: usize = s.batch.iter().product();
         let first =
             |o: usize, size: usize| (args.bases[o] as *mut u8).wrapping_offset(s.operands[o].offset * size as isize);
         let (from, to) = (first(0, s.dtype.size()) as usize, first(1, size_of::<i64>()) as usize);
-        threads.spread(rows, rows * s.m < SERIAL, &|next| {
+        let step = s.operands[0].strides[s.batch.len()];
+        threads.spread(count, count * s.m < SERIAL, &|next| {
+            let mut best = rows(s.dtype, s.largest, s.k, 1, self.isa);
             while let Some(r) = next() {
                 let (mut rest, mut at) = (r, 0);
                 for (a, &n) in s.batch.iter().enumerate().rev() {
@@ -206,7 +393,11 @@ impl TopK {
                 }
                 let from = (from as *const u8).wrapping_offset(at * s.dtype.size() as isize);
                 // SAFETY: the launch covers the row; no two rows write the same results, which lie in C order.
-                unsafe { (self.row)(s, from, (to as *mut i64).add(r * s.k)) };
+                unsafe {
+                    best.clear();
+                    best.look(0, from, step, s.m, 0);
+                    best.finish(0, (to as *mut i64).add(r * s.k), std::ptr::null_mut());
+                }
             }
         })
     }

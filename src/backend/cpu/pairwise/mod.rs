@@ -12,6 +12,7 @@ mod find;
 mod fused;
 mod micro;
 mod norms;
+mod select;
 #[cfg(test)]
 mod tests;
 mod vector;
@@ -23,12 +24,13 @@ use crate::backend::Args;
 use crate::buffer::Pool;
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::kernel::{Id, KOp, KernelIr, Launch};
+use crate::kernel::{Id, KOp, KernelIr, Launch, TopKSpec};
 use crate::ops::Isa;
 use above::Above;
 use code::Code;
 use find::Found;
 use micro::{Kernel, Run};
+use select::Select;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -85,6 +87,7 @@ pub struct Pairwise {
     /// The operand the results go to as they are.
     direct: Option<u8>,
     above: Option<Above>,
+    select: Option<Select>,
     regs: Vec<RegInfo>,
     params: Vec<(u8, Reg)>,
     setup: Vec<TOp>,
@@ -106,6 +109,11 @@ pub fn runs(ir: &KernelIr) -> bool {
     find::find(ir, true).is_some()
 }
 
+/// Whether what this kernel stores need not be stored to be selected from.
+pub fn selects(ir: &KernelIr, launch: &Launch) -> bool {
+    select::runs(ir, launch)
+}
+
 impl Side {
     /// Whether it is an operand as it stands: packed from where it lies.
     fn plain(&self) -> bool {
@@ -116,10 +124,16 @@ impl Side {
 impl Pairwise {
     /// Compiles the kernel, if it is pairwise.
     pub fn new(ir: &KernelIr, launch: &Launch, isa: Isa) -> Result<Option<Pairwise>> {
-        find::find(ir, true).map(|found| Self::of(found, ir, launch, isa)).transpose()
+        find::find(ir, true).map(|found| Self::of(found, ir, launch, None, isa)).transpose()
     }
 
-    fn of(found: Found, ir: &KernelIr, launch: &Launch, isa: Isa) -> Result<Pairwise> {
+    /// As [`Pairwise::new`], for a selection from what a kernel makes.
+    pub fn selecting(spec: &TopKSpec, isa: Isa) -> Result<Option<Pairwise>> {
+        let Some((ir, launch)) = spec.made.as_deref() else { return Ok(None) };
+        find::find(ir, true).map(|found| Self::of(found, ir, launch, Some(spec), isa)).transpose()
+    }
+
+    fn of(found: Found, ir: &KernelIr, launch: &Launch, spec: Option<&TopKSpec>, isa: Isa) -> Result<Pairwise> {
         let dtype = found.dtype;
         let one = found.i.is_none_or(|a| launch.extents[a] == 1);
         let mut c = Compiler::new(ir, launch, isa);
@@ -156,10 +170,18 @@ impl Pairwise {
         }
         x.norm = found.norms[0].map(|id| c.bind(id, dtype, Count::One));
         y.norm = found.norms[1].map(|id| c.bind(id, dtype, Count::Tile));
+        let mut select = None;
         let above = if found.above.is_empty() {
             for (id, inst) in ir.code.iter().enumerate() {
-                if matches!(inst.op, KOp::Store(_)) {
-                    c.emit(id as Id, &mut end)?;
+                match (inst.op, spec) {
+                    (KOp::Store(o), Some(spec)) => {
+                        let reg = c.arg(inst.args[0], inst.dtype, Count::Tile, &mut end)?;
+                        select = Some(Select::new(spec, reg, launch.operands[o as usize].clone()));
+                    }
+                    (KOp::Store(_), None) => {
+                        c.emit(id as Id, &mut end)?;
+                    }
+                    _ => {}
                 }
             }
             None
@@ -179,6 +201,7 @@ impl Pairwise {
         fixed.extend(x.values.iter().chain(&y.values).map(|v| v.reg).chain(result));
         fixed.extend(x.norm.iter().chain(&y.norm));
         fixed.extend(above.iter().flat_map(|a| a.fixed()));
+        fixed.extend(select.iter().map(|s| s.fixed()));
         let tile = (kernel.rows.max(kernel.columns) * SEGMENT.min(k)).max(COLUMNS);
         let last = above.as_ref().map_or(&[][..], |a| &a.end);
         let main = match &kernel.run {
@@ -204,6 +227,7 @@ impl Pairwise {
             end_operands,
             direct,
             above,
+            select,
             regs: c.regs,
             params: c.params,
             setup: c.setup,
@@ -223,6 +247,9 @@ impl Pairwise {
 
     /// Runs it.
     pub fn run(&self, threads: &Threads, pool: &Arc<Pool>, args: &Args<'_>, bad: &AtomicI64) -> Result<()> {
+        // The operands of a selection stand after the kernel's own.
+        let (bases, found) = args.bases.split_at(self.launch.operands.len());
+        let args = &Args { bases, ..*args };
         let ext = &self.launch.extents;
         let size = self.dtype.size();
         let batches: usize = self.batch.iter().map(|&a| ext[a]).product();
@@ -273,23 +300,30 @@ impl Pairwise {
             })?;
             // Long rows: several row panels, as many as L2 keeps, for each column panel in L1. Short ones: results in memory order.
             let across = self.extent(self.y.axis).div_ceil(COLUMNS);
-            let most = match (&self.above, ext[self.k]) {
-                _ if self.code().is_some() => TALL,
-                (None, 0..=64) => 1,
-                (None, k) if all && self.direct.is_some() && !args.in_place => {
+            let inner = self.above.is_some() || self.select.is_some();
+            let most = match ext[self.k] {
+                _ if inner || self.code().is_some() => TALL,
+                0..=64 => 1,
+                k if all && self.direct.is_some() && !args.in_place => {
                     (ROWS / (self.kernel.rows * k.min(SEGMENT) * size)).max(TALL)
                 }
                 _ => TALL,
             };
-            let tall = match self.above {
-                Some(_) => most,
-                None => most.min((nx * across).div_ceil(4 * threads.count())).max(1),
+            let tall = match inner {
+                true => most,
+                false => most.min((nx * across).div_ceil(4 * threads.count())).max(1),
             };
             let groups = nx.div_ceil(tall);
             let rows = |g: usize| g * tall..(g * tall + tall).min(nx);
             if let Some(above) = &self.above {
                 let run = above::Run { kernel: self, above, at, states: base + at_states, args };
                 run.all(threads, serial, groups, &rows, &place, bad)?;
+                continue;
+            }
+            if let Some(select) = &self.select {
+                let to = [found[0], found.get(1).copied().unwrap_or(0)];
+                let run = select::Run { kernel: self, select, at, args, to };
+                run.all((threads, pool), serial, groups, &rows, &place, bad)?;
                 continue;
             }
             threads.spread(groups * across, serial, &|next| {
@@ -570,6 +604,7 @@ unsafe fn transpose<T: Copy + Default>(
                 12 => lines::<T, 12>(from, row, to),
                 16 => lines::<T, 16>(from, row, to),
                 32 => lines::<T, 32>(from, row, to),
+                64 => lines::<T, 64>(from, row, to),
                 _ => break,
             }
             l += LINE;
