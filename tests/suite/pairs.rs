@@ -395,7 +395,59 @@ fn any_combine_takes_every_dtype(dev: &Device) {
     both.all_close(&want, 1e-14, 0.0).unwrap();
 }
 
+/// Chains of operations that run in one loop have the bits of the operations one by one, summed as all pairs are.
+fn chains_have_the_bits_of_their_operations(dev: &Device) {
+    if !on_the_host(dev) {
+        return;
+    }
+    let value = |i: usize, k: usize| match (i * 31 + k * 17) % 23 {
+        0 | 1 => 0.0,
+        2 => -0.0,
+        3 if i == 4 => f32::NAN,
+        4 if i == 5 => f32::INFINITY,
+        v => (v as f32 - 11.0) / 7.0,
+    };
+    type Step = fn(f32, f32) -> f32;
+    let least = f32::from_bits(1);
+    let forms: [(&str, Step); 3] = [
+        ("canberra", |x, y| (x - y).abs() / f32::max(x.abs() + y.abs(), f32::from_bits(1))),
+        ("a bound below", |x, y| f32::max(x + y, 1.5)),
+        ("|x - y| / (x y)", |x, y| (x - y).abs() / (x * y)),
+    ];
+    for (n, m, k) in [(3, 70, 300), (9, 65, 17), (8, 16, 1), (2, 1030, 5)] {
+        let (x, y) = (
+            dev.from_fn((n, k), |(i, k)| value(i, k)).unwrap(),
+            dev.from_fn((m, k), |(j, k)| value(j + 7, k)).unwrap(),
+        );
+        let (a, b) = (x.slice(s![.., NewAxis, ..]), y.slice(s![NewAxis, .., ..]));
+        let all = [
+            ((&a - &b).abs() / (a.abs() + b.abs()).maximum(least)).sum_axis(Axis(2)),
+            (&a + &b).maximum(1.5).sum_axis(Axis(2)),
+            ((&a - &b).abs() / (&a * &b)).sum_axis(Axis(2)),
+        ];
+        for (got, (what, step)) in all.iter().zip(forms) {
+            let got = got.to_ndarray().unwrap();
+            for ((i, j), &v) in got.indexed_iter() {
+                let nan = |x: f32, y: f32| x.is_nan() || y.is_nan();
+                let one = |k: usize| {
+                    let (x, y) = (value(i, k), value(j + 7, k));
+                    // `f32::max` passes over NaN.
+                    if nan(x, y) || nan(x + y, x - y) && what != "|x - y| / (x y)" { f32::NAN } else { step(x, y) }
+                };
+                let sum = |ks: std::ops::Range<usize>| ks.map(one).reduce(|a, b| a + b).unwrap();
+                let starts = (0..k).step_by(256);
+                let want = starts.map(|s| sum(s..(s + 256).min(k))).reduce(|a, b| a + b).unwrap();
+                assert!(
+                    v == want || v.is_nan() && want.is_nan(),
+                    "{what} of {n} x {m} x {k} at {i}, {j}: {v}, not {want}"
+                );
+            }
+        }
+    }
+}
+
 tests_on_devices! {
+    chains_have_the_bits_of_their_operations
     any_combine_has_the_bits_of_plain_code any_combine_takes_every_dtype
     expanded_is_one_kernel_and_exact_on_equal_rows folds_of_pairs_store_no_matrix folds_of_pairs_treat_nan_and_ties_as_numpy
     the_nearest_row_needs_little_memory a_held_matrix_is_computed_twice_at_most what_the_kernel_cannot_do_is_still_right

@@ -186,7 +186,7 @@ impl<T: Key> Best<T> {
     fn note<const LARGEST: bool>(&mut self, v: T, at: i64) {
         let key = v.key();
         let before = |w: T::As| better::<_, LARGEST>(key, w) || is_last(w) && !is_last(key);
-        if self.worst.is_some_and(|w| !before(w) && !(self.ties && key == w)) {
+        if self.worst.is_some_and(|w| !(before(w) || self.ties && key == w)) {
             return;
         }
         let k = self.k;

@@ -5,7 +5,7 @@
 //! a block. What varies with one side alone was computed while packing. Tiles stay in L1; the states of a block's rows in L2.
 
 use super::find::Found;
-use super::fused::{self, Pair, Sum};
+use super::fused::{self, Fused, Sum};
 use super::micro::{Kernel, Run};
 use super::{COLUMNS, Packed, Pairwise, SEGMENT, Side, TALL};
 use crate::backend::cpu::program::{Compiler, Count, FoldOp, Reg, TOp, TileAxes};
@@ -18,11 +18,14 @@ use std::ops::Range;
 /// Elements of a tile.
 const ELEMENTS: usize = 1024;
 
+/// A sum that takes in what comes before it, and the registers it reads.
+type Summed = (Sum, [Reg; 3]);
+
 /// A compiled combine and its folds.
 pub struct Code {
     /// From the packed values to the folds' arguments.
     pub ops: Vec<TOp>,
-    folds: Vec<(FoldOp, Option<(Sum, Reg)>)>,
+    folds: Vec<(FoldOp, Option<Summed>)>,
     x: Vec<Reg>,
     y: Vec<Reg>,
     /// Steps of k of a tile.
@@ -40,22 +43,13 @@ pub fn shape(found: &Found, launch: &Launch) -> (usize, usize) {
 }
 
 /// What a sum adds up, where a fused loop does so.
-fn sum(ir: &KernelIr, found: &Found, fold: Id) -> Option<(Pair, Id, Id)> {
+fn sum(ir: &KernelIr, found: &Found, fold: Id) -> Option<Fused> {
     let inst = &ir.code[fold as usize];
     let KOp::Reduce { reducer, .. } = inst.op else { return None };
-    let pair = fused::pair(ir, inst.args[0])?;
     // What varies with one side is packed whole.
     let made_here = found.both.contains(&inst.args[0]);
-    (made_here && *reducer == reduce::SUM && ir.code[inst.args[0] as usize].dtype == inst.dtype).then_some(pair)
-}
-
-/// A pair of operations whose first no one else needs.
-fn unary(ir: &KernelIr, found: &Found, n: Id) -> Option<(Pair, Id, Id)> {
-    let pair = fused::pair(ir, n)?;
-    let inner = ir.code[n as usize].args[0];
-    let alone = ir.code.iter().enumerate().all(|(at, i)| at == n as usize || !i.args.contains(&inner));
-    let two = matches!(pair.0, Pair::AbsAdd | Pair::AbsSub | Pair::SquareSub);
-    (two && alone && found.both.contains(&inner)).then_some(pair)
+    let same = *reducer == reduce::SUM && ir.code[inst.args[0] as usize].dtype == inst.dtype;
+    if made_here && same { fused::of(ir, &found.both, inst.args[0]) } else { None }
 }
 
 impl Code {
@@ -68,22 +62,42 @@ impl Code {
         let mut folds = vec![];
         let ir = c.ir;
         let ends: Vec<_> = found.folds.iter().map(|&id| sum(ir, found, id)).collect();
-        let summed =
-            |n: Id| found.folds.iter().zip(&ends).any(|(&f, e)| e.is_some() && ir.code[f as usize].args[0] == n);
-        for n in (0..ir.code.len() as Id).filter(|n| found.both.contains(n) && !summed(*n)) {
-            let Some((pair, a, b)) = unary(ir, found, n) else { continue };
+        // Values on the way of a longer loop, and what a fused sum adds up, have no tile.
+        let mut within: Vec<Id> = vec![];
+        for (&fold, end) in found.folds.iter().zip(&ends) {
+            within.extend(end.iter().flat_map(|e| e.inner.iter().copied().chain([ir.code[fold as usize].args[0]])));
+        }
+        let mut chains = vec![];
+        for n in (0..ir.code.len() as Id).rev().filter(|n| found.both.contains(n)) {
+            if within.contains(&n) {
+                continue;
+            }
+            if let Some(fused) = fused::of(ir, &found.both, n) {
+                within.extend(&fused.inner);
+                chains.push((n, fused));
+            }
+        }
+        for (n, Fused { chain, args, inner }) in chains.into_iter().rev() {
+            if inner.is_empty() {
+                continue;
+            }
             let dtype = ir.code[n as usize].dtype;
-            let (a, b) = (c.arg(a, dtype, Count::Tile, &mut ops)?, c.arg(b, dtype, Count::Tile, &mut ops)?);
+            let mut regs = [0; 3];
+            for (reg, id) in regs.iter_mut().zip(args) {
+                *reg = c.arg(id, dtype, Count::Tile, &mut ops)?;
+            }
             let dst = c.bind(n, dtype, Count::Tile);
-            ops.push(TOp::Call { f: fused::loops(pair, dtype, isa).1, args: [a, b, b], dst, count: Count::Tile });
+            ops.push(TOp::Call { f: fused::loops(chain, dtype, isa).1, args: regs, dst, count: Count::Tile });
         }
         for (&id, end) in found.folds.iter().zip(ends) {
             folds.push(match end {
-                Some((p, a, b)) => {
+                Some(Fused { chain, args, .. }) => {
                     let dtype = ir.code[id as usize].dtype;
-                    let arg = c.arg(a, dtype, Count::Tile, &mut ops)?;
-                    let other = c.arg(b, dtype, Count::Tile, &mut ops)?;
-                    (c.fold_of(id, arg, Count::Tile)?, Some((fused::loops(p, dtype, isa).0, other)))
+                    let mut regs = [0; 3];
+                    for (reg, id) in regs.iter_mut().zip(args) {
+                        *reg = c.arg(id, dtype, Count::Tile, &mut ops)?;
+                    }
+                    (c.fold_of(id, regs[0], Count::Tile)?, Some((fused::loops(chain, dtype, isa).0, regs)))
                 }
                 None => (c.fold(id, Count::Tile, &mut ops)?, None),
             });
@@ -102,7 +116,7 @@ impl Code {
 
     /// Registers that keep their places.
     pub fn fixed(&self) -> impl Iterator<Item = Reg> {
-        let others = self.folds.iter().filter_map(|f| Some(f.1?.1));
+        let others = self.folds.iter().filter_map(|f| Some(f.1?.1)).flatten();
         self.folds.iter().flat_map(|(f, _)| [f.dst, f.arg]).chain(others).chain(self.x.iter().copied())
     }
 
@@ -183,7 +197,10 @@ impl Pairwise {
                                 let tile = f.cur[fold.arg as usize];
                                 let seen = (k0 - from) as i64;
                                 match *end {
-                                    Some((sum, other)) => sum(tile, f.cur[other as usize], f.rows, nr, seen == 0, s0),
+                                    Some((sum, regs)) => {
+                                        let tiles = regs.map(|r| f.cur[r as usize] as *const u8);
+                                        sum(&tiles, f.rows, nr, seen == 0, s0)
+                                    }
                                     None => (fold.loops.cols_block[isa])(tile, f.rows, nr, nr, k0 as i64, seen, s0, s1),
                                 }
                             }

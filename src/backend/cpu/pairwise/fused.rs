@@ -1,18 +1,19 @@
-//! Two or three operations of a combine in one loop: the commonest pairs, and the sum that follows. The bits are those of
+//! Two or three operations of a combine in one loop: the commonest chains, and the sum that follows. The bits are those of
 //! the operations one by one.
 
 use crate::dtype::DType;
-use crate::kernel::{Id, KOp, KernelIr};
-use crate::ops::{Isa, Loop, row};
+use crate::kernel::{Id, Inst, KOp, KernelIr};
+use crate::ops::{Isa, Loop, OpRef, row};
+use smallvec::{SmallVec, smallvec};
 use std::sync::atomic::{Ordering, compiler_fence};
 
-/// Adds `rows` rows of a combine of two tiles to sums, or starts them: `(a, b, rows, columns, fresh, sums)`. Columns are a
+/// Adds `rows` rows of a combine of tiles to sums, or starts them: `(tiles, rows, columns, fresh, sums)`. Columns are a
 /// multiple of 16.
-pub type Sum = unsafe fn(*const u8, *const u8, usize, usize, bool, *mut u8);
+pub type Sum = unsafe fn(&[*const u8; 3], usize, usize, bool, *mut u8);
 
-/// What is computed of two values.
+/// What is computed of two values, or three.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Pair {
+pub enum Chain {
     /// `a + b`
     Add,
     /// `a - b`
@@ -27,30 +28,52 @@ pub enum Pair {
     AbsSub,
     /// `(a - b)^2`
     SquareSub,
+    /// `max(a + b, c)`, NaN if one is
+    AddMax,
+    /// `|a - b| / c`
+    AbsSubDiv,
 }
 
-/// What value `n` is of two others, if it is one of these.
-pub fn pair(ir: &KernelIr, n: Id) -> Option<(Pair, Id, Id)> {
-    let inst = &ir.code[n as usize];
-    let KOp::Map(r) = inst.op else { return None };
-    let inner = &ir.code[inst.args[0] as usize];
-    let two = |i: &crate::kernel::Inst, p| Some((p, i.args[0], i.args[1]));
-    let is = |op: KOp, r| op == KOp::Map(r);
-    let square = *r == row::square || *r == row::mul && inst.args[0] == inst.args[1];
-    match inst.dtype {
-        DType::F32 | DType::F64 => {}
-        _ => return None,
+/// A chain, its operands, and the values on the way.
+#[derive(Clone, Debug)]
+pub struct Fused {
+    /// What it does.
+    pub chain: Chain,
+    /// Its operands; the last again where it has two.
+    pub args: [Id; 3],
+    /// What no one else needs.
+    pub inner: SmallVec<[Id; 2]>,
+}
+
+/// What value `n` is of others, if it is one of these; what stands on the way is among `both`.
+pub fn of(ir: &KernelIr, both: &[Id], n: Id) -> Option<Fused> {
+    let inst = |n: Id| &ir.code[n as usize];
+    let is = |n: Id, r: OpRef| inst(n).op == KOp::Map(r);
+    let alone = |n: Id| both.contains(&n) && ir.code.iter().filter(|i| i.args.contains(&n)).count() == 1;
+    let two = |chain, i: &Inst, inner| Some(Fused { chain, args: [i.args[0], i.args[1], i.args[1]], inner });
+    if !matches!(inst(n).op, KOp::Map(_)) || !matches!(inst(n).dtype, DType::F32 | DType::F64) {
+        return None;
     }
-    if square && is(inner.op, &row::sub) {
-        return two(inner, Pair::SquareSub);
-    }
+    let (own, a) = (inst(n), inst(n).args[0]);
+    let square = is(n, &row::square) || is(n, &row::mul) && a == own.args[1];
     match () {
-        _ if *r == row::abs && is(inner.op, &row::sub) => two(inner, Pair::AbsSub),
-        _ if *r == row::abs && is(inner.op, &row::add) => two(inner, Pair::AbsAdd),
-        _ if *r == row::add => two(inst, Pair::Add),
-        _ if *r == row::sub => two(inst, Pair::Sub),
-        _ if *r == row::mul => two(inst, Pair::Mul),
-        _ if *r == row::div => two(inst, Pair::Div),
+        _ if square && is(a, &row::sub) && alone(a) => two(Chain::SquareSub, inst(a), smallvec![a]),
+        _ if is(n, &row::abs) && is(a, &row::sub) && alone(a) => two(Chain::AbsSub, inst(a), smallvec![a]),
+        _ if is(n, &row::abs) && is(a, &row::add) && alone(a) => two(Chain::AbsAdd, inst(a), smallvec![a]),
+        _ if is(n, &row::maximum) && is(a, &row::add) && alone(a) => {
+            let [x, y] = [inst(a).args[0], inst(a).args[1]];
+            Some(Fused { chain: Chain::AddMax, args: [x, y, own.args[1]], inner: smallvec![a] })
+        }
+        _ if is(n, &row::div) && is(a, &row::abs) && is(inst(a).args[0], &row::sub) => {
+            let b = inst(a).args[0];
+            let [x, y] = [inst(b).args[0], inst(b).args[1]];
+            let fused = Fused { chain: Chain::AbsSubDiv, args: [x, y, own.args[1]], inner: smallvec![a, b] };
+            if alone(a) && alone(b) { Some(fused) } else { two(Chain::Div, own, smallvec![]) }
+        }
+        _ if is(n, &row::add) => two(Chain::Add, own, smallvec![]),
+        _ if is(n, &row::sub) => two(Chain::Sub, own, smallvec![]),
+        _ if is(n, &row::mul) => two(Chain::Mul, own, smallvec![]),
+        _ if is(n, &row::div) => two(Chain::Div, own, smallvec![]),
         _ => None,
     }
 }
@@ -58,8 +81,8 @@ pub fn pair(ir: &KernelIr, n: Id) -> Option<(Pair, Id, Id)> {
 /// Sums over `B` columns at a time, which stay in registers.
 #[inline(always)]
 unsafe fn sums<T: Copy + Default + std::ops::Add<Output = T>, const B: usize>(
-    f: impl Fn(T, T) -> T,
-    (a, b): (*const T, *const T),
+    f: impl Fn(T, T, T) -> T,
+    (a, b, c): (*const T, *const T, *const T),
     rows: usize,
     n: usize,
     fresh: bool,
@@ -70,14 +93,14 @@ unsafe fn sums<T: Copy + Default + std::ops::Add<Output = T>, const B: usize>(
         for l0 in (0..n).step_by(B) {
             let mut acc = [T::default(); B];
             for (l, v) in acc.iter_mut().enumerate() {
-                *v = if fresh { f(*a.add(l0 + l), *b.add(l0 + l)) } else { *s.add(l0 + l) };
+                *v = if fresh { f(*a.add(l0 + l), *b.add(l0 + l), *c.add(l0 + l)) } else { *s.add(l0 + l) };
             }
             for r in fresh as usize..rows {
                 // Lanes are what is vectorised, not rows.
                 compiler_fence(Ordering::SeqCst);
                 for (l, v) in acc.iter_mut().enumerate() {
                     let at = r * n + l0 + l;
-                    *v = *v + f(*a.add(at), *b.add(at));
+                    *v = *v + f(*a.add(at), *b.add(at), *c.add(at));
                 }
             }
             for (l, &v) in acc.iter().enumerate() {
@@ -90,8 +113,8 @@ unsafe fn sums<T: Copy + Default + std::ops::Add<Output = T>, const B: usize>(
 macro_rules! both {
     ($t:ty, $f:expr $(, $feature:literal)?) => {{
         $(#[target_feature(enable = $feature)])?
-        unsafe fn sum(a: *const u8, b: *const u8, rows: usize, n: usize, fresh: bool, s: *mut u8) {
-            let tiles = (a as *const $t, b as *const $t);
+        unsafe fn sum(tiles: &[*const u8; 3], rows: usize, n: usize, fresh: bool, s: *mut u8) {
+            let tiles = (tiles[0] as *const $t, tiles[1] as *const $t, tiles[2] as *const $t);
             // SAFETY: the caller's.
             unsafe {
                 match n % (256 / size_of::<$t>()) {
@@ -102,10 +125,10 @@ macro_rules! both {
         }
         $(#[target_feature(enable = $feature)])?
         unsafe fn map(args: &[*const u8; 3], to: *mut u8, n: usize) {
-            let (a, b, to) = (args[0] as *const $t, args[1] as *const $t, to as *mut $t);
+            let (a, b, c, to) = (args[0] as *const $t, args[1] as *const $t, args[2] as *const $t, to as *mut $t);
             for e in 0..n {
                 // SAFETY: the caller's: all hold `n` values, and the result is none of them.
-                unsafe { *to.add(e) = $f(*a.add(e), *b.add(e)) }
+                unsafe { *to.add(e) = $f(*a.add(e), *b.add(e), *c.add(e)) }
             }
         }
         (sum as Sum, map as Loop)
@@ -113,15 +136,17 @@ macro_rules! both {
 }
 
 macro_rules! table {
-    ($pair:ident, $dtype:ident $(, $feature:literal)?) => {
-        table!(@ $pair, $dtype, [$($feature)?],
-            Add |a, b| a + b; Sub |a, b| a - b; Mul |a, b| a * b; Div |a, b| a / b;
-            AbsAdd |a, b| (a + b).abs(); AbsSub |a, b| (a - b).abs(); SquareSub |a, b| { let d = a - b; d * d };)
+    ($chain:ident, $dtype:ident $(, $feature:literal)?) => {
+        table!(@ $chain, $dtype, [$($feature)?],
+            Add |a, b, _c| a + b; Sub |a, b, _c| a - b; Mul |a, b, _c| a * b; Div |a, b, _c| a / b;
+            AbsAdd |a, b, _c| (a + b).abs(); AbsSub |a, b, _c| (a - b).abs(); SquareSub |a, b, _c| { let d = a - b; d * d };
+            AddMax |a, b, c| { let s = a + b; if s >= c || s.is_nan() { s } else { c } };
+            AbsSubDiv |a, b, c| (a - b).abs() / c;)
     };
-    (@ $pair:ident, $dtype:ident, $feature:tt, $($name:ident |$a:ident, $b:ident| $f:expr;)*) => {
-        match ($pair, $dtype) {
-            $((Pair::$name, DType::F32) => table!(# f32, |$a: f32, $b: f32| $f, $feature),
-            (Pair::$name, _) => table!(# f64, |$a: f64, $b: f64| $f, $feature),)*
+    (@ $chain:ident, $dtype:ident, $feature:tt, $($name:ident |$a:ident, $b:ident, $c:ident| $f:expr;)*) => {
+        match ($chain, $dtype) {
+            $((Chain::$name, DType::F32) => table!(# f32, |$a: f32, $b: f32, $c: f32| $f, $feature),
+            (Chain::$name, _) => table!(# f64, |$a: f64, $b: f64, $c: f64| $f, $feature),)*
         }
     };
     (# $t:ty, $f:expr, []) => { both!($t, $f) };
@@ -129,12 +154,12 @@ macro_rules! table {
 }
 
 /// The loops for f32 or f64: with the sum, and without.
-pub fn loops(pair: Pair, dtype: DType, isa: Isa) -> (Sum, Loop) {
+pub fn loops(chain: Chain, dtype: DType, isa: Isa) -> (Sum, Loop) {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => table!(pair, dtype, "avx512f,avx512dq,avx512vl,avx2,fma"),
+        Isa::Avx512 => table!(chain, dtype, "avx512f,avx512dq,avx512vl,avx2,fma"),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => table!(pair, dtype, "avx2,fma"),
-        _ => table!(pair, dtype),
+        Isa::Avx2 => table!(chain, dtype, "avx2,fma"),
+        _ => table!(chain, dtype),
     }
 }

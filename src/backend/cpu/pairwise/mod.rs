@@ -15,6 +15,7 @@ mod norms;
 mod select;
 #[cfg(test)]
 mod tests;
+mod transpose;
 mod vector;
 
 use super::program::{Compiler, Count, Reg, RegInfo, TOp, TileAxes};
@@ -34,6 +35,7 @@ use select::Select;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use transpose::transpose;
 
 /// Length of a segment of k. Part of the order of a fold.
 const SEGMENT: usize = 256;
@@ -41,6 +43,8 @@ const SEGMENT: usize = 256;
 const COLUMNS: usize = 1024;
 /// Row panels of a block of results that waits in scratch.
 const TALL: usize = 8;
+/// Rows of results, written in memory order, that short rows of x go by.
+const SHORT: usize = 12;
 /// Bytes of packed rows that one thread works on where results are written as they are made: a part of L2.
 const ROWS: usize = 192 << 10;
 /// Steps of k that one row takes together. A segment is whole parts.
@@ -303,7 +307,7 @@ impl Pairwise {
             let inner = self.above.is_some() || self.select.is_some();
             let most = match ext[self.k] {
                 _ if inner || self.code().is_some() => TALL,
-                0..=64 => 1,
+                0..=64 => (SHORT / self.kernel.rows).max(1),
                 k if all && self.direct.is_some() && !args.in_place => {
                     (ROWS / (self.kernel.rows * k.min(SEGMENT) * size)).max(TALL)
                 }
@@ -408,10 +412,10 @@ impl Pairwise {
         // SAFETY: `rows * steps` elements are read, the panel's part of `steps * width` is written.
         unsafe {
             match value.size {
-                1 => transpose::<u8>(from, lane, row, rows, steps, to, side.width),
-                2 => transpose::<u16>(from as *const u16, lane, row, rows, steps, to as *mut u16, side.width),
-                4 => transpose::<u32>(from as *const u32, lane, row, rows, steps, to as *mut u32, side.width),
-                _ => transpose::<u64>(from as *const u64, lane, row, rows, steps, to as *mut u64, side.width),
+                1 => transpose::<u8>(self.isa, from, lane, row, rows, steps, to, side.width),
+                2 => transpose::<u16>(self.isa, from as *const u16, lane, row, rows, steps, to as *mut u16, side.width),
+                4 => transpose::<u32>(self.isa, from as *const u32, lane, row, rows, steps, to as *mut u32, side.width),
+                _ => transpose::<u64>(self.isa, from as *const u64, lane, row, rows, steps, to as *mut u64, side.width),
             }
             if side.norm.is_some() {
                 norms::segment(self.isa, value.size, to, steps, side.width, norm, s > 0);
@@ -568,71 +572,4 @@ impl Pairwise {
             each(f, i0 + r);
         }
     }
-}
-
-/// `to[l * width + r] = from[r * row + l * lane]`, and zeros for the rows a panel lacks.
-unsafe fn transpose<T: Copy + Default>(
-    from: *const T,
-    lane: isize,
-    row: isize,
-    rows: usize,
-    lanes: usize,
-    to: *mut T,
-    width: usize,
-) {
-    // SAFETY: the caller's.
-    unsafe {
-        if rows < width {
-            for l in 0..lanes {
-                std::slice::from_raw_parts_mut(to.add(l * width + rows), width - rows).fill(T::default());
-            }
-        }
-        if row == 1 {
-            for l in 0..lanes {
-                std::ptr::copy_nonoverlapping(from.offset(l as isize * lane), to.add(l * width), rows);
-            }
-            return;
-        }
-        // A cache line of each row at a time: both sides stay in L1, whatever the stride.
-        let mut l = 0;
-        while lane == 1 && rows == width && l + LINE <= lanes {
-            let (from, to) = (from.add(l), to.add(l * width));
-            match width {
-                4 => lines::<T, 4>(from, row, to),
-                6 => lines::<T, 6>(from, row, to),
-                8 => lines::<T, 8>(from, row, to),
-                12 => lines::<T, 12>(from, row, to),
-                16 => lines::<T, 16>(from, row, to),
-                32 => lines::<T, 32>(from, row, to),
-                64 => lines::<T, 64>(from, row, to),
-                _ => break,
-            }
-            l += LINE;
-        }
-        for l0 in (l..lanes).step_by(LINE) {
-            for r in 0..rows {
-                let src = from.offset(r as isize * row + l0 as isize * lane);
-                for l in 0..(lanes - l0).min(LINE) {
-                    *to.add((l0 + l) * width + r) = *src.offset(l as isize * lane);
-                }
-            }
-        }
-    }
-}
-
-/// Elements of a row that are packed at a time.
-const LINE: usize = 8;
-
-/// `R` whole rows of `LINE` elements each, `row` apart, to `LINE` columns.
-#[inline(always)]
-unsafe fn lines<T: Copy + Default, const R: usize>(from: *const T, row: isize, to: *mut T) {
-    let mut block = [[T::default(); R]; LINE];
-    for r in 0..R {
-        for (l, column) in block.iter_mut().enumerate() {
-            // SAFETY: the caller's.
-            column[r] = unsafe { *from.offset(r as isize * row).add(l) };
-        }
-    }
-    // SAFETY: the caller's; the columns lie one after the other.
-    unsafe { (to as *mut [[T; R]; LINE]).write_unaligned(block) }
 }

@@ -81,6 +81,34 @@ fn code_folds_in_the_order_of_micro_kernels() {
     }
 }
 
+#[test]
+fn packing_transposes() {
+    fn check<T: Copy + Default + PartialEq + std::fmt::Debug + From<u8>>(isa: Isa) {
+        for width in [1, 4, 6, 8, 12, 16, 24, 32, 64] {
+            for (rows, lanes) in [(width, 29), (width, 8), (width, 3), (width - 1, 16)] {
+                for (row, lane) in [(lanes + 2, 1), (1, rows + 1), (2 * lanes, 2)] {
+                    let from: Vec<T> = (0..(rows * row + lanes * lane + 1)).map(|e| T::from((e % 251) as u8)).collect();
+                    let mut to = vec![T::from(255); lanes * width];
+                    let (r, l) = (row as isize, lane as isize);
+                    // SAFETY: both are as long as that.
+                    unsafe { transpose(isa, from.as_ptr(), l, r, rows, lanes, to.as_mut_ptr(), width) };
+                    for (e, v) in to.iter().enumerate() {
+                        let (l, r) = (e / width, e % width);
+                        let want = if r < rows { from[r * row + l * lane] } else { T::default() };
+                        assert_eq!(*v, want, "{width} x {lanes} of {rows}, {row} and {lane} apart, {isa:?}");
+                    }
+                }
+            }
+        }
+    }
+    for isa in [Isa::detect(), Isa::Portable] {
+        check::<u8>(isa);
+        check::<u16>(isa);
+        check::<u32>(isa);
+        check::<u64>(isa);
+    }
+}
+
 /// `cargo test --release --lib as_code -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement"]
