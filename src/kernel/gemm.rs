@@ -49,7 +49,7 @@ pub fn kernel(s: &GemmSpec) -> (KernelIr, Launch) {
         code,
         nest: Nest::Loop { axes: out, body: vec![fold, Nest::Insts(inner..end)] },
         class: Class::Pairwise { i, j, k, batch },
-        index: width(&extents, &operands),
+        index: width(&extents, k, &operands),
     };
     (ir, Launch { extents, operands, params: vec![] })
 }

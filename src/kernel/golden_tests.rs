@@ -3,7 +3,7 @@
 //! `NDCUDA_BLESS=1 cargo test golden` writes the files anew; `scripts/check_goldens.py` compiles the CUDA ones.
 
 use super::validate::kernel;
-use super::{AxisSet, Bind, Class, FoldOrder, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Width};
+use super::{AxisSet, Bind, Class, FoldOrder, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Width, width};
 use crate::backend::cuda::emit;
 use crate::dtype::DType::{self, Bool, F16, F32, F64, I64};
 use crate::layout::c_strides;
@@ -534,4 +534,16 @@ fn broken_kernels_are_refused() {
             ir.nest = Nest::Loop { axes: IJ, body: vec![Nest::Loop { axes: K, body: vec![Nest::Insts(0..5)] }] };
         }),
     );
+}
+
+/// 10,000 x 10,000 x 128 pairs are more than 2^31, but neither the results nor what one folds is.
+#[test]
+fn indices_are_as_wide_as_the_longest_loop() {
+    let bind = |strides: &[isize]| Bind { slot: 0, offset: 0, strides: strides.into(), gather: None };
+    let pairs = [bind(&[128, 0, 1]), bind(&[0, 128, 1]), bind(&[10_000, 1, 0])];
+    assert_eq!(width(&[10_000, 10_000, 128], K, &pairs), Width::W32);
+    assert_eq!(width(&[10_000, 300_000, 2], K, &pairs[..2]), Width::W64);
+    assert_eq!(width(&[2, 2, 1 << 31], K, &[bind(&[0, 0, 0])]), Width::W64);
+    assert_eq!(width(&[1 << 16, 1 << 15], AxisSet::EMPTY, &[bind(&[0, 0])]), Width::W64);
+    assert_eq!(width(&[2, 2], J, &[bind(&[1 << 31, 1])]), Width::W64);
 }

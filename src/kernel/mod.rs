@@ -11,7 +11,7 @@ pub mod text;
 pub mod validate;
 
 use crate::dtype::DType;
-use crate::layout::{Strides, size};
+use crate::layout::Strides;
 use crate::ops::OpRef;
 use crate::ops::reduce::ReducerRef;
 use smallvec::SmallVec;
@@ -186,13 +186,17 @@ pub enum Width {
     W64,
 }
 
-/// The width that the indices of a kernel with these extents and operands need.
-pub fn width(extents: &[usize], binds: &[Bind]) -> Width {
+/// The width that the indices of a kernel with these extents and operands need. Loops count results, or what a result folds, never both.
+pub fn width(extents: &[usize], folded: AxisSet, binds: &[Bind]) -> Width {
     let far = binds.iter().any(|b| {
         let span: usize = extents.iter().zip(&b.strides).map(|(&n, s)| n.saturating_mul(s.unsigned_abs())).sum();
         span.saturating_add(b.offset.unsigned_abs()) > i32::MAX as usize
     });
-    if far || size(extents) > i32::MAX as usize { Width::W64 } else { Width::W32 }
+    let count = |inside: bool| -> usize {
+        let axes = extents.iter().enumerate().filter(|(a, _)| folded.has(*a) == inside);
+        axes.fold(1, |product, (_, &n)| product.saturating_mul(n))
+    };
+    if far || count(false).max(count(true)) > i32::MAX as usize { Width::W64 } else { Width::W32 }
 }
 
 /// One fused kernel. Axes `0..outer` are those of the results, the rest are folded; within each the last is innermost.

@@ -195,7 +195,7 @@ impl Builder<'_> {
                 Bind { slot: w.slot, offset: w.offset, strides, gather: w.gather }
             })
             .collect();
-        let index = width(&extents, &binds);
+        let index = width(&extents, folded.union(deep), &binds);
         let class = classify(&code, if deep.is_empty() { folded } else { deep }, &binds);
         let ir = KernelIr {
             axes: groups.len() as u8,

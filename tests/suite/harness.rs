@@ -61,6 +61,12 @@ pub fn makes_kernels(dev: &Device) -> bool {
     on_the_host(dev) || eager && Device::cuda_report().iter().any(compiler)
 }
 
+/// Whether kernels are compiled here for the software device: a tenth of a second each, on which tests of many save. `NDCUDA_SUITE=gpu` does not.
+pub fn compiles_slowly(dev: &Device) -> bool {
+    let gpu = std::env::var("NDCUDA_SUITE").is_ok_and(|v| v == "gpu");
+    !gpu && !on_the_host(dev) && makes_kernels(dev)
+}
+
 /// Runs what the command line asks for.
 pub fn run(tests: Vec<Test>) -> ExitCode {
     let arguments = Arguments::from_args();

@@ -133,7 +133,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
             __syncthreads();
             Count k0 = 0;
             for (;;) {
-                const Count end = k0 + min(nk - k0, (Count)256);
+                const bool last = nk - k0 <= 256;
+                const Count end = k0 + min(nk - k0 - 1, (Count)256);
                 for (; k0 + 16 <= end; k0 = next) {
                     next = k0 + 16;
                     to = buffer ^ 1;
@@ -316,7 +317,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                     __syncthreads();
                     buffer = to;
                 }
-                if (end == nk) break;
+                if (last) break;
                 sum_f32::State* whole4 = local4;
                 asm volatile("" : "+l"(whole4));
                 #pragma unroll
@@ -329,7 +330,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                     }
                 }
             }
-            #pragma unroll 1
+            #pragma unroll 4
             for (u32 kk = 0; kk < nk - k0; ++kk) {
                 Vec<f32, 4> w0[2];
                 #pragma unroll

@@ -105,7 +105,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
             __syncthreads();
             Count k0 = 0;
             for (;;) {
-                const Count end = k0 + min(nk - k0, (Count)256);
+                const bool last = nk - k0 <= 256;
+                const Count end = k0 + min(nk - k0 - 1, (Count)256);
                 for (; k0 + 16 <= end; k0 = next) {
                     next = k0 + 16;
                     to = buffer ^ 1;
@@ -204,14 +205,14 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                     __syncthreads();
                     buffer = to;
                 }
-                if (end == nk) break;
+                if (last) break;
                 sum_f32::State* whole4 = local4;
                 asm volatile("" : "+l"(whole4));
                 if (k0 == 256) whole4[0] = s4;
                 else sum_f32::merge(whole4[0], s4);
                 sum_f32::init(s4);
             }
-            #pragma unroll 1
+            #pragma unroll 4
             for (u32 kk = 0; kk < nk - k0; ++kk) {
                 if (thread >= 128 && thread < 256) {
                     const f32 v2 = m2[buffer][kk][thread - 128];

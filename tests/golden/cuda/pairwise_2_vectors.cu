@@ -137,7 +137,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
         __syncthreads();
         Count k0 = 0;
         for (;;) {
-            const Count end = k0 + min(nk - k0, (Count)256);
+            const bool last = nk - k0 <= 256;
+            const Count end = k0 + min(nk - k0 - 1, (Count)256);
             for (; k0 + 16 <= end; k0 = next) {
                 next = k0 + 16;
                 to = buffer ^ 1;
@@ -368,7 +369,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                 __syncthreads();
                 buffer = to;
             }
-            if (end == nk) break;
+            if (last) break;
             sum_f32::State* whole4 = local4;
             asm volatile("" : "+l"(whole4));
             if (k0 == 256) whole4[0] = s4;

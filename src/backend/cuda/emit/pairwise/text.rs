@@ -139,6 +139,7 @@ impl Pairwise<'_, '_, '_> {
     }
 
     /// Slice after slice: while this one is folded, the next is on its way from global memory. It comes in parts, which take few registers.
+    /// The last slice, which none follows, is folded behind that loop, whole or not.
     pub fn walk(&mut self) -> Result<()> {
         let plan = self.plan;
         let slice = plan.slice;
@@ -153,7 +154,8 @@ impl Pairwise<'_, '_, '_> {
         self.first(&[0, 1])?;
         self.w.line(format_args!("Count k0 = 0;"));
         self.w.open(format_args!("for (;;)"));
-        self.w.line(format_args!("const Count end = k0 + min(nk - k0, (Count){SEGMENT});"));
+        self.w.line(format_args!("const bool last = nk - k0 <= {SEGMENT};"));
+        self.w.line(format_args!("const Count end = k0 + min(nk - k0 - 1, (Count){SEGMENT});"));
         self.w.open(format_args!("for (; k0 + {slice} <= end; k0 = next)"));
         self.w.line(format_args!("next = k0 + {slice};"));
         self.w.line(format_args!("to = buffer ^ 1;"));
@@ -162,9 +164,8 @@ impl Pairwise<'_, '_, '_> {
         let parts: Vec<Part> = (0..2).flat_map(|side| self.parts(side)).collect();
         for (n, part) in parts.iter().enumerate() {
             self.w.block();
-            // Behind the end the last values come again: under a condition, the compiler would load where it stores, and wait.
             self.fetch(part);
-            // It would load late otherwise, too.
+            // The compiler would load where it stores otherwise, and wait.
             self.w.line(format_args!("__syncwarp();"));
             self.w.line(format_args!("#pragma unroll{unroll}"));
             let [from, to] = [n, n + 1].map(|n| n * slice / parts.len());
@@ -178,7 +179,7 @@ impl Pairwise<'_, '_, '_> {
         self.w.line(format_args!("__syncthreads();"));
         self.w.line(format_args!("buffer = to;"));
         self.w.close();
-        self.w.line(format_args!("if (end == nk) break;"));
+        self.w.line(format_args!("if (last) break;"));
         // The segment is full: its fold goes into that of those before it.
         self.whole(|p, r, whole, s| {
             p.w.line(format_args!("if (k0 == {SEGMENT}) {whole} = {s};"));
@@ -186,7 +187,8 @@ impl Pairwise<'_, '_, '_> {
             p.w.line(format_args!("{r}::init({s});"));
         });
         self.w.close();
-        self.w.line(format_args!("#pragma unroll 1"));
+        self.w
+            .line(format_args!("#pragma unroll {}", if plan.inner.len() > 12 || plan.folds.len() > 1 { 1 } else { 4 }));
         self.w.open(format_args!("for (u32 kk = 0; kk < nk - k0; ++kk)"));
         self.step()?;
         self.w.close();
