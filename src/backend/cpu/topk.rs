@@ -4,12 +4,12 @@
 
 use super::threads::Threads;
 use crate::backend::Args;
-use crate::dtype::DType;
+use crate::dtype::{DType, Element};
 use crate::error::Result;
 use crate::kernel::TopKSpec;
 use crate::ops::Isa;
 use half::{bf16, f16};
-use std::cmp::Ordering;
+use std::marker::PhantomData;
 
 /// Elements looked at before one is noted.
 const BLOCK: usize = 64;
@@ -49,11 +49,13 @@ pub trait Rows {
 }
 
 /// An element.
-trait Key: Copy + 'static {
+trait Key: Element {
     /// What it is compared as.
     type As: Copy + PartialOrd;
     /// That.
     fn key(self) -> Self::As;
+    /// A number that orders as the elements do, the same of both zeros; none of NaN.
+    fn rank(self) -> Option<u64>;
 
     /// A bit for each of [`BLOCK`] elements that is better than `w` or, where `ties`, equal to it.
     ///
@@ -81,16 +83,34 @@ unsafe fn hits<T: Key, const LARGEST: bool>(p: *const T, w: T::As, ties: bool) -
 }
 
 macro_rules! keys {
-    ($($t:ty),*) => {$(
+    ($($rank:ident: $($t:ty),*;)*) => {$($(
         impl Key for $t {
             type As = $t;
             #[inline(always)]
             fn key(self) -> $t { self }
+            #[inline(always)]
+            fn rank(self) -> Option<u64> { $rank(self.into()) }
         }
-    )*};
+    )*)*};
 }
 
-keys!(bool, i8, i16, i32, i64, u8, u16, u32, u64);
+keys! {
+    Some: bool, u8, u16, u32, u64;
+    signed: i8, i16, i32, i64;
+}
+
+/// The number of an integer.
+fn signed(v: i64) -> Option<u64> {
+    Some(v as u64 ^ 1 << 63)
+}
+
+/// The number of a float.
+fn float(v: f64) -> Option<u64> {
+    // -0.0 becomes 0.0.
+    let bits = (v + 0.0).to_bits();
+    let rank = if bits >> 63 == 0 { bits | 1 << 63 } else { !bits };
+    (!v.is_nan()).then_some(rank)
+}
 
 macro_rules! floats {
     ($($t:ident $lanes:literal $splat:ident $load:ident $cmp:ident $mask:ident;)*) => {$(
@@ -98,6 +118,8 @@ macro_rules! floats {
             type As = $t;
             #[inline(always)]
             fn key(self) -> $t { self }
+            #[inline(always)]
+            fn rank(self) -> Option<u64> { float(self.into()) }
 
             #[inline(always)]
             unsafe fn hits<const LARGEST: bool, const SIMD: bool>(p: *const $t, w: $t, ties: bool) -> u64 {
@@ -132,27 +154,19 @@ floats! {
     f64 4 _mm256_set1_pd _mm256_loadu_pd _mm256_cmp_pd _mm256_movemask_pd;
 }
 
-impl Key for f16 {
-    type As = f32;
-    #[inline(always)]
-    fn key(self) -> f32 {
-        self.to_f32()
-    }
+macro_rules! halves {
+    ($($t:ty),*) => {$(
+        impl Key for $t {
+            type As = f32;
+            #[inline(always)]
+            fn key(self) -> f32 { self.to_f32() }
+            #[inline(always)]
+            fn rank(self) -> Option<u64> { float(self.into()) }
+        }
+    )*};
 }
 
-impl Key for bf16 {
-    type As = f32;
-    #[inline(always)]
-    fn key(self) -> f32 {
-        self.to_f32()
-    }
-}
-
-/// Whether a key comes after all others: NaN.
-#[inline(always)]
-fn is_last<K: PartialOrd>(k: K) -> bool {
-    k.partial_cmp(&k).is_none()
-}
+halves!(f16, bf16);
 
 /// Whether `a` is better than `b`, neither NaN.
 #[inline(always)]
@@ -160,77 +174,79 @@ fn better<K: PartialOrd, const LARGEST: bool>(a: K, b: K) -> bool {
     if LARGEST { a > b } else { a < b }
 }
 
-/// What is best first: the order of results.
-fn order<T: Key, const LARGEST: bool>(a: &(T, i64), b: &(T, i64)) -> Ordering {
-    let (x, y) = (a.0.key(), b.0.key());
-    let values = match (is_last(x), is_last(y)) {
-        (false, false) if better::<_, LARGEST>(x, y) => Ordering::Less,
-        (false, false) if better::<_, LARGEST>(y, x) => Ordering::Greater,
-        (x, y) => x.cmp(&y),
-    };
-    values.then(a.1.cmp(&b.1))
+/// How good an element is: the least is best, NaN is last.
+#[inline(always)]
+fn place<T: Key, const LARGEST: bool>(v: T) -> u64 {
+    match v.rank() {
+        None => NAN,
+        Some(rank) if LARGEST => !rank,
+        Some(rank) => rank,
+    }
 }
 
+/// The place of NaN. It is that of the last integer, too, which is as good as its like all the same.
+const NAN: u64 = u64::MAX;
+
+/// An element: its place, its index, its bits. They order as results do.
+type Noted = (u64, i64, u64);
+
 /// The best of a row so far: the `k` best, or all there are. In order where `k` is small, else in none, and with others.
-struct Best<T: Key> {
+struct Best {
     k: usize,
-    noted: Vec<(T, i64)>,
-    /// What is worse is not among the `k` best.
-    worst: Option<T::As>,
+    noted: Vec<Noted>,
+    /// Place and bits of an element: what is worse is not among the `k` best.
+    worst: Option<(u64, u64)>,
     /// What is equal to it may be: else `k` are noted that are as good, and of equal elements the first is better.
     ties: bool,
 }
 
-impl<T: Key> Best<T> {
-    #[inline(always)]
-    fn note<const LARGEST: bool>(&mut self, v: T, at: i64) {
-        let key = v.key();
-        let before = |w: T::As| better::<_, LARGEST>(key, w) || is_last(w) && !is_last(key);
-        if self.worst.is_some_and(|w| !(before(w) || self.ties && key == w)) {
+impl Best {
+    fn note(&mut self, new: Noted) {
+        if self.worst.is_some_and(|(w, _)| new.0 > w || new.0 == w && !self.ties) {
             return;
         }
         let k = self.k;
         if k > FEW {
-            self.noted.push((v, at));
+            self.noted.push(new);
             if self.noted.len() < 2 * k {
                 return;
             }
-            self.noted.select_nth_unstable_by(k - 1, order::<T, LARGEST>);
+            self.noted.select_nth_unstable(k - 1);
             self.noted.truncate(k);
         } else {
             self.noted.truncate(k - 1);
             let mut p = self.noted.len();
-            self.noted.push((v, at));
-            while p > 0 && before(self.noted[p - 1].0.key()) {
+            self.noted.push(new);
+            while p > 0 && new.0 < self.noted[p - 1].0 {
                 self.noted[p] = self.noted[p - 1];
                 p -= 1;
             }
-            self.noted[p] = (v, at);
+            self.noted[p] = new;
         }
         if let Some(last) = self.noted.get(k - 1) {
-            (self.worst, self.ties) = (Some(last.0.key()), false);
+            (self.worst, self.ties) = (Some((last.0, last.2)), false);
         }
     }
 
     /// Before anything is noted: a bound from the first elements, which many are worse than.
     #[inline(always)]
-    unsafe fn bound<const LARGEST: bool>(&mut self, from: *const T, m: usize) {
+    unsafe fn bound<T: Key, const LARGEST: bool>(&mut self, from: *const T, m: usize) {
         // SAFETY: the caller's: there are `m` elements, a block at least.
-        let at = |e: usize| unsafe { *from.add(e) }.key();
+        let at = |e: usize| unsafe { *from.add(e) };
         // The best of those that are `BLOCK` apart: `k` of these are no worse than the k-th of them.
         let mut best = [at(0); BLOCK];
         (0..BLOCK).for_each(|l| best[l] = at(l));
         for e in (BLOCK..m / BLOCK * BLOCK).step_by(BLOCK) {
             for (l, b) in best.iter_mut().enumerate() {
-                *b = if better::<_, LARGEST>(at(e + l), *b) { at(e + l) } else { *b };
+                *b = if better::<_, LARGEST>(at(e + l).key(), b.key()) { at(e + l) } else { *b };
             }
         }
-        let (_, &mut w, _) = best.select_nth_unstable_by(self.k - 1, |a, b| match is_last(*a).cmp(&is_last(*b)) {
-            Ordering::Equal if better::<_, LARGEST>(*a, *b) => Ordering::Less,
-            Ordering::Equal if better::<_, LARGEST>(*b, *a) => Ordering::Greater,
-            nan => nan,
-        });
-        if !is_last(w) {
+        self.bound_of(best.map(|v| (place::<T, LARGEST>(v), v.to_bits64())));
+    }
+
+    fn bound_of(&mut self, mut best: [(u64, u64); BLOCK]) {
+        let (_, &mut w, _) = best.select_nth_unstable(self.k - 1);
+        if w.0 != NAN {
             (self.worst, self.ties) = (Some(w), true);
         }
     }
@@ -238,7 +254,7 @@ impl<T: Key> Best<T> {
 
 #[inline(always)]
 unsafe fn look<T: Key, const LARGEST: bool, const SIMD: bool>(
-    best: &mut Best<T>,
+    best: &mut Best,
     from: *const u8,
     step: isize,
     m: usize,
@@ -250,35 +266,39 @@ unsafe fn look<T: Key, const LARGEST: bool, const SIMD: bool>(
     }
     if step == 1 && best.k <= FEW && m >= FIRST && best.noted.is_empty() {
         // SAFETY: the caller's.
-        unsafe { best.bound::<LARGEST>(from, m) };
+        unsafe { best.bound::<T, LARGEST>(from, m) };
     }
     let mut j = 0;
     while j < m {
         let n = (m - j).min(BLOCK);
-        // SAFETY: the caller's: there are `m` elements.
-        let at = |l: usize| unsafe { *from.offset((j + l) as isize * step) };
+        let note = |best: &mut Best, l: usize| {
+            // SAFETY: the caller's: there are `m` elements.
+            let v = unsafe { *from.offset((j + l) as isize * step) };
+            best.note((place::<T, LARGEST>(v), first + (j + l) as i64, v.to_bits64()));
+        };
         match best.worst {
-            Some(w) if n == BLOCK && step == 1 && !is_last(w) => {
+            Some((w, bits)) if n == BLOCK && step == 1 && w != NAN => {
+                let w = T::from_bits64(bits).key();
                 // SAFETY: as above.
                 let mut hits = unsafe { T::hits::<LARGEST, SIMD>(from.add(j), w, best.ties) };
                 while hits != 0 {
-                    let l = hits.trailing_zeros() as usize;
-                    best.note::<LARGEST>(at(l), first + (j + l) as i64);
+                    note(best, hits.trailing_zeros() as usize);
                     hits &= hits - 1;
                 }
             }
-            _ => (0..n).for_each(|l| best.note::<LARGEST>(at(l), first + (j + l) as i64)),
+            _ => (0..n).for_each(|l| note(best, l)),
         }
         j += n;
     }
 }
 
 /// `(the best so far, first element, elements from one to the next, how many, index of the first)`.
-type Look<T> = unsafe fn(&mut Best<T>, *const u8, isize, usize, i64);
+type Look = unsafe fn(&mut Best, *const u8, isize, usize, i64);
 
-struct All<T: Key, const LARGEST: bool> {
-    rows: Vec<Best<T>>,
-    look: Look<T>,
+struct All<T, const LARGEST: bool> {
+    rows: Vec<Best>,
+    look: Look,
+    of: PhantomData<T>,
 }
 
 impl<T: Key, const LARGEST: bool> Rows for All<T, LARGEST> {
@@ -297,30 +317,31 @@ impl<T: Key, const LARGEST: bool> Rows for All<T, LARGEST> {
     unsafe fn look_at(&mut self, r: usize, from: *const u8, at: *const i64, n: usize) {
         for e in 0..n {
             // SAFETY: the caller's.
-            unsafe { self.rows[r].note::<LARGEST>(*(from as *const T).add(e), *at.add(e)) };
+            let (v, at) = unsafe { (*(from as *const T).add(e), *at.add(e)) };
+            self.rows[r].note((place::<T, LARGEST>(v), at, v.to_bits64()));
         }
     }
 
     unsafe fn finish(&mut self, r: usize, at: *mut i64, values: *mut u8) {
         let best = &mut self.rows[r];
         if best.k > FEW {
-            best.noted.sort_unstable_by(order::<T, LARGEST>);
+            best.noted.sort_unstable();
         }
-        for (r, &(v, index)) in best.noted.iter().take(best.k).enumerate() {
+        for (r, &(_, index, bits)) in best.noted.iter().take(best.k).enumerate() {
             // SAFETY: the caller's.
             unsafe {
                 *at.add(r) = index;
                 if !values.is_null() {
-                    *(values as *mut T).add(r) = v;
+                    *(values as *mut T).add(r) = T::from_bits64(bits);
                 }
             }
         }
     }
 }
 
-fn all<T: Key, const LARGEST: bool>(k: usize, rows: usize, look: Look<T>) -> Box<dyn Rows> {
+fn all<T: Key, const LARGEST: bool>(k: usize, rows: usize, look: Look) -> Box<dyn Rows> {
     let new = |_| Best { k, noted: vec![], worst: None, ties: false };
-    Box::new(All::<T, LARGEST> { rows: (0..rows).map(new).collect(), look })
+    Box::new(All::<T, LARGEST> { rows: (0..rows).map(new).collect(), look, of: PhantomData })
 }
 
 macro_rules! rows {
@@ -328,12 +349,12 @@ macro_rules! rows {
         macro_rules! one {
             ($t:ty) => {{
                 $(#[target_feature(enable = $feature)])?
-                unsafe fn least(best: &mut Best<$t>, from: *const u8, step: isize, n: usize, at: i64) {
+                unsafe fn least(best: &mut Best, from: *const u8, step: isize, n: usize, at: i64) {
                     // SAFETY: the caller's.
                     unsafe { look::<$t, false, $simd>(best, from, step, n, at) }
                 }
                 $(#[target_feature(enable = $feature)])?
-                unsafe fn greatest(best: &mut Best<$t>, from: *const u8, step: isize, n: usize, at: i64) {
+                unsafe fn greatest(best: &mut Best, from: *const u8, step: isize, n: usize, at: i64) {
                     // SAFETY: the caller's.
                     unsafe { look::<$t, true, $simd>(best, from, step, n, at) }
                 }
