@@ -30,6 +30,7 @@ class Worker:
         self.name = name
         # Kernels that some environments choose for OpenBLAS by hand are rarely the best for the machine.
         env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_CORETYPE") and k != "OPENBLAS_L2_SIZE"} | more
+        self.env = env
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
         self.hello = json.loads(self.process.stdout.readline())
 
@@ -170,8 +171,7 @@ def main():
         own.append(Worker(NARROW, [exe, "--serve"], NDCUDA_CPU="avx2"))
     ours, limit = [w.name for w in own], {}
     for w in own:
-        env = os.environ | ({"NDCUDA_CPU": "avx2"} if w.name == NARROW else {})
-        limit[w.name] = json.loads(subprocess.run([probe], stdout=subprocess.PIPE, text=True, check=True, env=env).stdout or "{}")
+        limit[w.name] = json.loads(subprocess.run([probe], stdout=subprocess.PIPE, text=True, check=True, env=w.env).stdout or "{}")
     workers = own + [Worker(p, [sys.executable, str(HERE / "worker.py"), p]) for p in PEERS]
     about = {
         "date": datetime.date.today().isoformat(),

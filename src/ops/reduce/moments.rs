@@ -60,10 +60,9 @@ fn shares<T: Real>(a: i64, b: i64) -> (T, T) {
     (T::from_f64(share), T::from_f64(a * share))
 }
 
-/// Chan's merge: the moments of two parts together.
+/// Chan's merge: the moments of a part and of another, whose mean is above the first's by `d`, together.
 #[inline(always)]
-fn join<T: Real>((mean, m2): (T, T), (mean_b, m2_b): (T, T), (share, weight): (T, T)) -> (T, T) {
-    let d = mean_b.sub(mean);
+fn join<T: Real>((mean, m2): (T, T), (d, m2_b): (T, T), (share, weight): (T, T)) -> (T, T) {
     (mean.add(d.mul(share)), m2.add(m2_b).add(d.mul(d).mul(weight)))
 }
 
@@ -174,13 +173,11 @@ impl<T: Real> Body for Moments<T> {
             let missed = sum.div(count);
             let m2 = square.sub(sum.mul(missed));
             let m2 = if m2 < T::ZERO { T::ZERO } else { m2 };
-            let parts = shares(seen, n as i64);
-            (*s0, *s1) = if known {
-                let (share, weight) = parts;
-                (mean.add(missed.mul(share)), s1.read().add(m2).add(missed.mul(missed).mul(weight)))
+            (*s0, *s1) = if seen == 0 {
+                (mean.add(missed), m2)
             } else {
-                let part = (mean.add(missed), m2);
-                if seen == 0 { part } else { join((*s0, *s1), part, parts) }
+                let d = if known { missed } else { mean.add(missed).sub(*s0) };
+                join((*s0, *s1), (d, m2), shares(seen, n as i64))
             };
         }
     }
@@ -225,7 +222,8 @@ impl<T: Real> Body for Moments<T> {
             unsafe {
                 let (mean, m2) = (i0.cast::<T>().add(l), i1.cast::<T>().add(l));
                 let part = (*f0.cast::<T>().add(l), *f1.cast::<T>().add(l));
-                (*mean, *m2) = if seen_into == 0 { part } else { join((*mean, *m2), part, share) };
+                (*mean, *m2) =
+                    if seen_into == 0 { part } else { join((*mean, *m2), (part.0.sub(*mean), part.1), share) };
             }
         }
     }

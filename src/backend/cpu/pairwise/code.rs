@@ -10,6 +10,7 @@ use super::micro::{Kernel, Run};
 use super::{COLUMNS, Packed, Pairwise, SEGMENT, Side, TALL};
 use crate::backend::cpu::program::{Compiler, Count, FoldOp, Reg, TOp, TileAxes};
 use crate::backend::cpu::tile::{Frame, splat};
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::kernel::{Id, KOp, KernelIr, Launch};
 use crate::ops::{Isa, reduce};
@@ -52,6 +53,15 @@ fn sum(ir: &KernelIr, found: &Found, fold: Id) -> Option<Fused> {
     if made_here && same { fused::of(ir, &found.both, inst.args[0]) } else { None }
 }
 
+/// Where the operands of a chain are.
+fn registers(c: &mut Compiler<'_>, args: [Id; 3], dtype: DType, ops: &mut Vec<TOp>) -> Result<[Reg; 3]> {
+    let mut regs = [0; 3];
+    for (reg, id) in regs.iter_mut().zip(args) {
+        *reg = c.arg(id, dtype, Count::Tile, ops)?;
+    }
+    Ok(regs)
+}
+
 impl Code {
     /// Compiles it; the packed values get their registers.
     pub fn new(c: &mut Compiler<'_>, launch: &Launch, found: &Found, columns: usize, isa: Isa) -> Result<Code> {
@@ -72,20 +82,15 @@ impl Code {
             if within.contains(&n) {
                 continue;
             }
-            if let Some(fused) = fused::of(ir, &found.both, n) {
+            // One operation alone has its loop in the op table.
+            if let Some(fused) = fused::of(ir, &found.both, n).filter(|f| !f.inner.is_empty()) {
                 within.extend(&fused.inner);
                 chains.push((n, fused));
             }
         }
-        for (n, Fused { chain, args, inner }) in chains.into_iter().rev() {
-            if inner.is_empty() {
-                continue;
-            }
+        for (n, Fused { chain, args, .. }) in chains.into_iter().rev() {
             let dtype = ir.code[n as usize].dtype;
-            let mut regs = [0; 3];
-            for (reg, id) in regs.iter_mut().zip(args) {
-                *reg = c.arg(id, dtype, Count::Tile, &mut ops)?;
-            }
+            let regs = registers(c, args, dtype, &mut ops)?;
             let dst = c.bind(n, dtype, Count::Tile);
             ops.push(TOp::Call { f: fused::loops(chain, dtype, isa).1, args: regs, dst, count: Count::Tile });
         }
@@ -93,10 +98,7 @@ impl Code {
             folds.push(match end {
                 Some(Fused { chain, args, .. }) => {
                     let dtype = ir.code[id as usize].dtype;
-                    let mut regs = [0; 3];
-                    for (reg, id) in regs.iter_mut().zip(args) {
-                        *reg = c.arg(id, dtype, Count::Tile, &mut ops)?;
-                    }
+                    let regs = registers(c, args, dtype, &mut ops)?;
                     (c.fold_of(id, regs[0], Count::Tile)?, Some((fused::loops(chain, dtype, isa).0, regs)))
                 }
                 None => (c.fold(id, Count::Tile, &mut ops)?, None),
