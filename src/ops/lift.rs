@@ -130,8 +130,8 @@ macro_rules! lift {
     (@loop $R:ty; $A:ty) => {
         $crate::ops::lift::per_isa!(|args, out, n| {
             let (a, out) = ($crate::ops::lift::operand::<$A>(args[0], n), $crate::ops::lift::result::<$R>(out, n));
-            for (out, &a) in out.iter_mut().zip(a) {
-                out.write(scalar::<M>(a));
+            for i in 0..n {
+                out[i].write(scalar::<M>(a[i]));
             }
         })
     };
@@ -139,8 +139,8 @@ macro_rules! lift {
         $crate::ops::lift::per_isa!(|args, out, n| {
             let (a, b) = ($crate::ops::lift::operand::<$A>(args[0], n), $crate::ops::lift::operand::<$B>(args[1], n));
             let out = $crate::ops::lift::result::<$R>(out, n);
-            for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
-                out.write(scalar::<M>(a, b));
+            for i in 0..n {
+                out[i].write(scalar::<M>(a[i], b[i]));
             }
         })
     };
@@ -148,8 +148,8 @@ macro_rules! lift {
         $crate::ops::lift::per_isa!(|args, out, n| {
             let (a, b) = ($crate::ops::lift::operand::<$A>(args[0], n), $crate::ops::lift::operand::<$B>(args[1], n));
             let (c, out) = ($crate::ops::lift::operand::<$C>(args[2], n), $crate::ops::lift::result::<$R>(out, n));
-            for (((out, &a), &b), &c) in out.iter_mut().zip(a).zip(b).zip(c) {
-                out.write(scalar::<M>(a, b, c));
+            for i in 0..n {
+                out[i].write(scalar::<M>(a[i], b[i], c[i]));
             }
         })
     };
@@ -167,16 +167,17 @@ macro_rules! lift {
         }
         $crate::ops::lift::per_isa!(|args, out, n| {
             let (a, out) = ($crate::ops::lift::operand::<$A>(args[0], n), $crate::ops::lift::result::<$R>(out, n));
-            for (a, out) in a.chunks($crate::ops::lift::BLOCK).zip(out.chunks_mut($crate::ops::lift::BLOCK)) {
+            for from in (0..n).step_by($crate::ops::lift::BLOCK) {
+                let block = from..(from + $crate::ops::lift::BLOCK).min(n);
                 let mut any = false;
-                for (out, &a) in out.iter_mut().zip(a) {
-                    any |= rare(a);
-                    out.write(scalar::<M>(a));
+                for i in block.clone() {
+                    any |= rare(a[i]);
+                    out[i].write(scalar::<M>(a[i]));
                 }
                 if any {
-                    for (out, &a) in out.iter_mut().zip(a) {
-                        if rare(a) {
-                            out.write(slow(a));
+                    for i in block {
+                        if rare(a[i]) {
+                            out[i].write(slow(a[i]));
                         }
                     }
                 }

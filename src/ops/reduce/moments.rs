@@ -27,14 +27,14 @@ unsafe fn deviations<T: Real, const B: usize>(p: *const T, n: usize, mean: T) ->
     let (mut s, mut q) = ([T::NIL; B], [T::NIL; B]);
     for at in (0..full).step_by(B) {
         ahead(p.wrapping_add(at + AHEAD / size_of::<T>()), B * size_of::<T>());
-        for (l, (a, b)) in s.iter_mut().zip(&mut q).enumerate() {
-            step(at, l, a, b);
+        for l in 0..B {
+            step(at, l, &mut s[l], &mut q[l]);
         }
     }
     // Through memory: else LLVM shuffles the loop's lanes into the order in which the tree adds them, in every turn.
     let (mut sum, mut square) = std::hint::black_box((s, q));
-    for (l, (a, b)) in sum.iter_mut().zip(&mut square).enumerate().take(n - full) {
-        step(full, l, a, b);
+    for l in 0..(n - full).min(B) {
+        step(full, l, &mut sum[l], &mut square[l]);
     }
     (tree(&mut sum, n, T::add), tree(&mut square, n, T::add))
 }

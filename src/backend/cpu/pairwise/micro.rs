@@ -21,12 +21,13 @@ pub enum Combine {
 trait Step {
     unsafe fn step<V: Vector>(acc: V, x: V, y: V) -> V;
     unsafe fn merge<V: Vector>(whole: V, part: V) -> V;
-    /// A step of a row of a block.
+    /// A step of a row of a block. By index, as all of the hottest loops: what makes a `zip` or a `map` of an array is no inline
+    /// function, and a call at each step in programs that are built without optimising across units of code (`lto = "off"`).
     #[inline(always)]
     unsafe fn row<V: Vector, const C: usize>(acc: &mut [V; C], x: V, y: &[V; C]) {
-        for (a, &y) in acc.iter_mut().zip(y) {
+        for c in 0..C {
             // SAFETY: the caller's.
-            *a = unsafe { Self::step(*a, x, y) };
+            acc[c] = unsafe { Self::step(acc[c], x, y[c]) };
         }
     }
 }
@@ -58,9 +59,12 @@ steps! {
             // SAFETY: the caller's.
             unsafe {
                 // All subtractions before all multiply-adds: taken in turns, Zen 4 gives each kind one of its two ports.
-                let d = y.map(|y| x.sub(y));
-                for (a, d) in acc.iter_mut().zip(d) {
-                    *a = d.fma(d, *a);
+                let mut d = *y;
+                for d in &mut d {
+                    *d = x.sub(*d);
+                }
+                for c in 0..C {
+                    acc[c] = d[c].fma(d[c], acc[c]);
                 }
             }
         };
