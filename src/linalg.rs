@@ -5,7 +5,7 @@ use crate::dtype::Number;
 use crate::error::Result;
 use crate::graph::build;
 use crate::ops::row;
-use ndarray::{Dimension, Ix0, Ix1, Ix2, Ix3, IxDyn};
+use ndarray::{Dimension, Ix0, Ix1, Ix2, Ix3, Ix4, Ix5, Ix6, IxDyn};
 use std::panic::Location;
 
 /// The rank of a product of two arrays.
@@ -15,24 +15,21 @@ pub trait Dot<Rhs: Dimension>: Dimension {
 }
 
 macro_rules! ranks {
-    ($($a:ty, $b:ty => $c:ty;)*) => {$(
+    ($($a:ty: $($b:ty => $c:ty),*;)*) => {$($(
         impl Dot<$b> for $a {
             type Output = $c;
         }
-    )*};
+    )*)*};
 }
 
 ranks! {
-    Ix1, Ix1 => Ix0;
-    Ix2, Ix1 => Ix1;
-    Ix1, Ix2 => Ix1;
-    Ix2, Ix2 => Ix2;
-    Ix3, Ix2 => Ix3;
-    Ix2, Ix3 => Ix3;
-    Ix3, Ix3 => Ix3;
-    Ix3, Ix1 => Ix2;
-    Ix1, Ix3 => Ix2;
-    IxDyn, IxDyn => IxDyn;
+    Ix1: Ix1 => Ix0, Ix2 => Ix1, Ix3 => Ix2, Ix4 => Ix3, Ix5 => Ix4, Ix6 => Ix5, IxDyn => IxDyn;
+    Ix2: Ix1 => Ix1, Ix2 => Ix2, Ix3 => Ix3, Ix4 => Ix4, Ix5 => Ix5, Ix6 => Ix6, IxDyn => IxDyn;
+    Ix3: Ix1 => Ix2, Ix2 => Ix3, Ix3 => Ix3, Ix4 => Ix4, Ix5 => Ix5, Ix6 => Ix6, IxDyn => IxDyn;
+    Ix4: Ix1 => Ix3, Ix2 => Ix4, Ix3 => Ix4, Ix4 => Ix4, Ix5 => Ix5, Ix6 => Ix6, IxDyn => IxDyn;
+    Ix5: Ix1 => Ix4, Ix2 => Ix5, Ix3 => Ix5, Ix4 => Ix5, Ix5 => Ix5, Ix6 => Ix6, IxDyn => IxDyn;
+    Ix6: Ix1 => Ix5, Ix2 => Ix6, Ix3 => Ix6, Ix4 => Ix6, Ix5 => Ix6, Ix6 => Ix6, IxDyn => IxDyn;
+    IxDyn: Ix1 => IxDyn, Ix2 => IxDyn, Ix3 => IxDyn, Ix4 => IxDyn, Ix5 => IxDyn, Ix6 => IxDyn, IxDyn => IxDyn;
 }
 
 impl<T: Number, D: Dimension> DeviceArray<T, D> {

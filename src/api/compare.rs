@@ -101,8 +101,35 @@ approximate! {
     UlpsEq, default_max_ulps, ulps_eq, (max_ulps: u32);
 }
 
+mod sealed {
+    /// What [`all_close`](super::DeviceArray::all_close) compares with.
+    pub trait Expected<T, D> {
+        fn extents(&self) -> &[usize];
+        fn with<R>(&self, f: impl FnOnce(ndarray::ArrayView<'_, T, D>) -> R) -> crate::error::Result<R>;
+    }
+}
+use sealed::Expected;
+
+impl<T: Element, D: Dimension, S: Data<Elem = T>> Expected<T, D> for ArrayBase<S, D> {
+    fn extents(&self) -> &[usize] {
+        self.shape()
+    }
+    fn with<R>(&self, f: impl FnOnce(ArrayView<'_, T, D>) -> R) -> Result<R> {
+        Ok(f(self.view()))
+    }
+}
+
+impl<T: Element, D: Dimension> Expected<T, D> for DeviceArray<T, D> {
+    fn extents(&self) -> &[usize] {
+        self.shape()
+    }
+    fn with<R>(&self, f: impl FnOnce(ArrayView<'_, T, D>) -> R) -> Result<R> {
+        self.with_host(f)
+    }
+}
+
 impl<T: Float, D: Dimension> DeviceArray<T, D> {
-    /// Checks that every element is within `atol + rtol * |expected|` of another array's; NaN matches NaN.
+    /// Checks that every element is within `atol + rtol * |expected|` of another array's, of either kind; NaN matches NaN.
     ///
     /// # Errors
     /// [`Error::NotClose`] with the index, both values and the difference of the worst element; [`Error::Shape`].
@@ -111,15 +138,16 @@ impl<T: Float, D: Dimension> DeviceArray<T, D> {
     /// # use ndcuda::prelude::*;
     /// let x = Device::cpu().array(&ndarray::arr1(&[1.0f32, 2.0]))?;
     /// x.all_close(&ndarray::arr1(&[1.0, 2.000001]), 1e-5, 0.0)?;
+    /// x.all_close(&(&x * 1.000001), 1e-5, 0.0)?;
     /// assert!(x.all_close(&ndarray::arr1(&[1.0, 3.0]), 1e-5, 0.0).unwrap_err().to_string().contains("[1]"));
     /// # Ok::<(), ndcuda::Error>(())
     /// ```
-    pub fn all_close<S: Data<Elem = T>>(&self, expected: &ArrayBase<S, D>, rtol: f64, atol: f64) -> Result<()> {
-        if self.shape() != expected.shape() {
-            let reason = format!("expected {:?}", expected.shape());
+    pub fn all_close(&self, expected: &impl Expected<T, D>, rtol: f64, atol: f64) -> Result<()> {
+        if self.shape() != expected.extents() {
+            let reason = format!("expected {:?}", expected.extents());
             return Err(Error::Shape { op: "all_close", shape: self.shape().into(), reason });
         }
-        self.with_host(|a| {
+        let compare = |a: ArrayView<'_, T, D>, expected: ArrayView<'_, T, D>| {
             let (mut worst, mut bad, mut at) = (-1.0, 0usize, None);
             for (n, (x, y)) in a.iter().zip(expected.iter()).enumerate() {
                 let (u, v) = (x.to_f64(), y.to_f64());
@@ -152,6 +180,7 @@ impl<T: Float, D: Dimension> DeviceArray<T, D> {
                     )))
                 }
             }
-        })?
+        };
+        self.with_host(|a| expected.with(|e| compare(a, e)))??
     }
 }

@@ -1,7 +1,7 @@
 //! Reductions: over one axis (`sum_axis`), several (`sum_axes`), all (`sum`), and with the axis kept (`sum_keep`).
 
 use crate::array::{DeviceArray, DeviceArray0, DeviceArrayD, expect};
-use crate::dtype::{DType, Element, Float, Number};
+use crate::dtype::{DType, Element, Float};
 use crate::error::Result;
 use crate::graph::{Value, build};
 use crate::ops::reduce::{ALL, ANY, ARGMAX, ARGMIN, MAX, MIN, MOMENTS, PROD, ReducerRef};
@@ -154,11 +154,9 @@ forms! {
         all all_axis all_axes all_keep () -> bool, Kind::Truth(&ALL);
         /// How many elements are not zero.
         count_nonzero count_nonzero_axis count_nonzero_axes count_nonzero_keep () -> i64, Kind::Count;
-    }
-    Number {
-        /// The mean; f64 for integers. Of nothing: NaN.
+        /// The mean; f64 for bool and integers. Of nothing: NaN.
         mean mean_axis mean_axes mean_keep () -> T::Mean, Kind::Mean;
-        /// The variance: squared deviations from the mean over `n - ddof`; f64 for integers. One pass over memory.
+        /// The variance: squared deviations from the mean over `n - ddof`; f64 for bool and integers. One pass over memory.
         var var_axis var_axes var_keep (ddof: f64) -> T::Mean, Kind::Var(ddof, false);
         /// The standard deviation: the root of [`var`](Self::var).
         std std_axis std_axes std_keep (ddof: f64) -> T::Mean, Kind::Var(ddof, true);

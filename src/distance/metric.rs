@@ -14,9 +14,9 @@ pub enum Metric {
     Euclidean,
     /// `sum(|x - y|)`.
     CityBlock,
-    /// `max(|x - y|)`.
+    /// `max(|x - y|)`; NaN where a coordinate is, which SciPy passes over.
     Chebyshev,
-    /// `sum(|x - y|^p)^(1/p)`.
+    /// `sum(|x - y|^p)^(1/p)`, where `p > 0`; `Chebyshev` where `p` is infinite.
     Minkowski(f64),
     /// `1 - x.y / (|x| |y|)`.
     Cosine,
@@ -30,7 +30,7 @@ pub enum Metric {
     Hamming,
     /// `Euclidean` with each coordinate divided by its standard deviation over all rows of both.
     SEuclidean,
-    /// The Jensen-Shannon distance of rows as probabilities, to base e.
+    /// The Jensen-Shannon distance of rows as probabilities, to base e. NaN where a coordinate is negative, for which SciPy has infinity.
     JensenShannon,
     /// Of coordinates that are 0 or not: those that differ over those set in either; 0 where none is.
     Jaccard,

@@ -4,15 +4,17 @@
 //! Functions panic where the rows differ in length or the arrays are on two devices; each has a `try_` twin that returns that
 //! as an error.
 
+mod compose;
 mod metric;
 mod neighbours;
 
 pub use metric::Metric;
-pub use neighbours::{condensed, knn, pdist, squareform};
+pub use neighbours::{condensed, knn, knn_by, pdist, pdist_by, squareform};
 
 use crate::array::{DeviceArray, DeviceArray1, DeviceArray2, expect};
-use crate::dtype::{DType, Float};
+use crate::dtype::Float;
 use crate::error::{Error, Result};
+use compose::narrow;
 use ndarray::{Axis, Ix2, Ix3, NewAxis, s};
 
 /// Rows of one length, on one device.
@@ -38,16 +40,6 @@ fn shaped(op: &'static str, shape: &[usize], wanted: &[usize]) -> Result<()> {
 #[track_caller]
 fn rows<T: Float>(x: &DeviceArray2<T>, y: &DeviceArray2<T>) -> (DeviceArray<T, Ix3>, DeviceArray<T, Ix3>) {
     (x.slice(s![.., NewAxis, ..]), y.slice(s![NewAxis, .., ..]))
-}
-
-/// The variance of each coordinate over all rows of both.
-#[track_caller]
-fn variance_of_both<T: Float<Sum = T, Mean = T>>(x: &DeviceArray2<T>, y: &DeviceArray2<T>) -> DeviceArray1<T> {
-    let (n, m) = (x.shape()[0], y.shape()[0]);
-    let mut all = x.device().zeros::<T, _>((n + m, x.shape()[1]));
-    all.slice_assign(s![..n, ..], x);
-    all.slice_assign(s![n.., ..], y);
-    all.var_axis(Axis(0), 1.0)
 }
 
 /// Implementation #1: `diff = x[:, None, :] - y[None, :, :]; (diff * diff).sum(axis=2)`. Equal rows give exactly 0.
@@ -158,7 +150,8 @@ pub fn sqeuclidean_loop<T: Float<Sum = T>>(x: &DeviceArray2<T>, y: &DeviceArray2
     x.device().array(out)
 }
 
-/// The distances of all pairs of rows, by metric; what SciPy's `cdist` gives, in `T`.
+/// The distances of all pairs of rows, by metric; what SciPy's `cdist` gives, in `T`. Rows of f16 and bf16 are computed with in f32, and
+/// each distance rounded once. A chain over `d` coordinates has an error of up to `d / 256 + 256` roundings.
 ///
 /// ```
 /// use ndcuda::{distance::{Metric, cdist}, prelude::*};
@@ -174,7 +167,7 @@ pub fn cdist<T: Float<Sum = T, Mean = T>>(x: &DeviceArray2<T>, y: &DeviceArray2<
 /// As [`cdist`].
 ///
 /// # Errors
-/// If the rows differ in length or the arrays are on two devices.
+/// If the rows differ in length, the arrays are on two devices, or Minkowski's `p` is not positive.
 #[track_caller]
 pub fn try_cdist<T: Float<Sum = T, Mean = T>>(
     x: &DeviceArray2<T>,
@@ -182,94 +175,44 @@ pub fn try_cdist<T: Float<Sum = T, Mean = T>>(
     metric: Metric,
 ) -> Result<DeviceArray2<T>> {
     fit("cdist", x, y)?;
-    let one = T::ONE;
-    let k = Axis(2);
-    Ok(match metric {
-        Metric::SqEuclidean => sqeuclidean_broadcast(x, y),
-        Metric::Euclidean => euclidean(x, y),
-        Metric::CityBlock => cityblock(x, y),
-        Metric::Chebyshev => {
-            let (x, y) = rows(x, y);
-            (x - y).abs().max_axis(k)
-        }
-        Metric::Minkowski(p) => {
-            let (x, y) = rows(x, y);
-            (x - y).abs().powf(T::from_f64(p)).sum_axis(k).powf(T::from_f64(1.0 / p))
-        }
-        Metric::Cosine => {
-            let norm = |x: &DeviceArray2<T>| (x * x).sum_axis(Axis(1)).sqrt();
-            let (nx, ny) = (norm(x).insert_axis(Axis(1)), norm(y).insert_axis(Axis(0)));
-            (x.dot(&y.t()) / (nx * ny) * T::from_f64(-1.0) + one).clamp(T::ZERO, T::from_f64(2.0))
-        }
-        Metric::Correlation => {
-            let centred = |x: &DeviceArray2<T>| x - x.mean_keep(Axis(1));
-            cdist(&centred(x), &centred(y), Metric::Cosine)
-        }
-        Metric::Canberra => {
-            let (x, y) = rows(x, y);
-            let (top, bottom) = ((&x - &y).abs(), x.abs() + y.abs());
-            // Of two zeros 0: over the least value above 0, which is below none of the others.
-            let least = match T::DTYPE {
-                DType::F16 => 2f64.powi(-24),
-                DType::BF16 => 2f64.powi(-133),
-                DType::F32 => 2f64.powi(-149),
-                _ => f64::from_bits(1),
-            };
-            (top / bottom.maximum(T::from_f64(least))).sum_axis(k)
-        }
-        Metric::BrayCurtis => {
-            let (x, y) = rows(x, y);
-            (&x - &y).abs().sum_axis(k) / (x + y).abs().sum_axis(k)
-        }
-        Metric::Hamming => {
-            let (x, y) = rows(x, y);
-            x.not_equal(y).cast::<T>().mean_axis(k)
-        }
-        Metric::SEuclidean => seuclidean(x, y, &variance_of_both(x, y)),
-        Metric::JensenShannon => {
-            let (sx, sy) = (x.sum_keep(Axis(1)), y.sum_keep(Axis(1)));
-            let (p, q) = (x / &sx, y / &sy);
-            let (p, q) = rows(&p, &q);
-            let middle = (&p + &q) * T::from_f64(0.5);
-            let part = |p: &DeviceArray<T, Ix3>| p.greater(T::ZERO).where_(p * (p / &middle).ln(), T::ZERO);
-            let d = ((part(&p) + part(&q)).sum_axis(k) * T::from_f64(0.5)).maximum(T::ZERO).sqrt();
-            // A row of zeros is no distribution.
-            let far = T::from_f64(f64::INFINITY);
-            sx.equal(T::ZERO).where_(far, sy.t().equal(T::ZERO).where_(far, d))
-        }
-        Metric::Jaccard
-        | Metric::Dice
-        | Metric::RogersTanimoto
-        | Metric::RussellRao
-        | Metric::SokalSneath
-        | Metric::Yule => boolean(x, y, metric),
-    })
+    compose::metric(x, y, metric, None)
 }
 
-/// The metrics of rows whose coordinates are set or 0, all from how many are set in both and in each.
-fn boolean<T: Float<Sum = T, Mean = T>>(x: &DeviceArray2<T>, y: &DeviceArray2<T>, metric: Metric) -> DeviceArray2<T> {
-    let two = T::from_f64(2.0);
-    let d = T::from_f64(x.shape()[1] as f64);
-    let set = |x: &DeviceArray2<T>| x.not_equal(T::ZERO).cast::<T>();
-    let (x, y) = (set(x), set(y));
-    let both = x.dot(&y.t());
-    let (nx, ny) = (x.sum_keep(Axis(1)), y.sum_keep(Axis(1)).t());
-    let differ = &nx + &ny - &both * two;
-    match metric {
-        Metric::Jaccard => {
-            let either = both + &differ;
-            either.equal(T::ZERO).where_(T::ZERO, differ / &either)
-        }
-        Metric::Dice => &differ / (both * two + &differ),
-        Metric::RogersTanimoto => &differ * two / (&differ + d),
-        Metric::RussellRao => (both * T::from_f64(-1.0) + d) / d,
-        Metric::SokalSneath => &differ * two / (both + &differ * two),
-        _ => {
-            let odd = (&nx - &both) * (&ny - &both);
-            let none = &both - &nx - &ny + d;
-            odd.equal(T::ZERO).where_(T::ZERO, &odd * two / (both * none + &odd))
-        }
-    }
+/// As [`cdist`], with a weight for each coordinate: what SciPy's `cdist(x, y, metric, w=w)` gives. Weights are not negative.
+///
+/// ```
+/// use ndcuda::{distance::{Metric, cdist_weighted}, prelude::*};
+/// let dev = Device::cpu();
+/// let x = dev.array(&ndarray::arr2(&[[0.0f64, 0.0], [3.0, 4.0]]))?;
+/// let w = dev.array(&ndarray::arr1(&[2.0, 1.0]))?;
+/// assert_eq!(cdist_weighted(&x, &x, Metric::CityBlock, &w), ndarray::arr2(&[[0.0, 10.0], [10.0, 0.0]]));
+/// # Ok::<(), ndcuda::Error>(())
+/// ```
+#[track_caller]
+pub fn cdist_weighted<T: Float<Sum = T, Mean = T>>(
+    x: &DeviceArray2<T>,
+    y: &DeviceArray2<T>,
+    metric: Metric,
+    w: &DeviceArray1<T>,
+) -> DeviceArray2<T> {
+    expect(try_cdist_weighted(x, y, metric, w))
+}
+
+/// As [`cdist_weighted`].
+///
+/// # Errors
+/// If the rows and the weights differ in length, the arrays are on two devices, Minkowski's `p` is not positive, or the metric takes no
+/// weights, as in SciPy: `seuclidean`, `jensenshannon`.
+#[track_caller]
+pub fn try_cdist_weighted<T: Float<Sum = T, Mean = T>>(
+    x: &DeviceArray2<T>,
+    y: &DeviceArray2<T>,
+    metric: Metric,
+    w: &DeviceArray1<T>,
+) -> Result<DeviceArray2<T>> {
+    fit("cdist_weighted", x, y)?;
+    shaped("cdist_weighted", w.shape(), &x.shape()[1..])?;
+    compose::metric(x, y, metric, Some(w))
 }
 
 /// `sqrt(sum((x - y)^2 / v))`: each coordinate over a variance of its own.
@@ -290,37 +233,12 @@ pub fn try_seuclidean<T: Float<Sum = T>>(
 ) -> Result<DeviceArray2<T>> {
     fit("seuclidean", x, y)?;
     shaped("seuclidean", v.shape(), &x.shape()[1..])?;
+    if narrow::<T>() {
+        return Ok(try_seuclidean(&x.cast::<f32>(), &y.cast(), &v.cast())?.cast());
+    }
     let (x, y) = rows(x, y);
     let diff = x - y;
     Ok((&diff * &diff / v).sum_axis(Axis(2)).sqrt())
-}
-
-/// `sum(w |x - y|^p)^(1/p)`: Minkowski's distance with a weight for each coordinate.
-#[track_caller]
-pub fn minkowski<T: Float<Sum = T>>(
-    x: &DeviceArray2<T>,
-    y: &DeviceArray2<T>,
-    p: f64,
-    w: &DeviceArray1<T>,
-) -> DeviceArray2<T> {
-    expect(try_minkowski(x, y, p, w))
-}
-
-/// As [`minkowski`].
-///
-/// # Errors
-/// If the rows and the weights differ in length or the arrays are on two devices.
-#[track_caller]
-pub fn try_minkowski<T: Float<Sum = T>>(
-    x: &DeviceArray2<T>,
-    y: &DeviceArray2<T>,
-    p: f64,
-    w: &DeviceArray1<T>,
-) -> Result<DeviceArray2<T>> {
-    fit("minkowski", x, y)?;
-    shaped("minkowski", w.shape(), &x.shape()[1..])?;
-    let (x, y) = rows(x, y);
-    Ok(((x - y).abs().powf(T::from_f64(p)) * w).sum_axis(Axis(2)).powf(T::from_f64(1.0 / p)))
 }
 
 /// `sqrt((x - y) vi (x - y))`, where `vi` is the inverse of a covariance matrix.
@@ -346,6 +264,9 @@ pub fn try_mahalanobis<T: Float<Sum = T>>(
     fit("mahalanobis", x, y)?;
     let d = x.shape()[1];
     shaped("mahalanobis", vi.shape(), &[d, d])?;
+    if narrow::<T>() {
+        return Ok(try_mahalanobis(&x.cast::<f32>(), &y.cast(), &vi.cast())?.cast());
+    }
     // One fold over (k, l): no (n, m, d) product of the differences with the matrix.
     let down = x.slice(s![.., NewAxis, .., NewAxis]) - y.slice(s![NewAxis, .., .., NewAxis]);
     let across = x.slice(s![.., NewAxis, NewAxis, ..]) - y.slice(s![NewAxis, .., NewAxis, ..]);

@@ -1,6 +1,7 @@
 //! Nearest rows, and the condensed form of a matrix of distances.
 
-use super::{Metric, fit, seuclidean, try_cdist, variance_of_both};
+use super::compose::{narrow, variance_of_both};
+use super::{Metric, fit, shaped, try_cdist, try_seuclidean};
 use crate::array::{DeviceArray1, DeviceArray2};
 use crate::dtype::Float;
 use crate::error::{Error, Result};
@@ -34,6 +35,47 @@ pub fn knn<T: Float<Sum = T, Mean = T>>(
     metric: Metric,
 ) -> Result<(DeviceArray2<T>, DeviceArray2<i64>)> {
     fit("knn", x, y)?;
+    if narrow::<T>() {
+        // Distances beyond f16 still have an order.
+        let (distances, indices) = knn(&x.cast::<f32>(), &y.cast::<f32>(), k, metric)?;
+        return Ok((distances.cast(), indices));
+    }
+    // Of all rows, whatever the block.
+    let variance = (metric == Metric::SEuclidean).then(|| variance_of_both(x, y));
+    if !x.device().is_cpu() {
+        variance.iter().try_for_each(|v| v.eval())?;
+    }
+    knn_by(x, y, k, |x, y| between(x, y, metric, &variance))
+}
+
+/// As [`knn`], by a distance of one's own, from blocks of rows `(n, d)` and `(m, d)` to `(n, m)`: a composition as
+/// [`cdist_weighted`](super::cdist_weighted), [`mahalanobis`](super::mahalanobis), or any other in which each element depends on its two rows
+/// alone.
+///
+/// # Errors
+/// If there are fewer than `k` rows, they differ in length, the distances have another shape, or whatever they or the device fail with.
+///
+/// ```
+/// use ndcuda::{distance::{Metric, cdist_weighted, knn_by}, prelude::*};
+/// let dev = Device::cpu();
+/// let x = dev.array(&ndarray::arr2(&[[0.0f32, 0.0], [1.0, 5.0], [2.0, 0.0]]))?;
+/// let w = dev.array(&ndarray::arr1(&[1.0f32, 0.0]))?;
+/// let (_, indices) = knn_by(&x, &x, 2, |x, y| Ok(cdist_weighted(x, y, Metric::Euclidean, &w)))?;
+/// assert_eq!(indices, ndarray::arr2(&[[0i64, 1], [1, 0], [2, 1]]));
+/// # Ok::<(), ndcuda::Error>(())
+/// ```
+#[track_caller]
+pub fn knn_by<T: Float>(
+    x: &DeviceArray2<T>,
+    y: &DeviceArray2<T>,
+    k: usize,
+    distances: impl Fn(&DeviceArray2<T>, &DeviceArray2<T>) -> Result<DeviceArray2<T>>,
+) -> Result<(DeviceArray2<T>, DeviceArray2<i64>)> {
+    fit("knn", x, y)?;
+    let distances = |x: &DeviceArray2<T>, y: &DeviceArray2<T>| {
+        let d = distances(x, y)?;
+        shaped("knn", d.shape(), &[x.shape()[0], y.shape()[0]]).map(|()| d)
+    };
     let (n, m) = (x.shape()[0], y.shape()[0]);
     if k > m {
         let reason = format!("{k} neighbours of {m} rows");
@@ -41,12 +83,12 @@ pub fn knn<T: Float<Sum = T, Mean = T>>(
     }
     let far = T::from_f64(f64::INFINITY);
     if x.device().is_cpu() {
-        let (near, at) = try_cdist(x, y, metric)?.try_topk(k, Axis(1), false)?;
+        let (near, at) = distances(x, y)?.try_topk(k, Axis(1), false)?;
         let some = near.less(far);
         return Ok((some.where_(near, far), some.where_(at, -1)));
     }
     if k == 1 {
-        let d = try_cdist(x, y, metric)?;
+        let d = distances(x, y)?;
         let left = d.equal(&d).where_(&d, far);
         let (low, at) = (left.min_axis(Axis(1)), left.argmin_axis(Axis(1)));
         drop((d, left));
@@ -54,19 +96,16 @@ pub fn knn<T: Float<Sum = T, Mean = T>>(
         crate::eval((&low, &at))?;
         return Ok((low.insert_axis(Axis(1)), at.insert_axis(Axis(1))));
     }
-    // Of all rows, whatever the tile.
-    let variance = (metric == Metric::SEuclidean).then(|| variance_of_both(x, y));
-    variance.iter().try_for_each(|v| v.eval())?;
     let columns = m.min((4 * k).max(KNN_COLUMNS));
     let rows = (BLOCK / columns.max(1)).clamp(1, n.max(1));
-    let mut distances = Array2::from_elem((n, k), far);
+    let mut nearest = Array2::from_elem((n, k), far);
     let mut indices = Array2::from_elem((n, k), -1);
     for i in (0..n).step_by(rows) {
         let some = x.slice(s![i..(i + rows).min(n), ..]);
         let mut found = vec![];
         for j in (0..m).step_by(columns.max(1)) {
             let others = y.slice(s![j..(j + columns).min(m), ..]);
-            let d = between(&some, &others, metric, &variance)?;
+            let d = distances(&some, &others)?;
             let (near, at) = d.try_topk(k.min(others.shape()[0]), Axis(1), false)?;
             drop(d);
             crate::eval((&near, &at))?;
@@ -86,15 +125,17 @@ pub fn knn<T: Float<Sum = T, Mean = T>>(
                 best.sort_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal));
             }
             for (c, &(d, at)) in best.iter().take(k).enumerate() {
-                (distances[[i + r, c]], indices[[i + r, c]]) = (d, at);
+                (nearest[[i + r, c]], indices[[i + r, c]]) = (d, at);
             }
         }
     }
-    Ok((x.device().array(distances)?, x.device().array(indices)?))
+    Ok((x.device().array(nearest)?, x.device().array(indices)?))
 }
 
 /// Elements of the part of the matrix that is made at a time.
 const BLOCK: usize = 1 << 20;
+/// Rows whose square matrix is one block.
+const SQUARE: usize = 1 << 10;
 /// Columns of such a part that [`knn`] searches, at least, where there are so many.
 const KNN_COLUMNS: usize = 4096;
 
@@ -107,7 +148,7 @@ fn between<T: Float<Sum = T, Mean = T>>(
     variance: &Option<DeviceArray1<T>>,
 ) -> Result<DeviceArray2<T>> {
     match variance {
-        Some(v) => Ok(seuclidean(x, y, v)),
+        Some(v) => try_seuclidean(x, y, v),
         None => try_cdist(x, y, metric),
     }
 }
@@ -118,7 +159,7 @@ fn between<T: Float<Sum = T, Mean = T>>(
 /// memory.
 ///
 /// # Errors
-/// Whatever the device fails with.
+/// If Minkowski's `p` is not positive, or whatever the device fails with.
 ///
 /// ```
 /// use ndcuda::{distance::{Metric, pdist, squareform}, prelude::*};
@@ -130,20 +171,47 @@ fn between<T: Float<Sum = T, Mean = T>>(
 /// ```
 #[track_caller]
 pub fn pdist<T: Float<Sum = T, Mean = T>>(x: &DeviceArray2<T>, metric: Metric) -> Result<DeviceArray1<T>> {
-    let n = x.shape()[0];
     // The variance of the rows themselves, of all of them whatever the block.
     let variance = (metric == Metric::SEuclidean).then(|| x.var_axis(Axis(0), 1.0));
-    if n.saturating_mul(n) <= BLOCK {
-        return condensed(&between(x, x, metric, &variance)?);
+    if x.shape()[0] > SQUARE {
+        variance.iter().try_for_each(|v| v.eval())?;
     }
-    variance.iter().try_for_each(|v| v.eval())?;
+    pdist_by(x, |x, y| between(x, y, metric, &variance))
+}
+
+/// As [`pdist`], by a distance of one's own, as [`knn_by`] takes it; SciPy's `pdist` of a callable.
+///
+/// # Errors
+/// If the distances of two blocks of rows have another shape, or whatever they or the device fail with.
+///
+/// ```
+/// use ndcuda::{distance::{mahalanobis, pdist_by}, prelude::*};
+/// let dev = Device::cpu();
+/// let x = dev.array(&ndarray::arr2(&[[0.0f64, 0.0], [2.0, 0.0], [0.0, 1.0]]))?;
+/// let vi = dev.array(&ndarray::arr2(&[[1.0, 0.0], [0.0, 4.0]]))?;
+/// assert_eq!(pdist_by(&x, |x, y| Ok(mahalanobis(x, y, &vi)))?, ndarray::arr1(&[2.0, 2.0, 8f64.sqrt()]));
+/// # Ok::<(), ndcuda::Error>(())
+/// ```
+#[track_caller]
+pub fn pdist_by<T: Float>(
+    x: &DeviceArray2<T>,
+    distances: impl Fn(&DeviceArray2<T>, &DeviceArray2<T>) -> Result<DeviceArray2<T>>,
+) -> Result<DeviceArray1<T>> {
+    let distances = |x: &DeviceArray2<T>, y: &DeviceArray2<T>| {
+        let d = distances(x, y)?;
+        shaped("pdist", d.shape(), &[x.shape()[0], y.shape()[0]]).map(|()| d)
+    };
+    let n = x.shape()[0];
+    if n <= SQUARE {
+        return condensed(&distances(x, x)?);
+    }
     // Rows against the rows from theirs on: about half of the arithmetic of all pairs. There is no lazy concatenation: an update
     // of a part copies the rest, so the host puts the blocks together.
     let mut out = Vec::with_capacity(n * (n - 1) / 2);
     let mut i = 0;
     while i + 1 < n {
         let rows = (BLOCK / (n - i)).clamp(1, n - i);
-        let block = between(&x.slice(s![i..i + rows, ..]), &x.slice(s![i.., ..]), metric, &variance)?;
+        let block = distances(&x.slice(s![i..i + rows, ..]), &x.slice(s![i.., ..]))?;
         let mut append = |d: ArrayView2<T>| {
             for r in 0..rows {
                 let row = d.slice(s![r, r + 1..]);

@@ -26,7 +26,9 @@ for name, a in [("w", w), ("v", v), ("vi", vi)]:
 plain = """sqeuclidean euclidean cityblock chebyshev cosine correlation canberra braycurtis hamming jensenshannon jaccard dice
 rogerstanimoto russellrao sokalsneath yule""".split()
 cases = [(m, m, {}) for m in plain]
-cases += [("minkowski:3", "minkowski", {"p": 3}), ("minkowski+w", "minkowski", {"p": 3, "w": w})]
+cases += [(f"minkowski:{p}", "minkowski", {"p": p}) for p in [3, 0.5, np.inf]]
+cases += [(f"{m}+w", m, {"w": w}) for m in plain if m != "jensenshannon"]
+cases += [(f"minkowski:{p}+w", "minkowski", {"p": p, "w": w}) for p in [3, np.inf]]
 cases += [("seuclidean+v", "seuclidean", {"V": v}), ("mahalanobis+vi", "mahalanobis", {"VI": vi})]
 with np.errstate(all="ignore"):
     for name, metric, more in cases:

@@ -4,7 +4,7 @@ use crate::harness::on_the_host;
 use ndarray::{Array1, Array2, Axis, s};
 use ndcuda::debug::trace;
 use ndcuda::distance::{self, Metric, cdist, knn, pdist, squareform};
-use ndcuda::{Device, DeviceArray2, Error};
+use ndcuda::{Device, DeviceArray2, Error, Float, bf16, f16};
 
 /// Name, rows, columns, values.
 fn points() -> Vec<(String, usize, usize, Vec<f64>)> {
@@ -31,14 +31,15 @@ fn edge_cases_are_scipys(dev: &Device) {
         }
         seen += 1;
         let want = Array2::from_shape_vec((*n, *m), values.clone()).unwrap();
+        let (metric, weighted) = name.strip_suffix("+w").map_or((name.as_str(), false), |m| (m, true));
         let got = match name.as_str() {
-            "minkowski+w" => distance::minkowski(&x, &y, 3.0, &w),
+            _ if weighted => distance::cdist_weighted(&x, &y, metric.parse().unwrap(), &w),
             "seuclidean+v" => distance::seuclidean(&x, &y, &v),
             "mahalanobis+vi" => distance::mahalanobis(&x, &y, &vi),
             name => cdist(&x.slice(s![..*n, ..]), &y, name.parse::<Metric>().unwrap()),
         };
         let got = got.to_ndarray().unwrap();
-        let boolean = matches!(name.as_str(), "dice" | "rogerstanimoto" | "russellrao" | "sokalsneath" | "yule");
+        let boolean = matches!(metric, "dice" | "rogerstanimoto" | "russellrao" | "sokalsneath" | "yule");
         let truth = |v: &f64| *v == 0.0 || *v == 1.0;
         for (at, &want) in want.indexed_iter() {
             // SciPy puts other numbers than 0 and 1 into formulas that count truths; here they are set or not.
@@ -48,14 +49,84 @@ fn edge_cases_are_scipys(dev: &Device) {
             let got = got[at];
             // SciPy's Chebyshev passes over NaN; a maximum of NumPy's does not.
             let nan = hx.row(at.0).iter().chain(hy.row(at.1)).any(|v| v.is_nan());
-            let want = if name == "chebyshev" && nan { f64::NAN } else { want };
+            let maximum = matches!(metric, "chebyshev" | "minkowski:inf");
+            let want = if maximum && nan { f64::NAN } else { want };
             // A root of a difference that rounds to 0.
             let near = (got - want).abs() <= 1e-13 * want.abs() + 3e-8 * f64::from(u8::from(name == "jensenshannon"));
             let same = got.is_nan() && want.is_nan() || got == want || near || (got - want).abs() < 1e-15;
             assert!(same, "{name} of {} and {}: {got:e}, SciPy has {want:e}", hx.row(at.0), hy.row(at.1));
         }
     }
-    assert_eq!(seen, 21);
+    assert_eq!(seen, 39);
+}
+
+/// Rows without columns, and none: a distance of nothing is 0, or 0/0 where it divides by what it sums.
+fn rows_of_nothing(dev: &Device) {
+    let (x, y) = (dev.zeros::<f32, _>((2, 0)), dev.zeros::<f32, _>((3, 0)));
+    for metric in Metric::ALL.into_iter().chain([Metric::Minkowski(f64::INFINITY)]) {
+        let d = distance::try_cdist(&x, &y, metric).unwrap().to_ndarray().unwrap();
+        use Metric as M;
+        let want = match metric {
+            M::SqEuclidean | M::Euclidean | M::CityBlock | M::Chebyshev | M::Minkowski(_) => 0.0,
+            M::Canberra | M::Jaccard | M::Yule | M::SEuclidean => 0.0,
+            M::JensenShannon => f32::INFINITY,
+            _ => f32::NAN,
+        };
+        assert!(d.iter().all(|v| *v == want || v.is_nan() && want.is_nan()), "{metric}: {d}");
+        assert_eq!(d.dim(), (2, 3), "{metric}");
+        assert_eq!(knn(&x, &y, 2, metric).unwrap().1.shape(), [2, 2], "{metric}");
+        let none = dev.zeros::<f32, _>((0, 4));
+        assert_eq!(cdist(&none, &dev.ones((3, 4)), metric).to_ndarray().unwrap().dim(), (0, 3), "{metric}");
+    }
+}
+
+/// 16-bit rows go in f32: squares, counts and powers leave their range long before distances do.
+fn narrow_rows_are_computed_in_f32(dev: &Device) {
+    fn check<T: Float<Sum = T, Mean = T>>(dev: &Device, d: usize) {
+        let value = |i: usize, k: usize| T::from_f64(((i * 37 + k * 11) % 8 * 25) as f64);
+        let (x, y) = (dev.from_fn((4, d), |(i, k)| value(i, k)), dev.from_fn((5, d), |(i, k)| value(i + 9, k)));
+        let (x, y) = (x.unwrap(), y.unwrap());
+        let w = dev.from_fn(d, |k| T::from_f64((k % 3) as f64)).unwrap();
+        let (wide_x, wide_y, wide_w) = (x.cast::<f32>(), y.cast::<f32>(), w.cast::<f32>());
+        for metric in Metric::ALL {
+            let same = |got: DeviceArray2<T>, want: DeviceArray2<f32>, what: &str| {
+                let (got, want) = (got.to_ndarray().unwrap(), want.cast::<T>().to_ndarray().unwrap());
+                let same = got.iter().zip(&want).all(|(a, b)| a.to_f64().to_bits() == b.to_f64().to_bits());
+                assert!(same, "{metric} {what} in {}: {got:?}, not {want:?}", T::DTYPE);
+            };
+            same(cdist(&x, &y, metric), cdist(&wide_x, &wide_y, metric), "");
+            if !matches!(metric, Metric::SEuclidean | Metric::JensenShannon) {
+                let want = distance::cdist_weighted(&wide_x, &wide_y, metric, &wide_w);
+                same(distance::cdist_weighted(&x, &y, metric, &w), want, "weighted");
+            }
+            let (near, at) = knn(&x, &y, 2, metric).unwrap();
+            let (want, want_at) = knn(&wide_x, &wide_y, 2, metric).unwrap();
+            same(near, want, "of the nearest");
+            assert_eq!(at, want_at.to_ndarray().unwrap(), "{metric}");
+        }
+    }
+    check::<f16>(dev, 64);
+    check::<bf16>(dev, 300);
+    let x = dev.array(ndarray::arr2(&[[0.0, 0.0], [300.0, 300.0]]).mapv(f16::from_f64)).unwrap();
+    assert_eq!(cdist(&x, &x, Metric::Euclidean).to_ndarray().unwrap()[[0, 1]].to_f64(), 424.25);
+    let (_, at) = knn(&x, &x, 2, Metric::SqEuclidean).unwrap();
+    assert_eq!(at, ndarray::arr2(&[[0i64, 1], [1, 0]]));
+}
+
+/// `knn_by` and `pdist_by` take what cannot be named by a `Metric`.
+fn a_distance_of_ones_own(dev: &Device) {
+    let x = dev.from_fn((30, 6), |(i, k)| ((i * 37 + k * 11) % 13) as f32).unwrap();
+    let w = dev.from_fn(6, |k| (k % 3) as f32).unwrap();
+    let by = |a: &DeviceArray2<f32>, b: &DeviceArray2<f32>| distance::try_cdist_weighted(a, b, Metric::Canberra, &w);
+    let all = by(&x, &x).unwrap();
+    let (near, at) = distance::knn_by(&x, &x, 3, by).unwrap();
+    let (want, want_at) = all.topk(3, Axis(1), false);
+    assert_eq!((near, at), (want, want_at));
+    assert_eq!(distance::pdist_by(&x, by).unwrap(), distance::condensed(&all).unwrap());
+    let wrong = |a: &DeviceArray2<f32>, _: &DeviceArray2<f32>| Ok(a.clone());
+    let text = distance::knn_by(&x, &x, 3, wrong).unwrap_err().to_string();
+    assert!(text.contains("knn") && text.contains("[30, 30]"), "{text}");
+    assert!(distance::pdist_by(&x, wrong).unwrap_err().to_string().contains("pdist"));
 }
 
 fn neighbours_are_those_of_a_sort(dev: &Device) {
@@ -161,7 +232,16 @@ fn wrong_shapes_name_the_distance(dev: &Device) {
     }
     let short = dev.zeros::<f32, _>(3);
     assert!(text(distance::try_seuclidean(&x, &x, &short)).contains("seuclidean"));
-    assert!(text(distance::try_minkowski(&x, &x, 2.0, &short)).contains("[4]"));
+    let weighted = |m| distance::try_cdist_weighted(&x, &x, m, &short);
+    assert!(text(weighted(Metric::CityBlock)).contains("[4]"));
+    let w = dev.ones::<f32, _>(4);
+    for metric in [Metric::SEuclidean, Metric::JensenShannon] {
+        let e = text(distance::try_cdist_weighted(&x, &x, metric, &w));
+        assert!(e.contains(&metric.to_string()) && e.contains("no weights"), "{e}");
+    }
+    for p in [0.0, -1.0, f64::NAN] {
+        assert!(text(distance::try_cdist(&x, &x, Metric::Minkowski(p))).contains("p must be positive"));
+    }
     assert!(text(distance::try_mahalanobis(&x, &x, &y)).contains("[4, 4]"));
     let other = Device::cpu_with_threads(1).zeros::<f32, _>((3, 4));
     assert!(text(distance::try_cityblock(&x, &other)).contains("to_device"));
@@ -169,5 +249,6 @@ fn wrong_shapes_name_the_distance(dev: &Device) {
 
 tests_on_devices! {
     edge_cases_are_scipys neighbours_are_those_of_a_sort condensed_forms_are_scipys
-    many_pairs_take_no_square_matrix wrong_shapes_name_the_distance
+    rows_of_nothing narrow_rows_are_computed_in_f32 a_distance_of_ones_own many_pairs_take_no_square_matrix
+    wrong_shapes_name_the_distance
 }

@@ -334,6 +334,16 @@ fn dots_follow_numpy(dev: &Device) {
     assert_eq!(f(&[4]).dot(&f(&[4])).shape(), [0usize; 0]);
     assert_eq!(f(&[4]).dot(&f(&[4, 2])).shape(), [2]);
     assert_eq!(f(&[5, 3, 4]).dot(&f(&[4])).shape(), [5, 3]);
+    // Of any two ranks, known at compile time or not.
+    let (four, two) = (f(&[2, 1, 3, 4]), f(&[4, 5]));
+    let (typed, flat) = (
+        four.clone().into_dimensionality::<ndarray::Ix4>().unwrap(),
+        two.clone().into_dimensionality::<ndarray::Ix2>().unwrap(),
+    );
+    assert_eq!(typed.dot(&flat).into_dyn(), four.dot(&two));
+    assert_eq!(typed.dot(&typed.swap_axes(2, 3)).shape(), [2, 1, 3, 3]);
+    assert_eq!(four.dot(&flat), four.dot(&two));
+    assert_eq!(typed.dot(&f(&[4]).into_dimensionality::<ndarray::Ix1>().unwrap()).shape(), [2, 1, 3]);
     let big = Array2::from_shape_fn((65, 130), |(i, j)| ((i * 13 + j * 5) % 9) as f32);
     let x = dev.array(&big).unwrap();
     assert_eq!(x.dot(&x.t()), big.dot(&big.t()));

@@ -296,6 +296,10 @@ fn truth_values(dev: &Device) {
         let count = by(|l| l.iter().filter(|&&b| b).count() as i64);
         assert_eq!(x.sum_axis(Axis(a)), count);
         assert_eq!(x.count_nonzero_axis(Axis(a)), count);
+        let (n, share) = (host.len_of(Axis(a)) as f64, count.mapv(|c| c as f64) / host.len_of(Axis(a)) as f64);
+        assert_eq!(x.mean_axis(Axis(a)), share);
+        let spread = share.mapv(|p| p * (1.0 - p) * n / (n - 1.0));
+        x.var_axis(Axis(a), 1.0).all_close(&spread, 1e-13, 1e-15).unwrap();
         assert_eq!(x.any_axis(Axis(a)).cast::<i64>(), by(|l| i64::from(l.iter().any(|&b| b))));
         assert_eq!(x.all_axis(Axis(a)).cast::<i64>(), by(|l| i64::from(l.iter().all(|&b| b))));
         assert_eq!(x.max_axis(Axis(a)), x.any_axis(Axis(a)));
