@@ -172,7 +172,7 @@ impl Fold {
             let group = (SERIAL / (work / blocks.max(1)).max(1))
                 .clamp(1, 4096)
                 .min(blocks.div_ceil(4 * threads.count()).max(1));
-            return threads.spread(blocks.div_ceil(group), serial, &|next| {
+            return threads.spread_apart(blocks.div_ceil(group), serial, &|next| {
                 run.thread(bad, |f, main, part| {
                     while let Some(u) = next() {
                         for b in u * group..((u + 1) * group).min(blocks) {
@@ -193,7 +193,7 @@ impl Fold {
         // Few results, long folds: chunks are shared, and merged in their order.
         let words = states.bytes.div_ceil(8);
         let parts: Vec<Mutex<(i64, Vec<u64>)>> = (0..blocks * chunks).map(|_| Mutex::new((0, vec![]))).collect();
-        threads.spread(blocks * chunks, false, &|next| {
+        threads.spread_apart(blocks * chunks, false, &|next| {
             run.thread(bad, |f, _, part| {
                 while let Some(u) = next() {
                     // SAFETY: as above.

@@ -1,6 +1,7 @@
 //! Spreading units of work over the threads of a device.
 
 use crate::error::{Error, Result};
+use smallvec::SmallVec;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -34,22 +35,38 @@ impl Threads {
     /// Calls `f(next)` on up to all threads at once; `next()` hands out units `0..units` in order.
     /// `serial`: the work is too little to share.
     pub fn spread(&self, units: usize, serial: bool, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
-        let taken = AtomicUsize::new(0);
-        let next = || {
-            let n = taken.fetch_add(1, Ordering::Relaxed);
-            (n < units).then_some(n)
+        self.share(1, units, serial, f)
+    }
+
+    /// As [`Threads::spread`], but each thread has a run of units to itself and takes from the others' after it: the other
+    /// way round, memory that is read once came up to a third slower in some runs, and never faster.
+    pub fn spread_apart(&self, units: usize, serial: bool, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
+        self.share(if serial { 1 } else { self.count.min(units).max(1) }, units, serial, f)
+    }
+
+    fn share(&self, runs: usize, units: usize, serial: bool, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
+        let taken: SmallVec<[AtomicUsize; 8]> = (0..runs).map(|r| AtomicUsize::new(r * units / runs)).collect();
+        let work = |thread: usize| {
+            f(&|| {
+                (0..runs).find_map(|r| {
+                    let run = (thread + r) % runs;
+                    let n = taken[run].fetch_add(1, Ordering::Relaxed);
+                    (n < (run + 1) * units / runs).then_some(n)
+                })
+            })
         };
         let helpers = (self.count - 1).min(units.saturating_sub(1));
         let pool = if serial || helpers == 0 { None } else { self.pool() };
         match pool {
-            None => f(&next),
+            None => work(0),
             Some(pool) => {
                 let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    let work = &work;
                     pool.in_place_scope(|s| {
-                        for _ in 0..helpers {
-                            s.spawn(|_| f(&next));
+                        for thread in 1..=helpers {
+                            s.spawn(move |_| work(thread));
                         }
-                        f(&next);
+                        work(0);
                     });
                 }));
                 if panicked.is_err() {
@@ -76,5 +93,33 @@ pub fn from_environment() -> Result<usize> {
             }),
         },
         Err(_) => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_unit_is_handed_out_once() {
+        for count in [1, 2, 5] {
+            let threads = Threads::new(count);
+            for units in [0, 1, 3, 7, 1000] {
+                for (apart, serial) in [(false, false), (true, false), (true, true)] {
+                    let taken: Vec<AtomicUsize> = (0..units).map(|_| AtomicUsize::new(0)).collect();
+                    let all = |next: &Next<'_>| {
+                        while let Some(u) = next() {
+                            taken[u].fetch_add(1, Ordering::Relaxed);
+                        }
+                    };
+                    let done = match apart {
+                        true => threads.spread_apart(units, serial, &all),
+                        false => threads.spread(units, serial, &all),
+                    };
+                    done.unwrap();
+                    assert!(taken.iter().all(|t| t.load(Ordering::Relaxed) == 1), "{count} threads, {units} units");
+                }
+            }
+        }
     }
 }

@@ -31,12 +31,10 @@ unsafe fn deviations<T: Real, const B: usize>(p: *const T, n: usize, mean: T) ->
             step(at, l, &mut s[l], &mut q[l]);
         }
     }
-    // Through memory: else LLVM shuffles the loop's lanes into the order in which the tree adds them, in every turn.
-    let (mut sum, mut square) = std::hint::black_box((s, q));
     for l in 0..(n - full).min(B) {
-        step(full, l, &mut sum[l], &mut square[l]);
+        step(full, l, &mut s[l], &mut q[l]);
     }
-    (tree(&mut sum, n, T::add), tree(&mut square, n, T::add))
+    (tree(&mut s, T::add), tree(&mut q, T::add))
 }
 
 /// Asks for the cache lines at `p`, which may lie beyond what is readable.

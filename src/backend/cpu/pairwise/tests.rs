@@ -85,7 +85,7 @@ fn code_folds_in_the_order_of_micro_kernels() {
 fn packing_transposes() {
     fn check<T: Copy + Default + PartialEq + std::fmt::Debug + From<u8>>(isa: Isa) {
         for width in [1, 4, 6, 8, 12, 16, 24, 32, 64] {
-            for (rows, lanes) in [(width, 29), (width, 8), (width, 3), (width - 1, 16)] {
+            for (rows, lanes) in [(width, 29), (width, 150), (width, 8), (width, 3), (width - 1, 16)] {
                 for (row, lane) in [(lanes + 2, 1), (1, rows + 1), (2 * lanes, 2)] {
                     let from: Vec<T> = (0..(rows * row + lanes * lane + 1)).map(|e| T::from((e % 251) as u8)).collect();
                     let mut to = vec![T::from(255); lanes * width];

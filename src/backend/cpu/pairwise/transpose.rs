@@ -30,18 +30,25 @@ pub unsafe fn transpose<T: Copy + Default>(
             }
             return;
         }
-        // A cache line of each row at a time: both sides stay in L1, whatever the stride.
         let mut l = 0;
+        #[cfg(target_arch = "x86_64")]
+        if isa != Isa::Portable && size_of::<T>() == 4 && width.is_multiple_of(LINE) && lane == 1 && rows == width {
+            let whole = lanes / LINE * LINE;
+            while l < whole {
+                let end = (l + RUN).min(whole);
+                // Rows that lie one after the other are one stream of memory: read across it, they take twice as long.
+                for r in (0..width).step_by(LINE) {
+                    for l in (l..end).step_by(LINE) {
+                        square(from.offset(r as isize * row).add(l).cast(), row, to.add(l * width + r).cast(), width);
+                    }
+                }
+                l = end;
+            }
+        }
+        // A cache line of each row at a time: both sides stay in L1, whatever the stride.
         while lane == 1 && rows == width && l + LINE <= lanes {
             let (from, to) = (from.add(l), to.add(l * width));
             l += LINE;
-            #[cfg(target_arch = "x86_64")]
-            if isa != Isa::Portable && size_of::<T>() == 4 && width.is_multiple_of(LINE) {
-                for r in (0..width).step_by(LINE) {
-                    square(from.offset(r as isize * row).cast(), row, to.add(r).cast(), width);
-                }
-                continue;
-            }
             match width {
                 4 => lines::<T, 4>(from, row, to),
                 6 => lines::<T, 6>(from, row, to),
@@ -69,6 +76,9 @@ pub unsafe fn transpose<T: Copy + Default>(
 
 /// Elements of a row that are packed at a time.
 const LINE: usize = 8;
+/// As many of eight rows before the next eight: few enough for what is packed to stay in L1.
+#[cfg(target_arch = "x86_64")]
+const RUN: usize = 64;
 
 /// `R` whole rows of `LINE` elements each, `row` apart, to `LINE` columns.
 #[inline(always)]
