@@ -44,7 +44,7 @@ def main():
     nvrtc, tool = Nvrtc(sys.argv[1]), fetched("sass-venv", PACKAGE, "**/bin/nvdisasm")
     print("# SASS of the pairwise kernels\n")
     print(f"What the main loop of f32 kernels consists of, over (i, k) and (j, k) that lie along k, as NVRTC {nvrtc.version()} makes")
-    print("them: `python3 scripts/sass_table.py LIBNVRTC`. Useful are the combine's own instructions, 16 steps of 64 results for each thread.\n")
+    print("them: `python3 scripts/sass_table.py LIBNVRTC`. Useful are the combine's own instructions, 8 steps of 64 results for each thread.\n")
     print("| combine | arch | registers | spilled, bytes stored / loaded | main loop | useful | share | LDS | LDG | STS | LDL and STL |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for name, (step, useful) in COMBINES.items():
@@ -58,7 +58,7 @@ def main():
                 file.flush()
                 sass = subprocess.run([tool, "-c", file.name], check=True, capture_output=True, text=True).stdout
             counts = main_loop(sass)
-            total, wanted = sum(counts.values()), 16 * 64 * len(useful)
+            total, wanted = sum(counts.values()), 8 * 64 * len(useful)
             got = sum(counts[i] for i in set(useful))
             assert got == wanted, (name, arch, counts)
             used = re.search(r"Used (\d+) registers", log)[1]

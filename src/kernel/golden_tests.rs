@@ -463,10 +463,7 @@ fn pairwise_stores_no_triple() {
     let text = emit::body(&pairwise_1(F32), &Default::default()).unwrap_or_default();
     assert_eq!(text.matches("__global__").count(), 1);
     let shared: Vec<&str> = text.lines().filter(|l| l.contains("__shared__")).map(str::trim).collect();
-    assert_eq!(
-        shared,
-        ["__shared__ __align__(16) f32 m0[2][16][132];", "__shared__ __align__(16) f32 m1[2][16][132];"]
-    );
+    assert_eq!(shared, ["__shared__ __align__(16) f32 m0[2][8][132];", "__shared__ __align__(16) f32 m1[2][8][132];"]);
     assert_eq!(text.matches("nd_store(").count(), 1);
 }
 

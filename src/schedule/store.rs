@@ -53,7 +53,7 @@ pub fn decide(g: &Graph, forced: &[bool]) -> Vec<bool> {
                 f.ops += 1;
                 f.cheap &= row.cheap;
             }
-            Op::Iota { .. } | Op::Cast | Op::Gather { .. } => f.ops += 1,
+            Op::Iota { .. } | Op::Cast => f.ops += 1,
             _ => {
                 f.ops += 1;
                 f.cheap = false;

@@ -51,6 +51,13 @@ fn fused_into_one_kernel(dev: &Device) {
     one("normalised rows", traced(|| (&x / (&x * &x).sum_keep(Axis(1)).sqrt()).eval()), n * d * 4);
     one("a mean, broadcast", traced(|| (&x - x.mean_keep(Axis(1))).eval()), n * d * 4);
 
+    // Rows that are taken for pairs are read many times: they are stored, and the pairs' kernel is that of any rows. Read once, they are not.
+    let taken = || x.select(Axis(0), &(0..n).rev().collect::<Vec<_>>());
+    let t = traced(|| distance::sqeuclidean_broadcast(&taken(), &y).eval());
+    assert_eq!((t.kernels, t.new_kernels <= 1, t.bytes_written), (2, true, (n * d + n * m) * 4), "{t:?}");
+    let t = traced(|| (taken() * 2.0).sum_axis(Axis(1)).eval());
+    assert_eq!((t.kernels, t.bytes_written), (1, n * 4), "{t:?}");
+
     let (low, high, sum) = (x.min(), x.max(), x.sum());
     let t = traced(|| ndcuda::eval((&low, &high, &sum)));
     assert_eq!((t.kernels, t.bytes_read), (1, n * d * 4), "three folds of one array: {t:?}");

@@ -59,8 +59,8 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
     __shared__ States<sum_f64::State, 64> joined9[2];
     __shared__ States<min_f64::State, 64> joined10[2];
     __shared__ Count chunk, stop;
-    __shared__ __align__(16) f64 m0[2][16][66];
-    __shared__ __align__(16) f64 m1[2][16][66];
+    __shared__ __align__(16) f64 m0[2][8][66];
+    __shared__ __align__(16) f64 m1[2][8][66];
     const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
     const u32 ty = warp / 2 * 32 + lane / 8 * 2;
     const u32 tx = warp % 2 * 32 + lane % 8 * 2;
@@ -102,25 +102,25 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
             }
         }
         if (nk > 0) {
-            sum_f64::State local4[32];
+            sum_f64::State local4[64];
             u32 buffer = 0, to = 0;
             Count next = 0;
-            Vec<f64, 2> g0[4];
+            Vec<f64, 2> g0[2];
             #pragma unroll
-            for (u32 u = 0; u < 4; ++u) {
+            for (u32 u = 0; u < 2; ++u) {
                 const u32 w = warp + u * 4;
-                const u32 kk = (w % 4 * 2 + lane / 16) * 2, at = w / 4 * 16 + lane % 16;
+                const u32 kk = (w % 2 * 2 + lane / 16) * 2, at = w / 2 * 16 + lane % 16;
                 const Count row = min(i0 + at + (next >> 31), ni - 1);
                 const Index x0 = row;
                 const Count k = min(next + kk, nk - 2);
                 const Index x2 = k;
                 nd_load_vec<2>(g0[u - 0], a.p0 + (x0 * a.s0[0] + x2));
             }
-            Vec<f64, 2> g1[4];
+            Vec<f64, 2> g1[2];
             #pragma unroll
-            for (u32 u = 0; u < 4; ++u) {
+            for (u32 u = 0; u < 2; ++u) {
                 const u32 w = warp + u * 4;
-                const u32 kk = (w % 4 * 2 + lane / 16) * 2, at = w / 4 * 16 + lane % 16;
+                const u32 kk = (w % 2 * 2 + lane / 16) * 2, at = w / 2 * 16 + lane % 16;
                 const Count row = min(j0 + at + (next >> 31), nj - 1);
                 const Index x1 = row;
                 const Count k = min(next + kk, nk - 2);
@@ -128,9 +128,9 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                 nd_load_vec<2>(g1[u - 0], a.p1 + (x1 * a.s1[1] + x2));
             }
             #pragma unroll
-            for (u32 u = 0; u < 4; ++u) {
+            for (u32 u = 0; u < 2; ++u) {
                 const u32 w = warp + u * 4;
-                const u32 kk = (w % 4 * 2 + lane / 16) * 2, at = w / 4 * 16 + lane % 16;
+                const u32 kk = (w % 2 * 2 + lane / 16) * 2, at = w / 2 * 16 + lane % 16;
                 const Count row = min(i0 + at + (next >> 31), ni - 1);
                 const Index x0 = row;
                 const Count k = min(next + kk, nk - 2);
@@ -144,9 +144,9 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                 }
             }
             #pragma unroll
-            for (u32 u = 0; u < 4; ++u) {
+            for (u32 u = 0; u < 2; ++u) {
                 const u32 w = warp + u * 4;
-                const u32 kk = (w % 4 * 2 + lane / 16) * 2, at = w / 4 * 16 + lane % 16;
+                const u32 kk = (w % 2 * 2 + lane / 16) * 2, at = w / 2 * 16 + lane % 16;
                 const Count row = min(j0 + at + (next >> 31), nj - 1);
                 const Index x1 = row;
                 const Count k = min(next + kk, nk - 2);
@@ -162,17 +162,17 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
             __syncthreads();
             Count k0 = 0;
             for (;;) {
-                const bool last = nk - k0 <= 256;
+                const bool begun = k0 > 0, last = nk - k0 <= 256;
                 const Count end = k0 + min(nk - k0 - 1, (Count)256);
-                for (; k0 + 16 <= end; k0 = next) {
-                    next = k0 + 16;
+                for (; k0 + 8 <= end; k0 = next) {
+                    next = k0 + 8;
                     to = buffer ^ 1;
                     {
-                        Vec<f64, 2> g0[2];
+                        Vec<f64, 2> g0[1];
                         #pragma unroll
-                        for (u32 u = 0; u < 2; ++u) {
+                        for (u32 u = 0; u < 1; ++u) {
                             const u32 w = warp + u * 4;
-                            const u32 kk = (w % 4 * 2 + lane / 16) * 2, at = w / 4 * 16 + lane % 16;
+                            const u32 kk = (w % 2 * 2 + lane / 16) * 2, at = w / 2 * 16 + lane % 16;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
                             const Count k = min(next + kk, nk - 2);
@@ -181,7 +181,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                         }
                         __syncwarp();
                         #pragma unroll
-                        for (u32 kk = 0; kk < 4; ++kk) {
+                        for (u32 kk = 0; kk < 2; ++kk) {
                             Vec<f64, 2> w0[4];
                             #pragma unroll
                             for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
@@ -200,9 +200,9 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                             }
                         }
                         #pragma unroll
-                        for (u32 u = 0; u < 2; ++u) {
+                        for (u32 u = 0; u < 1; ++u) {
                             const u32 w = warp + u * 4;
-                            const u32 kk = (w % 4 * 2 + lane / 16) * 2, at = w / 4 * 16 + lane % 16;
+                            const u32 kk = (w % 2 * 2 + lane / 16) * 2, at = w / 2 * 16 + lane % 16;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
                             const Count k = min(next + kk, nk - 2);
@@ -217,20 +217,20 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                         }
                     }
                     {
-                        Vec<f64, 2> g0[2];
+                        Vec<f64, 2> g0[1];
                         #pragma unroll
-                        for (u32 u = 2; u < 4; ++u) {
+                        for (u32 u = 1; u < 2; ++u) {
                             const u32 w = warp + u * 4;
-                            const u32 kk = (w % 4 * 2 + lane / 16) * 2, at = w / 4 * 16 + lane % 16;
+                            const u32 kk = (w % 2 * 2 + lane / 16) * 2, at = w / 2 * 16 + lane % 16;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
                             const Count k = min(next + kk, nk - 2);
                             const Index x2 = k;
-                            nd_load_vec<2>(g0[u - 2], a.p0 + (x0 * a.s0[0] + x2));
+                            nd_load_vec<2>(g0[u - 1], a.p0 + (x0 * a.s0[0] + x2));
                         }
                         __syncwarp();
                         #pragma unroll
-                        for (u32 kk = 4; kk < 8; ++kk) {
+                        for (u32 kk = 2; kk < 4; ++kk) {
                             Vec<f64, 2> w0[4];
                             #pragma unroll
                             for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
@@ -249,9 +249,9 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                             }
                         }
                         #pragma unroll
-                        for (u32 u = 2; u < 4; ++u) {
+                        for (u32 u = 1; u < 2; ++u) {
                             const u32 w = warp + u * 4;
-                            const u32 kk = (w % 4 * 2 + lane / 16) * 2, at = w / 4 * 16 + lane % 16;
+                            const u32 kk = (w % 2 * 2 + lane / 16) * 2, at = w / 2 * 16 + lane % 16;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
                             const Count k = min(next + kk, nk - 2);
@@ -260,17 +260,17 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                             #pragma unroll
                             for (u32 e = 0; e < 2; ++e) {
                                 const Index x2 = y + (Index)e;
-                                const f64 v0 = nd_load(&g0[u - 2].at[e]);
+                                const f64 v0 = nd_load(&g0[u - 1].at[e]);
                                 m0[to][kk + e][at] = v0;
                             }
                         }
                     }
                     {
-                        Vec<f64, 2> g1[2];
+                        Vec<f64, 2> g1[1];
                         #pragma unroll
-                        for (u32 u = 0; u < 2; ++u) {
+                        for (u32 u = 0; u < 1; ++u) {
                             const u32 w = warp + u * 4;
-                            const u32 kk = (w % 4 * 2 + lane / 16) * 2, at = w / 4 * 16 + lane % 16;
+                            const u32 kk = (w % 2 * 2 + lane / 16) * 2, at = w / 2 * 16 + lane % 16;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
                             const Count k = min(next + kk, nk - 2);
@@ -279,7 +279,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                         }
                         __syncwarp();
                         #pragma unroll
-                        for (u32 kk = 8; kk < 12; ++kk) {
+                        for (u32 kk = 4; kk < 6; ++kk) {
                             Vec<f64, 2> w0[4];
                             #pragma unroll
                             for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
@@ -298,9 +298,9 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                             }
                         }
                         #pragma unroll
-                        for (u32 u = 0; u < 2; ++u) {
+                        for (u32 u = 0; u < 1; ++u) {
                             const u32 w = warp + u * 4;
-                            const u32 kk = (w % 4 * 2 + lane / 16) * 2, at = w / 4 * 16 + lane % 16;
+                            const u32 kk = (w % 2 * 2 + lane / 16) * 2, at = w / 2 * 16 + lane % 16;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
                             const Count k = min(next + kk, nk - 2);
@@ -315,20 +315,20 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                         }
                     }
                     {
-                        Vec<f64, 2> g1[2];
+                        Vec<f64, 2> g1[1];
                         #pragma unroll
-                        for (u32 u = 2; u < 4; ++u) {
+                        for (u32 u = 1; u < 2; ++u) {
                             const u32 w = warp + u * 4;
-                            const u32 kk = (w % 4 * 2 + lane / 16) * 2, at = w / 4 * 16 + lane % 16;
+                            const u32 kk = (w % 2 * 2 + lane / 16) * 2, at = w / 2 * 16 + lane % 16;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
                             const Count k = min(next + kk, nk - 2);
                             const Index x2 = k;
-                            nd_load_vec<2>(g1[u - 2], a.p1 + (x1 * a.s1[1] + x2));
+                            nd_load_vec<2>(g1[u - 1], a.p1 + (x1 * a.s1[1] + x2));
                         }
                         __syncwarp();
                         #pragma unroll
-                        for (u32 kk = 12; kk < 16; ++kk) {
+                        for (u32 kk = 6; kk < 8; ++kk) {
                             Vec<f64, 2> w0[4];
                             #pragma unroll
                             for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
@@ -347,9 +347,9 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                             }
                         }
                         #pragma unroll
-                        for (u32 u = 2; u < 4; ++u) {
+                        for (u32 u = 1; u < 2; ++u) {
                             const u32 w = warp + u * 4;
-                            const u32 kk = (w % 4 * 2 + lane / 16) * 2, at = w / 4 * 16 + lane % 16;
+                            const u32 kk = (w % 2 * 2 + lane / 16) * 2, at = w / 2 * 16 + lane % 16;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
                             const Count k = min(next + kk, nk - 2);
@@ -358,7 +358,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                             #pragma unroll
                             for (u32 e = 0; e < 2; ++e) {
                                 const Index x2 = y + (Index)e;
-                                const f64 v1 = nd_load(&g1[u - 2].at[e]);
+                                const f64 v1 = nd_load(&g1[u - 1].at[e]);
                                 m1[to][kk + e][at] = v1;
                             }
                         }
@@ -366,35 +366,45 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                     __syncthreads();
                     buffer = to;
                 }
-                if (last) break;
+                if (last) {
+                    #pragma unroll 1
+                    for (u32 kk = 0; kk < nk - k0; ++kk) {
+                        Vec<f64, 2> w0[4];
+                        #pragma unroll
+                        for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                        Vec<f64, 2> w1[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                        #pragma unroll
+                        for (u32 r = 0; r < 8; ++r) {
+                            #pragma unroll
+                            for (u32 c = 0; c < 4; ++c) {
+                                const f64 v0 = w0[r / 2].at[r % 2];
+                                const f64 v1 = w1[c / 2].at[c % 2];
+                                const f64 v2 = op_sub_f64(v0, v1);
+                                s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
+                            }
+                        }
+                    }
+                }
+                if (nk <= 256) break;
                 sum_f64::State* whole4 = local4;
                 asm volatile("" : "+l"(whole4));
                 #pragma unroll
                 for (u32 r = 0; r < 8; ++r) {
                     #pragma unroll
                     for (u32 c = 0; c < 4; ++c) {
-                        if (k0 == 256) whole4[r * 4 + c] = s4[r][c];
-                        else sum_f64::merge(whole4[r * 4 + c], s4[r][c]);
-                        sum_f64::init(s4[r][c]);
+                        whole4[(begun ? 32 : 0) + r * 4 + c] = s4[r][c];
                     }
                 }
-            }
-            #pragma unroll 4
-            for (u32 kk = 0; kk < nk - k0; ++kk) {
-                Vec<f64, 2> w0[4];
-                #pragma unroll
-                for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
-                Vec<f64, 2> w1[2];
-                #pragma unroll
-                for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                #pragma unroll 1
+                for (u32 n = 0; begun && n < 32; ++n) sum_f64::merge(whole4[n], whole4[32 + n]);
+                if (last) break;
                 #pragma unroll
                 for (u32 r = 0; r < 8; ++r) {
                     #pragma unroll
                     for (u32 c = 0; c < 4; ++c) {
-                        const f64 v0 = w0[r / 2].at[r % 2];
-                        const f64 v1 = w1[c / 2].at[c % 2];
-                        const f64 v2 = op_sub_f64(v0, v1);
-                        s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
+                        sum_f64::init(s4[r][c]);
                     }
                 }
             }
@@ -405,7 +415,6 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                 for (u32 r = 0; r < 8; ++r) {
                     #pragma unroll
                     for (u32 c = 0; c < 4; ++c) {
-                        sum_f64::merge(whole4[r * 4 + c], s4[r][c]);
                         s4[r][c] = whole4[r * 4 + c];
                     }
                 }

@@ -50,8 +50,8 @@ struct argmin_f32 {
 extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqrt_argmin(const Args a) {
     __shared__ States<argmin_f32::State, 128> joined6[2];
     __shared__ Count chunk, stop;
-    __shared__ __align__(16) f32 m0[2][16][132];
-    __shared__ __align__(16) f32 m1[2][16][132];
+    __shared__ __align__(16) f32 m0[2][8][132];
+    __shared__ __align__(16) f32 m1[2][8][132];
     const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
     const u32 ty = warp / 2 * 32 + lane / 8 * 4;
     const u32 tx = warp % 2 * 64 + lane % 8 * 4;
@@ -83,25 +83,25 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
             }
         }
         if (nk > 0) {
-            sum_f32::State local4[64];
+            sum_f32::State local4[128];
             u32 buffer = 0, to = 0;
             Count next = 0;
-            f32 g0[8];
+            f32 g0[4];
             #pragma unroll
-            for (u32 u = 0; u < 8; ++u) {
+            for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 8;
-                const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                 const Count row = min(i0 + at + (next >> 31), ni - 1);
                 const Index x0 = row;
                 const Count k = min(next + kk, nk - 1);
                 const Index x2 = k;
                 g0[u - 0] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
             }
-            f32 g1[8];
+            f32 g1[4];
             #pragma unroll
-            for (u32 u = 0; u < 8; ++u) {
+            for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 8;
-                const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                 const Count row = min(j0 + at + (next >> 31), nj - 1);
                 const Index x1 = row;
                 const Count k = min(next + kk, nk - 1);
@@ -109,9 +109,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                 g1[u - 0] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
             }
             #pragma unroll
-            for (u32 u = 0; u < 8; ++u) {
+            for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 8;
-                const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                 const Count row = min(i0 + at + (next >> 31), ni - 1);
                 const Index x0 = row;
                 const Count k = min(next + kk, nk - 1);
@@ -120,9 +120,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                 m0[to][kk][at] = v0;
             }
             #pragma unroll
-            for (u32 u = 0; u < 8; ++u) {
+            for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 8;
-                const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                 const Count row = min(j0 + at + (next >> 31), nj - 1);
                 const Index x1 = row;
                 const Count k = min(next + kk, nk - 1);
@@ -133,17 +133,17 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
             __syncthreads();
             Count k0 = 0;
             for (;;) {
-                const bool last = nk - k0 <= 256;
+                const bool begun = k0 > 0, last = nk - k0 <= 256;
                 const Count end = k0 + min(nk - k0 - 1, (Count)256);
-                for (; k0 + 16 <= end; k0 = next) {
-                    next = k0 + 16;
+                for (; k0 + 8 <= end; k0 = next) {
+                    next = k0 + 8;
                     to = buffer ^ 1;
                     {
-                        f32 g0[4];
+                        f32 g0[2];
                         #pragma unroll
-                        for (u32 u = 0; u < 4; ++u) {
+                        for (u32 u = 0; u < 2; ++u) {
                             const u32 w = warp + u * 8;
-                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
                             const Count k = min(next + kk, nk - 1);
@@ -152,7 +152,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                         }
                         __syncwarp();
                         #pragma unroll
-                        for (u32 kk = 0; kk < 4; ++kk) {
+                        for (u32 kk = 0; kk < 2; ++kk) {
                             Vec<f32, 4> w0[2];
                             #pragma unroll
                             for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
@@ -171,9 +171,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                             }
                         }
                         #pragma unroll
-                        for (u32 u = 0; u < 4; ++u) {
+                        for (u32 u = 0; u < 2; ++u) {
                             const u32 w = warp + u * 8;
-                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
                             const Count k = min(next + kk, nk - 1);
@@ -183,20 +183,20 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                         }
                     }
                     {
-                        f32 g0[4];
+                        f32 g0[2];
                         #pragma unroll
-                        for (u32 u = 4; u < 8; ++u) {
+                        for (u32 u = 2; u < 4; ++u) {
                             const u32 w = warp + u * 8;
-                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
                             const Count k = min(next + kk, nk - 1);
                             const Index x2 = k;
-                            g0[u - 4] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
+                            g0[u - 2] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
                         }
                         __syncwarp();
                         #pragma unroll
-                        for (u32 kk = 4; kk < 8; ++kk) {
+                        for (u32 kk = 2; kk < 4; ++kk) {
                             Vec<f32, 4> w0[2];
                             #pragma unroll
                             for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
@@ -215,23 +215,23 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                             }
                         }
                         #pragma unroll
-                        for (u32 u = 4; u < 8; ++u) {
+                        for (u32 u = 2; u < 4; ++u) {
                             const u32 w = warp + u * 8;
-                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
                             const Count k = min(next + kk, nk - 1);
                             const Index x2 = k;
-                            const f32 v0 = g0[u - 4];
+                            const f32 v0 = g0[u - 2];
                             m0[to][kk][at] = v0;
                         }
                     }
                     {
-                        f32 g1[4];
+                        f32 g1[2];
                         #pragma unroll
-                        for (u32 u = 0; u < 4; ++u) {
+                        for (u32 u = 0; u < 2; ++u) {
                             const u32 w = warp + u * 8;
-                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
                             const Count k = min(next + kk, nk - 1);
@@ -240,7 +240,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                         }
                         __syncwarp();
                         #pragma unroll
-                        for (u32 kk = 8; kk < 12; ++kk) {
+                        for (u32 kk = 4; kk < 6; ++kk) {
                             Vec<f32, 4> w0[2];
                             #pragma unroll
                             for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
@@ -259,9 +259,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                             }
                         }
                         #pragma unroll
-                        for (u32 u = 0; u < 4; ++u) {
+                        for (u32 u = 0; u < 2; ++u) {
                             const u32 w = warp + u * 8;
-                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
                             const Count k = min(next + kk, nk - 1);
@@ -271,20 +271,20 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                         }
                     }
                     {
-                        f32 g1[4];
+                        f32 g1[2];
                         #pragma unroll
-                        for (u32 u = 4; u < 8; ++u) {
+                        for (u32 u = 2; u < 4; ++u) {
                             const u32 w = warp + u * 8;
-                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
                             const Count k = min(next + kk, nk - 1);
                             const Index x2 = k;
-                            g1[u - 4] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
+                            g1[u - 2] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
                         }
                         __syncwarp();
                         #pragma unroll
-                        for (u32 kk = 12; kk < 16; ++kk) {
+                        for (u32 kk = 6; kk < 8; ++kk) {
                             Vec<f32, 4> w0[2];
                             #pragma unroll
                             for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
@@ -303,49 +303,59 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                             }
                         }
                         #pragma unroll
-                        for (u32 u = 4; u < 8; ++u) {
+                        for (u32 u = 2; u < 4; ++u) {
                             const u32 w = warp + u * 8;
-                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
                             const Count k = min(next + kk, nk - 1);
                             const Index x2 = k;
-                            const f32 v1 = g1[u - 4];
+                            const f32 v1 = g1[u - 2];
                             m1[to][kk][at] = v1;
                         }
                     }
                     __syncthreads();
                     buffer = to;
                 }
-                if (last) break;
+                if (last) {
+                    #pragma unroll 1
+                    for (u32 kk = 0; kk < nk - k0; ++kk) {
+                        Vec<f32, 4> w0[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
+                        Vec<f32, 4> w1[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
+                        #pragma unroll
+                        for (u32 r = 0; r < 8; ++r) {
+                            #pragma unroll
+                            for (u32 c = 0; c < 8; ++c) {
+                                const f32 v0 = w0[r / 4].at[r % 4];
+                                const f32 v1 = w1[c / 4].at[c % 4];
+                                const f32 v2 = op_sub_f32(v0, v1);
+                                s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
+                            }
+                        }
+                    }
+                }
+                if (nk <= 256) break;
                 sum_f32::State* whole4 = local4;
                 asm volatile("" : "+l"(whole4));
                 #pragma unroll
                 for (u32 r = 0; r < 8; ++r) {
                     #pragma unroll
                     for (u32 c = 0; c < 8; ++c) {
-                        if (k0 == 256) whole4[r * 8 + c] = s4[r][c];
-                        else sum_f32::merge(whole4[r * 8 + c], s4[r][c]);
-                        sum_f32::init(s4[r][c]);
+                        whole4[(begun ? 64 : 0) + r * 8 + c] = s4[r][c];
                     }
                 }
-            }
-            #pragma unroll 4
-            for (u32 kk = 0; kk < nk - k0; ++kk) {
-                Vec<f32, 4> w0[2];
-                #pragma unroll
-                for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
-                Vec<f32, 4> w1[2];
-                #pragma unroll
-                for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
+                #pragma unroll 1
+                for (u32 n = 0; begun && n < 64; ++n) sum_f32::merge(whole4[n], whole4[64 + n]);
+                if (last) break;
                 #pragma unroll
                 for (u32 r = 0; r < 8; ++r) {
                     #pragma unroll
                     for (u32 c = 0; c < 8; ++c) {
-                        const f32 v0 = w0[r / 4].at[r % 4];
-                        const f32 v1 = w1[c / 4].at[c % 4];
-                        const f32 v2 = op_sub_f32(v0, v1);
-                        s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
+                        sum_f32::init(s4[r][c]);
                     }
                 }
             }
@@ -356,7 +366,6 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                 for (u32 r = 0; r < 8; ++r) {
                     #pragma unroll
                     for (u32 c = 0; c < 8; ++c) {
-                        sum_f32::merge(whole4[r * 8 + c], s4[r][c]);
                         s4[r][c] = whole4[r * 8 + c];
                     }
                 }

@@ -46,7 +46,7 @@ struct argmin_f32 {
 extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argmin(const Args a) {
     __shared__ States<argmin_f32::State, 128> joined5[2];
     __shared__ Count chunk, stop;
-    __shared__ __align__(16) f32 m2[2][16][132];
+    __shared__ __align__(16) f32 m2[2][8][132];
     __shared__ sum_f32::State f4[128];
     const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
     const u32 ty = warp / 2 * 32 + lane / 8 * 4;
@@ -73,15 +73,15 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
         sum_f32::State s4;
         sum_f32::init(s4);
         if (nk > 0) {
-            sum_f32::State local4[1];
+            sum_f32::State local4[2];
             u32 buffer = 0, to = 0;
             Count next = 0;
-            f32 g0[8];
-            f32 g1[8];
+            f32 g0[4];
+            f32 g1[4];
             #pragma unroll
-            for (u32 u = 0; u < 8; ++u) {
+            for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 8;
-                const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                 const Count row = min(j0 + at + (next >> 31), nj - 1);
                 const Index x0 = row;
                 const Count k = min(next + kk, nk - 1);
@@ -90,9 +90,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                 g1[u - 0] = nd_load(a.p1 + (x0 * a.s1[0] + x1 * a.s1[1]));
             }
             #pragma unroll
-            for (u32 u = 0; u < 8; ++u) {
+            for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 8;
-                const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                 const Count row = min(j0 + at + (next >> 31), nj - 1);
                 const Index x0 = row;
                 const Count k = min(next + kk, nk - 1);
@@ -105,15 +105,15 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
             __syncthreads();
             Count k0 = 0;
             for (;;) {
-                const bool last = nk - k0 <= 256;
+                const bool begun = k0 > 0, last = nk - k0 <= 256;
                 const Count end = k0 + min(nk - k0 - 1, (Count)256);
-                for (; k0 + 16 <= end; k0 = next) {
-                    next = k0 + 16;
+                for (; k0 + 8 <= end; k0 = next) {
+                    next = k0 + 8;
                     to = buffer ^ 1;
                     {
                         __syncwarp();
                         #pragma unroll
-                        for (u32 kk = 0; kk < 4; ++kk) {
+                        for (u32 kk = 0; kk < 2; ++kk) {
                             if (thread >= 128 && thread < 256) {
                                 const f32 v2 = m2[buffer][kk][thread - 128];
                                 s4.s0 = nd_fma(v2, v2, s4.s0);
@@ -123,7 +123,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                     {
                         __syncwarp();
                         #pragma unroll
-                        for (u32 kk = 4; kk < 8; ++kk) {
+                        for (u32 kk = 2; kk < 4; ++kk) {
                             if (thread >= 128 && thread < 256) {
                                 const f32 v2 = m2[buffer][kk][thread - 128];
                                 s4.s0 = nd_fma(v2, v2, s4.s0);
@@ -131,12 +131,12 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                         }
                     }
                     {
-                        f32 g0[4];
-                        f32 g1[4];
+                        f32 g0[2];
+                        f32 g1[2];
                         #pragma unroll
-                        for (u32 u = 0; u < 4; ++u) {
+                        for (u32 u = 0; u < 2; ++u) {
                             const u32 w = warp + u * 8;
-                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x0 = row;
                             const Count k = min(next + kk, nk - 1);
@@ -146,16 +146,16 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                         }
                         __syncwarp();
                         #pragma unroll
-                        for (u32 kk = 8; kk < 12; ++kk) {
+                        for (u32 kk = 4; kk < 6; ++kk) {
                             if (thread >= 128 && thread < 256) {
                                 const f32 v2 = m2[buffer][kk][thread - 128];
                                 s4.s0 = nd_fma(v2, v2, s4.s0);
                             }
                         }
                         #pragma unroll
-                        for (u32 u = 0; u < 4; ++u) {
+                        for (u32 u = 0; u < 2; ++u) {
                             const u32 w = warp + u * 8;
-                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x0 = row;
                             const Count k = min(next + kk, nk - 1);
@@ -167,37 +167,37 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                         }
                     }
                     {
-                        f32 g0[4];
-                        f32 g1[4];
+                        f32 g0[2];
+                        f32 g1[2];
                         #pragma unroll
-                        for (u32 u = 4; u < 8; ++u) {
+                        for (u32 u = 2; u < 4; ++u) {
                             const u32 w = warp + u * 8;
-                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x0 = row;
                             const Count k = min(next + kk, nk - 1);
                             const Index x1 = k;
-                            g0[u - 4] = nd_load(a.p0 + x1 * a.s0[1]);
-                            g1[u - 4] = nd_load(a.p1 + (x0 * a.s1[0] + x1 * a.s1[1]));
+                            g0[u - 2] = nd_load(a.p0 + x1 * a.s0[1]);
+                            g1[u - 2] = nd_load(a.p1 + (x0 * a.s1[0] + x1 * a.s1[1]));
                         }
                         __syncwarp();
                         #pragma unroll
-                        for (u32 kk = 12; kk < 16; ++kk) {
+                        for (u32 kk = 6; kk < 8; ++kk) {
                             if (thread >= 128 && thread < 256) {
                                 const f32 v2 = m2[buffer][kk][thread - 128];
                                 s4.s0 = nd_fma(v2, v2, s4.s0);
                             }
                         }
                         #pragma unroll
-                        for (u32 u = 4; u < 8; ++u) {
+                        for (u32 u = 2; u < 4; ++u) {
                             const u32 w = warp + u * 8;
-                            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x0 = row;
                             const Count k = min(next + kk, nk - 1);
                             const Index x1 = k;
-                            const f32 v0 = g0[u - 4];
-                            const f32 v1 = g1[u - 4];
+                            const f32 v0 = g0[u - 2];
+                            const f32 v1 = g1[u - 2];
                             const f32 v2 = op_sub_f32(v0, v1);
                             m2[to][kk][at] = v2;
                         }
@@ -205,24 +205,27 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                     __syncthreads();
                     buffer = to;
                 }
-                if (last) break;
+                if (last) {
+                    #pragma unroll 1
+                    for (u32 kk = 0; kk < nk - k0; ++kk) {
+                        if (thread >= 128 && thread < 256) {
+                            const f32 v2 = m2[buffer][kk][thread - 128];
+                            s4.s0 = nd_fma(v2, v2, s4.s0);
+                        }
+                    }
+                }
+                if (nk <= 256) break;
                 sum_f32::State* whole4 = local4;
                 asm volatile("" : "+l"(whole4));
-                if (k0 == 256) whole4[0] = s4;
-                else sum_f32::merge(whole4[0], s4);
+                whole4[(begun ? 1 : 0) + 0] = s4;
+                #pragma unroll 1
+                for (u32 n = 0; begun && n < 1; ++n) sum_f32::merge(whole4[n], whole4[1 + n]);
+                if (last) break;
                 sum_f32::init(s4);
-            }
-            #pragma unroll 4
-            for (u32 kk = 0; kk < nk - k0; ++kk) {
-                if (thread >= 128 && thread < 256) {
-                    const f32 v2 = m2[buffer][kk][thread - 128];
-                    s4.s0 = nd_fma(v2, v2, s4.s0);
-                }
             }
             if (nk > 256) {
                 sum_f32::State* whole4 = local4;
                 asm volatile("" : "+l"(whole4));
-                sum_f32::merge(whole4[0], s4);
                 s4 = whole4[0];
             }
         }

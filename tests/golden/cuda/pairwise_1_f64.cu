@@ -34,8 +34,8 @@ struct sum_f64 {
 };
 
 extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(const Args a) {
-    __shared__ __align__(16) f64 m0[2][16][66];
-    __shared__ __align__(16) f64 m1[2][16][66];
+    __shared__ __align__(16) f64 m0[2][8][66];
+    __shared__ __align__(16) f64 m1[2][8][66];
     const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
     const u32 ty = warp / 2 * 32 + lane / 8 * 2;
     const u32 tx = warp % 2 * 32 + lane % 8 * 2;
@@ -59,25 +59,25 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
         }
     }
     if (nk > 0) {
-        sum_f64::State local4[32];
+        sum_f64::State local4[64];
         u32 buffer = 0, to = 0;
         Count next = 0;
-        f64 g0[8];
+        f64 g0[4];
         #pragma unroll
-        for (u32 u = 0; u < 8; ++u) {
+        for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 4;
-            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
             const Count row = min(i0 + at + (next >> 31), ni - 1);
             const Index x0 = row;
             const Count k = min(next + kk, nk - 1);
             const Index x2 = k;
             g0[u - 0] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
         }
-        f64 g1[8];
+        f64 g1[4];
         #pragma unroll
-        for (u32 u = 0; u < 8; ++u) {
+        for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 4;
-            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
             const Count row = min(j0 + at + (next >> 31), nj - 1);
             const Index x1 = row;
             const Count k = min(next + kk, nk - 1);
@@ -85,9 +85,9 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
             g1[u - 0] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
         }
         #pragma unroll
-        for (u32 u = 0; u < 8; ++u) {
+        for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 4;
-            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
             const Count row = min(i0 + at + (next >> 31), ni - 1);
             const Index x0 = row;
             const Count k = min(next + kk, nk - 1);
@@ -96,9 +96,9 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
             m0[to][kk][at] = v0;
         }
         #pragma unroll
-        for (u32 u = 0; u < 8; ++u) {
+        for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 4;
-            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
             const Count row = min(j0 + at + (next >> 31), nj - 1);
             const Index x1 = row;
             const Count k = min(next + kk, nk - 1);
@@ -109,17 +109,17 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
         __syncthreads();
         Count k0 = 0;
         for (;;) {
-            const bool last = nk - k0 <= 256;
+            const bool begun = k0 > 0, last = nk - k0 <= 256;
             const Count end = k0 + min(nk - k0 - 1, (Count)256);
-            for (; k0 + 16 <= end; k0 = next) {
-                next = k0 + 16;
+            for (; k0 + 8 <= end; k0 = next) {
+                next = k0 + 8;
                 to = buffer ^ 1;
                 {
-                    f64 g0[4];
+                    f64 g0[2];
                     #pragma unroll
-                    for (u32 u = 0; u < 4; ++u) {
+                    for (u32 u = 0; u < 2; ++u) {
                         const u32 w = warp + u * 4;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
                         const Count k = min(next + kk, nk - 1);
@@ -128,7 +128,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                     }
                     __syncwarp();
                     #pragma unroll
-                    for (u32 kk = 0; kk < 4; ++kk) {
+                    for (u32 kk = 0; kk < 2; ++kk) {
                         Vec<f64, 2> w0[4];
                         #pragma unroll
                         for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
@@ -147,9 +147,9 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                         }
                     }
                     #pragma unroll
-                    for (u32 u = 0; u < 4; ++u) {
+                    for (u32 u = 0; u < 2; ++u) {
                         const u32 w = warp + u * 4;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
                         const Count k = min(next + kk, nk - 1);
@@ -159,20 +159,20 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                     }
                 }
                 {
-                    f64 g0[4];
+                    f64 g0[2];
                     #pragma unroll
-                    for (u32 u = 4; u < 8; ++u) {
+                    for (u32 u = 2; u < 4; ++u) {
                         const u32 w = warp + u * 4;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
                         const Count k = min(next + kk, nk - 1);
                         const Index x2 = k;
-                        g0[u - 4] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
+                        g0[u - 2] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
                     }
                     __syncwarp();
                     #pragma unroll
-                    for (u32 kk = 4; kk < 8; ++kk) {
+                    for (u32 kk = 2; kk < 4; ++kk) {
                         Vec<f64, 2> w0[4];
                         #pragma unroll
                         for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
@@ -191,23 +191,23 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                         }
                     }
                     #pragma unroll
-                    for (u32 u = 4; u < 8; ++u) {
+                    for (u32 u = 2; u < 4; ++u) {
                         const u32 w = warp + u * 4;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
                         const Count k = min(next + kk, nk - 1);
                         const Index x2 = k;
-                        const f64 v0 = g0[u - 4];
+                        const f64 v0 = g0[u - 2];
                         m0[to][kk][at] = v0;
                     }
                 }
                 {
-                    f64 g1[4];
+                    f64 g1[2];
                     #pragma unroll
-                    for (u32 u = 0; u < 4; ++u) {
+                    for (u32 u = 0; u < 2; ++u) {
                         const u32 w = warp + u * 4;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
                         const Count k = min(next + kk, nk - 1);
@@ -216,7 +216,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                     }
                     __syncwarp();
                     #pragma unroll
-                    for (u32 kk = 8; kk < 12; ++kk) {
+                    for (u32 kk = 4; kk < 6; ++kk) {
                         Vec<f64, 2> w0[4];
                         #pragma unroll
                         for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
@@ -235,9 +235,9 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                         }
                     }
                     #pragma unroll
-                    for (u32 u = 0; u < 4; ++u) {
+                    for (u32 u = 0; u < 2; ++u) {
                         const u32 w = warp + u * 4;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
                         const Count k = min(next + kk, nk - 1);
@@ -247,20 +247,20 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                     }
                 }
                 {
-                    f64 g1[4];
+                    f64 g1[2];
                     #pragma unroll
-                    for (u32 u = 4; u < 8; ++u) {
+                    for (u32 u = 2; u < 4; ++u) {
                         const u32 w = warp + u * 4;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
                         const Count k = min(next + kk, nk - 1);
                         const Index x2 = k;
-                        g1[u - 4] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
+                        g1[u - 2] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
                     }
                     __syncwarp();
                     #pragma unroll
-                    for (u32 kk = 12; kk < 16; ++kk) {
+                    for (u32 kk = 6; kk < 8; ++kk) {
                         Vec<f64, 2> w0[4];
                         #pragma unroll
                         for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
@@ -279,49 +279,59 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                         }
                     }
                     #pragma unroll
-                    for (u32 u = 4; u < 8; ++u) {
+                    for (u32 u = 2; u < 4; ++u) {
                         const u32 w = warp + u * 4;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
                         const Count k = min(next + kk, nk - 1);
                         const Index x2 = k;
-                        const f64 v1 = g1[u - 4];
+                        const f64 v1 = g1[u - 2];
                         m1[to][kk][at] = v1;
                     }
                 }
                 __syncthreads();
                 buffer = to;
             }
-            if (last) break;
+            if (last) {
+                #pragma unroll 1
+                for (u32 kk = 0; kk < nk - k0; ++kk) {
+                    Vec<f64, 2> w0[4];
+                    #pragma unroll
+                    for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                    Vec<f64, 2> w1[2];
+                    #pragma unroll
+                    for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                    #pragma unroll
+                    for (u32 r = 0; r < 8; ++r) {
+                        #pragma unroll
+                        for (u32 c = 0; c < 4; ++c) {
+                            const f64 v0 = w0[r / 2].at[r % 2];
+                            const f64 v1 = w1[c / 2].at[c % 2];
+                            const f64 v2 = op_sub_f64(v0, v1);
+                            s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
+                        }
+                    }
+                }
+            }
+            if (nk <= 256) break;
             sum_f64::State* whole4 = local4;
             asm volatile("" : "+l"(whole4));
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
                 for (u32 c = 0; c < 4; ++c) {
-                    if (k0 == 256) whole4[r * 4 + c] = s4[r][c];
-                    else sum_f64::merge(whole4[r * 4 + c], s4[r][c]);
-                    sum_f64::init(s4[r][c]);
+                    whole4[(begun ? 32 : 0) + r * 4 + c] = s4[r][c];
                 }
             }
-        }
-        #pragma unroll 4
-        for (u32 kk = 0; kk < nk - k0; ++kk) {
-            Vec<f64, 2> w0[4];
-            #pragma unroll
-            for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
-            Vec<f64, 2> w1[2];
-            #pragma unroll
-            for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+            #pragma unroll 1
+            for (u32 n = 0; begun && n < 32; ++n) sum_f64::merge(whole4[n], whole4[32 + n]);
+            if (last) break;
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
                 for (u32 c = 0; c < 4; ++c) {
-                    const f64 v0 = w0[r / 2].at[r % 2];
-                    const f64 v1 = w1[c / 2].at[c % 2];
-                    const f64 v2 = op_sub_f64(v0, v1);
-                    s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
+                    sum_f64::init(s4[r][c]);
                 }
             }
         }
@@ -332,7 +342,6 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
                 for (u32 c = 0; c < 4; ++c) {
-                    sum_f64::merge(whole4[r * 4 + c], s4[r][c]);
                     s4[r][c] = whole4[r * 4 + c];
                 }
             }

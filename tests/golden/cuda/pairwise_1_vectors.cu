@@ -34,8 +34,8 @@ struct sum_f32 {
 };
 
 extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum(const Args a) {
-    __shared__ __align__(16) f32 m0[2][16][132];
-    __shared__ __align__(16) f32 m1[2][16][132];
+    __shared__ __align__(16) f32 m0[2][8][132];
+    __shared__ __align__(16) f32 m1[2][8][132];
     const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
     const u32 ty = warp / 2 * 32 + lane / 8 * 4;
     const u32 tx = warp % 2 * 64 + lane % 8 * 4;
@@ -59,36 +59,36 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum(con
         }
     }
     if (nk > 0) {
-        sum_f32::State local4[64];
+        sum_f32::State local4[128];
         u32 buffer = 0, to = 0;
         Count next = 0;
-        Vec<f32, 4> g0[2];
+        Vec<f32, 4> g0[1];
         #pragma unroll
-        for (u32 u = 0; u < 2; ++u) {
+        for (u32 u = 0; u < 1; ++u) {
             const u32 w = warp + u * 8;
-            const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-            const Count row = min(i0 + at + (next >> 31), ni - 1);
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(i0 + at, ni - 1);
             const Index x0 = row;
             const Count k = min(next + kk, nk - 4);
             const Index x2 = k;
             nd_load_vec<4>(g0[u - 0], a.p0 + (x0 * a.s0[0] + x2));
         }
-        Vec<f32, 4> g1[2];
+        Vec<f32, 4> g1[1];
         #pragma unroll
-        for (u32 u = 0; u < 2; ++u) {
+        for (u32 u = 0; u < 1; ++u) {
             const u32 w = warp + u * 8;
-            const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-            const Count row = min(j0 + at + (next >> 31), nj - 1);
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(j0 + at, nj - 1);
             const Index x1 = row;
             const Count k = min(next + kk, nk - 4);
             const Index x2 = k;
             nd_load_vec<4>(g1[u - 0], a.p1 + (x1 * a.s1[1] + x2));
         }
         #pragma unroll
-        for (u32 u = 0; u < 2; ++u) {
+        for (u32 u = 0; u < 1; ++u) {
             const u32 w = warp + u * 8;
-            const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-            const Count row = min(i0 + at + (next >> 31), ni - 1);
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(i0 + at, ni - 1);
             const Index x0 = row;
             const Count k = min(next + kk, nk - 4);
             const Index x2 = k;
@@ -101,10 +101,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum(con
             }
         }
         #pragma unroll
-        for (u32 u = 0; u < 2; ++u) {
+        for (u32 u = 0; u < 1; ++u) {
             const u32 w = warp + u * 8;
-            const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-            const Count row = min(j0 + at + (next >> 31), nj - 1);
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(j0 + at, nj - 1);
             const Index x1 = row;
             const Count k = min(next + kk, nk - 4);
             const Index x2 = k;
@@ -119,18 +119,18 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum(con
         __syncthreads();
         Count k0 = 0;
         for (;;) {
-            const bool last = nk - k0 <= 256;
+            const bool begun = k0 > 0, last = nk - k0 <= 256;
             const Count end = k0 + min(nk - k0 - 1, (Count)256);
-            for (; k0 + 16 <= end; k0 = next) {
-                next = k0 + 16;
+            for (; k0 + 8 <= end; k0 = next) {
+                next = k0 + 8;
                 to = buffer ^ 1;
                 {
                     Vec<f32, 4> g0[1];
                     #pragma unroll
                     for (u32 u = 0; u < 1; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(i0 + at + (next >> 31), ni - 1);
+                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+                        const Count row = min(i0 + at, ni - 1);
                         const Index x0 = row;
                         const Count k = min(next + kk, nk - 4);
                         const Index x2 = k;
@@ -159,8 +159,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum(con
                     #pragma unroll
                     for (u32 u = 0; u < 1; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(i0 + at + (next >> 31), ni - 1);
+                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+                        const Count row = min(i0 + at, ni - 1);
                         const Index x0 = row;
                         const Count k = min(next + kk, nk - 4);
                         const Index x2 = k;
@@ -174,16 +174,16 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum(con
                     }
                 }
                 {
-                    Vec<f32, 4> g0[1];
+                    Vec<f32, 4> g1[1];
                     #pragma unroll
-                    for (u32 u = 1; u < 2; ++u) {
+                    for (u32 u = 0; u < 1; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(i0 + at + (next >> 31), ni - 1);
-                        const Index x0 = row;
+                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+                        const Count row = min(j0 + at, nj - 1);
+                        const Index x1 = row;
                         const Count k = min(next + kk, nk - 4);
                         const Index x2 = k;
-                        nd_load_vec<4>(g0[u - 1], a.p0 + (x0 * a.s0[0] + x2));
+                        nd_load_vec<4>(g1[u - 0], a.p1 + (x1 * a.s1[1] + x2));
                     }
                     __syncwarp();
                     #pragma unroll
@@ -206,59 +206,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum(con
                         }
                     }
                     #pragma unroll
-                    for (u32 u = 1; u < 2; ++u) {
-                        const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(i0 + at + (next >> 31), ni - 1);
-                        const Index x0 = row;
-                        const Count k = min(next + kk, nk - 4);
-                        const Index x2 = k;
-                        const Index y = x2;
-                        #pragma unroll
-                        for (u32 e = 0; e < 4; ++e) {
-                            const Index x2 = y + (Index)e;
-                            const f32 v0 = nd_load(&g0[u - 1].at[e]);
-                            m0[to][kk + e][at] = v0;
-                        }
-                    }
-                }
-                {
-                    Vec<f32, 4> g1[1];
-                    #pragma unroll
                     for (u32 u = 0; u < 1; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(j0 + at + (next >> 31), nj - 1);
-                        const Index x1 = row;
-                        const Count k = min(next + kk, nk - 4);
-                        const Index x2 = k;
-                        nd_load_vec<4>(g1[u - 0], a.p1 + (x1 * a.s1[1] + x2));
-                    }
-                    __syncwarp();
-                    #pragma unroll
-                    for (u32 kk = 8; kk < 12; ++kk) {
-                        Vec<f32, 4> w0[2];
-                        #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
-                        Vec<f32, 4> w1[2];
-                        #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
-                        #pragma unroll
-                        for (u32 r = 0; r < 8; ++r) {
-                            #pragma unroll
-                            for (u32 c = 0; c < 8; ++c) {
-                                const f32 v0 = w0[r / 4].at[r % 4];
-                                const f32 v1 = w1[c / 4].at[c % 4];
-                                const f32 v2 = op_sub_f32(v0, v1);
-                                s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
-                            }
-                        }
-                    }
-                    #pragma unroll
-                    for (u32 u = 0; u < 1; ++u) {
-                        const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(j0 + at + (next >> 31), nj - 1);
+                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+                        const Count row = min(j0 + at, nj - 1);
                         const Index x1 = row;
                         const Count k = min(next + kk, nk - 4);
                         const Index x2 = k;
@@ -271,87 +222,48 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum(con
                         }
                     }
                 }
-                {
-                    Vec<f32, 4> g1[1];
-                    #pragma unroll
-                    for (u32 u = 1; u < 2; ++u) {
-                        const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(j0 + at + (next >> 31), nj - 1);
-                        const Index x1 = row;
-                        const Count k = min(next + kk, nk - 4);
-                        const Index x2 = k;
-                        nd_load_vec<4>(g1[u - 1], a.p1 + (x1 * a.s1[1] + x2));
-                    }
-                    __syncwarp();
-                    #pragma unroll
-                    for (u32 kk = 12; kk < 16; ++kk) {
-                        Vec<f32, 4> w0[2];
-                        #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
-                        Vec<f32, 4> w1[2];
-                        #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
-                        #pragma unroll
-                        for (u32 r = 0; r < 8; ++r) {
-                            #pragma unroll
-                            for (u32 c = 0; c < 8; ++c) {
-                                const f32 v0 = w0[r / 4].at[r % 4];
-                                const f32 v1 = w1[c / 4].at[c % 4];
-                                const f32 v2 = op_sub_f32(v0, v1);
-                                s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
-                            }
-                        }
-                    }
-                    #pragma unroll
-                    for (u32 u = 1; u < 2; ++u) {
-                        const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(j0 + at + (next >> 31), nj - 1);
-                        const Index x1 = row;
-                        const Count k = min(next + kk, nk - 4);
-                        const Index x2 = k;
-                        const Index y = x2;
-                        #pragma unroll
-                        for (u32 e = 0; e < 4; ++e) {
-                            const Index x2 = y + (Index)e;
-                            const f32 v1 = nd_load(&g1[u - 1].at[e]);
-                            m1[to][kk + e][at] = v1;
-                        }
-                    }
-                }
                 __syncthreads();
                 buffer = to;
             }
-            if (last) break;
+            if (last) {
+                #pragma unroll 1
+                for (u32 kk = 0; kk < nk - k0; ++kk) {
+                    Vec<f32, 4> w0[2];
+                    #pragma unroll
+                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
+                    Vec<f32, 4> w1[2];
+                    #pragma unroll
+                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
+                    #pragma unroll
+                    for (u32 r = 0; r < 8; ++r) {
+                        #pragma unroll
+                        for (u32 c = 0; c < 8; ++c) {
+                            const f32 v0 = w0[r / 4].at[r % 4];
+                            const f32 v1 = w1[c / 4].at[c % 4];
+                            const f32 v2 = op_sub_f32(v0, v1);
+                            s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
+                        }
+                    }
+                }
+            }
+            if (nk <= 256) break;
             sum_f32::State* whole4 = local4;
             asm volatile("" : "+l"(whole4));
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
                 for (u32 c = 0; c < 8; ++c) {
-                    if (k0 == 256) whole4[r * 8 + c] = s4[r][c];
-                    else sum_f32::merge(whole4[r * 8 + c], s4[r][c]);
-                    sum_f32::init(s4[r][c]);
+                    whole4[(begun ? 64 : 0) + r * 8 + c] = s4[r][c];
                 }
             }
-        }
-        #pragma unroll 4
-        for (u32 kk = 0; kk < nk - k0; ++kk) {
-            Vec<f32, 4> w0[2];
-            #pragma unroll
-            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
-            Vec<f32, 4> w1[2];
-            #pragma unroll
-            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
+            #pragma unroll 1
+            for (u32 n = 0; begun && n < 64; ++n) sum_f32::merge(whole4[n], whole4[64 + n]);
+            if (last) break;
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
                 for (u32 c = 0; c < 8; ++c) {
-                    const f32 v0 = w0[r / 4].at[r % 4];
-                    const f32 v1 = w1[c / 4].at[c % 4];
-                    const f32 v2 = op_sub_f32(v0, v1);
-                    s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);
+                    sum_f32::init(s4[r][c]);
                 }
             }
         }
@@ -362,7 +274,6 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum(con
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
                 for (u32 c = 0; c < 8; ++c) {
-                    sum_f32::merge(whole4[r * 8 + c], s4[r][c]);
                     s4[r][c] = whole4[r * 8 + c];
                 }
             }

@@ -44,8 +44,8 @@ ND f32 op_abs_f32(f32 a) {
 
 extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub_abs(const Args a) {
     const f32 v0 = nd_scalar<f32>(a.q[0]);
-    __shared__ __align__(16) f32 m1[2][16][132];
-    __shared__ __align__(16) f32 m2[2][16][132];
+    __shared__ __align__(16) f32 m1[2][8][132];
+    __shared__ __align__(16) f32 m2[2][8][132];
     __shared__ sum_f32::State f4[128];
     __shared__ sum_f32::State f6[128];
     const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
@@ -75,27 +75,27 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
         }
     }
     if (nk > 0) {
-        sum_f32::State local4[1];
-        sum_f32::State local6[1];
-        sum_f32::State local8[64];
+        sum_f32::State local4[2];
+        sum_f32::State local6[2];
+        sum_f32::State local8[128];
         u32 buffer = 0, to = 0;
         Count next = 0;
-        f32 g1[8];
+        f32 g1[4];
         #pragma unroll
-        for (u32 u = 0; u < 8; ++u) {
+        for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 8;
-            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
             const Count row = min(i0 + at + (next >> 31), ni - 1);
             const Index x0 = row;
             const Count k = min(next + kk, nk - 1);
             const Index x2 = k;
             g1[u - 0] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
         }
-        f32 g2[8];
+        f32 g2[4];
         #pragma unroll
-        for (u32 u = 0; u < 8; ++u) {
+        for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 8;
-            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
             const Count row = min(j0 + at + (next >> 31), nj - 1);
             const Index x1 = row;
             const Count k = min(next + kk, nk - 1);
@@ -103,9 +103,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
             g2[u - 0] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
         }
         #pragma unroll
-        for (u32 u = 0; u < 8; ++u) {
+        for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 8;
-            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
             const Count row = min(i0 + at + (next >> 31), ni - 1);
             const Index x0 = row;
             const Count k = min(next + kk, nk - 1);
@@ -114,9 +114,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
             m1[to][kk][at] = v1;
         }
         #pragma unroll
-        for (u32 u = 0; u < 8; ++u) {
+        for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 8;
-            const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
             const Count row = min(j0 + at + (next >> 31), nj - 1);
             const Index x1 = row;
             const Count k = min(next + kk, nk - 1);
@@ -127,17 +127,17 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
         __syncthreads();
         Count k0 = 0;
         for (;;) {
-            const bool last = nk - k0 <= 256;
+            const bool begun = k0 > 0, last = nk - k0 <= 256;
             const Count end = k0 + min(nk - k0 - 1, (Count)256);
-            for (; k0 + 16 <= end; k0 = next) {
-                next = k0 + 16;
+            for (; k0 + 8 <= end; k0 = next) {
+                next = k0 + 8;
                 to = buffer ^ 1;
                 {
-                    f32 g1[4];
+                    f32 g1[2];
                     #pragma unroll
-                    for (u32 u = 0; u < 4; ++u) {
+                    for (u32 u = 0; u < 2; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
                         const Count k = min(next + kk, nk - 1);
@@ -146,7 +146,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                     }
                     __syncwarp();
                     #pragma unroll
-                    for (u32 kk = 0; kk < 4; ++kk) {
+                    for (u32 kk = 0; kk < 2; ++kk) {
                         Vec<f32, 4> w1[2];
                         #pragma unroll
                         for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
@@ -172,9 +172,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         }
                     }
                     #pragma unroll
-                    for (u32 u = 0; u < 4; ++u) {
+                    for (u32 u = 0; u < 2; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
                         const Count k = min(next + kk, nk - 1);
@@ -184,20 +184,20 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                     }
                 }
                 {
-                    f32 g1[4];
+                    f32 g1[2];
                     #pragma unroll
-                    for (u32 u = 4; u < 8; ++u) {
+                    for (u32 u = 2; u < 4; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
                         const Count k = min(next + kk, nk - 1);
                         const Index x2 = k;
-                        g1[u - 4] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
+                        g1[u - 2] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
                     }
                     __syncwarp();
                     #pragma unroll
-                    for (u32 kk = 4; kk < 8; ++kk) {
+                    for (u32 kk = 2; kk < 4; ++kk) {
                         Vec<f32, 4> w1[2];
                         #pragma unroll
                         for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
@@ -223,23 +223,23 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         }
                     }
                     #pragma unroll
-                    for (u32 u = 4; u < 8; ++u) {
+                    for (u32 u = 2; u < 4; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
                         const Count k = min(next + kk, nk - 1);
                         const Index x2 = k;
-                        const f32 v1 = g1[u - 4];
+                        const f32 v1 = g1[u - 2];
                         m1[to][kk][at] = v1;
                     }
                 }
                 {
-                    f32 g2[4];
+                    f32 g2[2];
                     #pragma unroll
-                    for (u32 u = 0; u < 4; ++u) {
+                    for (u32 u = 0; u < 2; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
                         const Count k = min(next + kk, nk - 1);
@@ -248,7 +248,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                     }
                     __syncwarp();
                     #pragma unroll
-                    for (u32 kk = 8; kk < 12; ++kk) {
+                    for (u32 kk = 4; kk < 6; ++kk) {
                         Vec<f32, 4> w1[2];
                         #pragma unroll
                         for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
@@ -274,9 +274,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         }
                     }
                     #pragma unroll
-                    for (u32 u = 0; u < 4; ++u) {
+                    for (u32 u = 0; u < 2; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
                         const Count k = min(next + kk, nk - 1);
@@ -286,20 +286,20 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                     }
                 }
                 {
-                    f32 g2[4];
+                    f32 g2[2];
                     #pragma unroll
-                    for (u32 u = 4; u < 8; ++u) {
+                    for (u32 u = 2; u < 4; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
                         const Count k = min(next + kk, nk - 1);
                         const Index x2 = k;
-                        g2[u - 4] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
+                        g2[u - 2] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
                     }
                     __syncwarp();
                     #pragma unroll
-                    for (u32 kk = 12; kk < 16; ++kk) {
+                    for (u32 kk = 6; kk < 8; ++kk) {
                         Vec<f32, 4> w1[2];
                         #pragma unroll
                         for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
@@ -325,77 +325,87 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         }
                     }
                     #pragma unroll
-                    for (u32 u = 4; u < 8; ++u) {
+                    for (u32 u = 2; u < 4; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 8 + lane % 8) * 1, at = w / 2 * 4 + lane / 8;
+                        const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
                         const Count k = min(next + kk, nk - 1);
                         const Index x2 = k;
-                        const f32 v2 = g2[u - 4];
+                        const f32 v2 = g2[u - 2];
                         m2[to][kk][at] = v2;
                     }
                 }
                 __syncthreads();
                 buffer = to;
             }
-            if (last) break;
+            if (last) {
+                #pragma unroll 1
+                for (u32 kk = 0; kk < nk - k0; ++kk) {
+                    Vec<f32, 4> w1[2];
+                    #pragma unroll
+                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                    Vec<f32, 4> w2[2];
+                    #pragma unroll
+                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+                    #pragma unroll
+                    for (u32 r = 0; r < 8; ++r) {
+                        #pragma unroll
+                        for (u32 c = 0; c < 8; ++c) {
+                            const f32 v1 = w1[r / 4].at[r % 4];
+                            const f32 v2 = w2[c / 4].at[c % 4];
+                            s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
+                        }
+                    }
+                    if (thread < 128) {
+                        const f32 v1 = m1[buffer][kk][thread];
+                        s4.s0 = nd_fma(v1, v1, s4.s0);
+                    }
+                    if (thread >= 128 && thread < 256) {
+                        const f32 v2 = m2[buffer][kk][thread - 128];
+                        s6.s0 = nd_fma(v2, v2, s6.s0);
+                    }
+                }
+            }
+            if (nk <= 256) break;
             sum_f32::State* whole4 = local4;
             asm volatile("" : "+l"(whole4));
-            if (k0 == 256) whole4[0] = s4;
-            else sum_f32::merge(whole4[0], s4);
-            sum_f32::init(s4);
+            whole4[(begun ? 1 : 0) + 0] = s4;
+            #pragma unroll 1
+            for (u32 n = 0; begun && n < 1; ++n) sum_f32::merge(whole4[n], whole4[1 + n]);
             sum_f32::State* whole6 = local6;
             asm volatile("" : "+l"(whole6));
-            if (k0 == 256) whole6[0] = s6;
-            else sum_f32::merge(whole6[0], s6);
-            sum_f32::init(s6);
+            whole6[(begun ? 1 : 0) + 0] = s6;
+            #pragma unroll 1
+            for (u32 n = 0; begun && n < 1; ++n) sum_f32::merge(whole6[n], whole6[1 + n]);
             sum_f32::State* whole8 = local8;
             asm volatile("" : "+l"(whole8));
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
                 for (u32 c = 0; c < 8; ++c) {
-                    if (k0 == 256) whole8[r * 8 + c] = s8[r][c];
-                    else sum_f32::merge(whole8[r * 8 + c], s8[r][c]);
-                    sum_f32::init(s8[r][c]);
+                    whole8[(begun ? 64 : 0) + r * 8 + c] = s8[r][c];
                 }
             }
-        }
-        #pragma unroll 1
-        for (u32 kk = 0; kk < nk - k0; ++kk) {
-            Vec<f32, 4> w1[2];
-            #pragma unroll
-            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
-            Vec<f32, 4> w2[2];
-            #pragma unroll
-            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+            #pragma unroll 1
+            for (u32 n = 0; begun && n < 64; ++n) sum_f32::merge(whole8[n], whole8[64 + n]);
+            if (last) break;
+            sum_f32::init(s4);
+            sum_f32::init(s6);
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
                 for (u32 c = 0; c < 8; ++c) {
-                    const f32 v1 = w1[r / 4].at[r % 4];
-                    const f32 v2 = w2[c / 4].at[c % 4];
-                    s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
+                    sum_f32::init(s8[r][c]);
                 }
-            }
-            if (thread < 128) {
-                const f32 v1 = m1[buffer][kk][thread];
-                s4.s0 = nd_fma(v1, v1, s4.s0);
-            }
-            if (thread >= 128 && thread < 256) {
-                const f32 v2 = m2[buffer][kk][thread - 128];
-                s6.s0 = nd_fma(v2, v2, s6.s0);
             }
         }
         if (nk > 256) {
             sum_f32::State* whole4 = local4;
             asm volatile("" : "+l"(whole4));
-            sum_f32::merge(whole4[0], s4);
             s4 = whole4[0];
             sum_f32::State* whole6 = local6;
             asm volatile("" : "+l"(whole6));
-            sum_f32::merge(whole6[0], s6);
             s6 = whole6[0];
             sum_f32::State* whole8 = local8;
             asm volatile("" : "+l"(whole8));
@@ -403,7 +413,6 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
                 for (u32 c = 0; c < 8; ++c) {
-                    sum_f32::merge(whole8[r * 8 + c], s8[r][c]);
                     s8[r][c] = whole8[r * 8 + c];
                 }
             }

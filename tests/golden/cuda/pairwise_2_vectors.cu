@@ -44,8 +44,8 @@ ND f32 op_abs_f32(f32 a) {
 
 extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub_abs(const Args a) {
     const f32 v0 = nd_scalar<f32>(a.q[0]);
-    __shared__ __align__(16) f32 m1[2][16][132];
-    __shared__ __align__(16) f32 m2[2][16][132];
+    __shared__ __align__(16) f32 m1[2][8][132];
+    __shared__ __align__(16) f32 m2[2][8][132];
     __shared__ sum_f32::State f4[128];
     __shared__ sum_f32::State f6[128];
     const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
@@ -75,38 +75,38 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
         }
     }
     if (nk > 0) {
-        sum_f32::State local4[1];
-        sum_f32::State local6[1];
-        sum_f32::State local8[64];
+        sum_f32::State local4[2];
+        sum_f32::State local6[2];
+        sum_f32::State local8[128];
         u32 buffer = 0, to = 0;
         Count next = 0;
-        Vec<f32, 4> g1[2];
+        Vec<f32, 4> g1[1];
         #pragma unroll
-        for (u32 u = 0; u < 2; ++u) {
+        for (u32 u = 0; u < 1; ++u) {
             const u32 w = warp + u * 8;
-            const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-            const Count row = min(i0 + at + (next >> 31), ni - 1);
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(i0 + at, ni - 1);
             const Index x0 = row;
             const Count k = min(next + kk, nk - 4);
             const Index x2 = k;
             nd_load_vec<4>(g1[u - 0], a.p0 + (x0 * a.s0[0] + x2));
         }
-        Vec<f32, 4> g2[2];
+        Vec<f32, 4> g2[1];
         #pragma unroll
-        for (u32 u = 0; u < 2; ++u) {
+        for (u32 u = 0; u < 1; ++u) {
             const u32 w = warp + u * 8;
-            const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-            const Count row = min(j0 + at + (next >> 31), nj - 1);
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(j0 + at, nj - 1);
             const Index x1 = row;
             const Count k = min(next + kk, nk - 4);
             const Index x2 = k;
             nd_load_vec<4>(g2[u - 0], a.p1 + (x1 * a.s1[1] + x2));
         }
         #pragma unroll
-        for (u32 u = 0; u < 2; ++u) {
+        for (u32 u = 0; u < 1; ++u) {
             const u32 w = warp + u * 8;
-            const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-            const Count row = min(i0 + at + (next >> 31), ni - 1);
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(i0 + at, ni - 1);
             const Index x0 = row;
             const Count k = min(next + kk, nk - 4);
             const Index x2 = k;
@@ -119,10 +119,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
             }
         }
         #pragma unroll
-        for (u32 u = 0; u < 2; ++u) {
+        for (u32 u = 0; u < 1; ++u) {
             const u32 w = warp + u * 8;
-            const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-            const Count row = min(j0 + at + (next >> 31), nj - 1);
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(j0 + at, nj - 1);
             const Index x1 = row;
             const Count k = min(next + kk, nk - 4);
             const Index x2 = k;
@@ -137,18 +137,18 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
         __syncthreads();
         Count k0 = 0;
         for (;;) {
-            const bool last = nk - k0 <= 256;
+            const bool begun = k0 > 0, last = nk - k0 <= 256;
             const Count end = k0 + min(nk - k0 - 1, (Count)256);
-            for (; k0 + 16 <= end; k0 = next) {
-                next = k0 + 16;
+            for (; k0 + 8 <= end; k0 = next) {
+                next = k0 + 8;
                 to = buffer ^ 1;
                 {
                     Vec<f32, 4> g1[1];
                     #pragma unroll
                     for (u32 u = 0; u < 1; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(i0 + at + (next >> 31), ni - 1);
+                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+                        const Count row = min(i0 + at, ni - 1);
                         const Index x0 = row;
                         const Count k = min(next + kk, nk - 4);
                         const Index x2 = k;
@@ -184,8 +184,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                     #pragma unroll
                     for (u32 u = 0; u < 1; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(i0 + at + (next >> 31), ni - 1);
+                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+                        const Count row = min(i0 + at, ni - 1);
                         const Index x0 = row;
                         const Count k = min(next + kk, nk - 4);
                         const Index x2 = k;
@@ -199,16 +199,16 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                     }
                 }
                 {
-                    Vec<f32, 4> g1[1];
+                    Vec<f32, 4> g2[1];
                     #pragma unroll
-                    for (u32 u = 1; u < 2; ++u) {
+                    for (u32 u = 0; u < 1; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(i0 + at + (next >> 31), ni - 1);
-                        const Index x0 = row;
+                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+                        const Count row = min(j0 + at, nj - 1);
+                        const Index x1 = row;
                         const Count k = min(next + kk, nk - 4);
                         const Index x2 = k;
-                        nd_load_vec<4>(g1[u - 1], a.p0 + (x0 * a.s0[0] + x2));
+                        nd_load_vec<4>(g2[u - 0], a.p1 + (x1 * a.s1[1] + x2));
                     }
                     __syncwarp();
                     #pragma unroll
@@ -238,66 +238,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         }
                     }
                     #pragma unroll
-                    for (u32 u = 1; u < 2; ++u) {
-                        const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(i0 + at + (next >> 31), ni - 1);
-                        const Index x0 = row;
-                        const Count k = min(next + kk, nk - 4);
-                        const Index x2 = k;
-                        const Index y = x2;
-                        #pragma unroll
-                        for (u32 e = 0; e < 4; ++e) {
-                            const Index x2 = y + (Index)e;
-                            const f32 v1 = nd_load(&g1[u - 1].at[e]);
-                            m1[to][kk + e][at] = v1;
-                        }
-                    }
-                }
-                {
-                    Vec<f32, 4> g2[1];
-                    #pragma unroll
                     for (u32 u = 0; u < 1; ++u) {
                         const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(j0 + at + (next >> 31), nj - 1);
-                        const Index x1 = row;
-                        const Count k = min(next + kk, nk - 4);
-                        const Index x2 = k;
-                        nd_load_vec<4>(g2[u - 0], a.p1 + (x1 * a.s1[1] + x2));
-                    }
-                    __syncwarp();
-                    #pragma unroll
-                    for (u32 kk = 8; kk < 12; ++kk) {
-                        Vec<f32, 4> w1[2];
-                        #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
-                        Vec<f32, 4> w2[2];
-                        #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
-                        #pragma unroll
-                        for (u32 r = 0; r < 8; ++r) {
-                            #pragma unroll
-                            for (u32 c = 0; c < 8; ++c) {
-                                const f32 v1 = w1[r / 4].at[r % 4];
-                                const f32 v2 = w2[c / 4].at[c % 4];
-                                s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
-                            }
-                        }
-                        if (thread < 128) {
-                            const f32 v1 = m1[buffer][kk][thread];
-                            s4.s0 = nd_fma(v1, v1, s4.s0);
-                        }
-                        if (thread >= 128 && thread < 256) {
-                            const f32 v2 = m2[buffer][kk][thread - 128];
-                            s6.s0 = nd_fma(v2, v2, s6.s0);
-                        }
-                    }
-                    #pragma unroll
-                    for (u32 u = 0; u < 1; ++u) {
-                        const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(j0 + at + (next >> 31), nj - 1);
+                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+                        const Count row = min(j0 + at, nj - 1);
                         const Index x1 = row;
                         const Count k = min(next + kk, nk - 4);
                         const Index x2 = k;
@@ -310,122 +254,76 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         }
                     }
                 }
-                {
-                    Vec<f32, 4> g2[1];
-                    #pragma unroll
-                    for (u32 u = 1; u < 2; ++u) {
-                        const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(j0 + at + (next >> 31), nj - 1);
-                        const Index x1 = row;
-                        const Count k = min(next + kk, nk - 4);
-                        const Index x2 = k;
-                        nd_load_vec<4>(g2[u - 1], a.p1 + (x1 * a.s1[1] + x2));
-                    }
-                    __syncwarp();
-                    #pragma unroll
-                    for (u32 kk = 12; kk < 16; ++kk) {
-                        Vec<f32, 4> w1[2];
-                        #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
-                        Vec<f32, 4> w2[2];
-                        #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
-                        #pragma unroll
-                        for (u32 r = 0; r < 8; ++r) {
-                            #pragma unroll
-                            for (u32 c = 0; c < 8; ++c) {
-                                const f32 v1 = w1[r / 4].at[r % 4];
-                                const f32 v2 = w2[c / 4].at[c % 4];
-                                s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
-                            }
-                        }
-                        if (thread < 128) {
-                            const f32 v1 = m1[buffer][kk][thread];
-                            s4.s0 = nd_fma(v1, v1, s4.s0);
-                        }
-                        if (thread >= 128 && thread < 256) {
-                            const f32 v2 = m2[buffer][kk][thread - 128];
-                            s6.s0 = nd_fma(v2, v2, s6.s0);
-                        }
-                    }
-                    #pragma unroll
-                    for (u32 u = 1; u < 2; ++u) {
-                        const u32 w = warp + u * 8;
-                        const u32 kk = (w % 2 * 2 + lane / 16) * 4, at = w / 2 * 16 + lane % 16;
-                        const Count row = min(j0 + at + (next >> 31), nj - 1);
-                        const Index x1 = row;
-                        const Count k = min(next + kk, nk - 4);
-                        const Index x2 = k;
-                        const Index y = x2;
-                        #pragma unroll
-                        for (u32 e = 0; e < 4; ++e) {
-                            const Index x2 = y + (Index)e;
-                            const f32 v2 = nd_load(&g2[u - 1].at[e]);
-                            m2[to][kk + e][at] = v2;
-                        }
-                    }
-                }
                 __syncthreads();
                 buffer = to;
             }
-            if (last) break;
+            if (last) {
+                #pragma unroll 1
+                for (u32 kk = 0; kk < nk - k0; ++kk) {
+                    Vec<f32, 4> w1[2];
+                    #pragma unroll
+                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                    Vec<f32, 4> w2[2];
+                    #pragma unroll
+                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+                    #pragma unroll
+                    for (u32 r = 0; r < 8; ++r) {
+                        #pragma unroll
+                        for (u32 c = 0; c < 8; ++c) {
+                            const f32 v1 = w1[r / 4].at[r % 4];
+                            const f32 v2 = w2[c / 4].at[c % 4];
+                            s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
+                        }
+                    }
+                    if (thread < 128) {
+                        const f32 v1 = m1[buffer][kk][thread];
+                        s4.s0 = nd_fma(v1, v1, s4.s0);
+                    }
+                    if (thread >= 128 && thread < 256) {
+                        const f32 v2 = m2[buffer][kk][thread - 128];
+                        s6.s0 = nd_fma(v2, v2, s6.s0);
+                    }
+                }
+            }
+            if (nk <= 256) break;
             sum_f32::State* whole4 = local4;
             asm volatile("" : "+l"(whole4));
-            if (k0 == 256) whole4[0] = s4;
-            else sum_f32::merge(whole4[0], s4);
-            sum_f32::init(s4);
+            whole4[(begun ? 1 : 0) + 0] = s4;
+            #pragma unroll 1
+            for (u32 n = 0; begun && n < 1; ++n) sum_f32::merge(whole4[n], whole4[1 + n]);
             sum_f32::State* whole6 = local6;
             asm volatile("" : "+l"(whole6));
-            if (k0 == 256) whole6[0] = s6;
-            else sum_f32::merge(whole6[0], s6);
-            sum_f32::init(s6);
+            whole6[(begun ? 1 : 0) + 0] = s6;
+            #pragma unroll 1
+            for (u32 n = 0; begun && n < 1; ++n) sum_f32::merge(whole6[n], whole6[1 + n]);
             sum_f32::State* whole8 = local8;
             asm volatile("" : "+l"(whole8));
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
                 for (u32 c = 0; c < 8; ++c) {
-                    if (k0 == 256) whole8[r * 8 + c] = s8[r][c];
-                    else sum_f32::merge(whole8[r * 8 + c], s8[r][c]);
-                    sum_f32::init(s8[r][c]);
+                    whole8[(begun ? 64 : 0) + r * 8 + c] = s8[r][c];
                 }
             }
-        }
-        #pragma unroll 1
-        for (u32 kk = 0; kk < nk - k0; ++kk) {
-            Vec<f32, 4> w1[2];
-            #pragma unroll
-            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
-            Vec<f32, 4> w2[2];
-            #pragma unroll
-            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+            #pragma unroll 1
+            for (u32 n = 0; begun && n < 64; ++n) sum_f32::merge(whole8[n], whole8[64 + n]);
+            if (last) break;
+            sum_f32::init(s4);
+            sum_f32::init(s6);
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
                 for (u32 c = 0; c < 8; ++c) {
-                    const f32 v1 = w1[r / 4].at[r % 4];
-                    const f32 v2 = w2[c / 4].at[c % 4];
-                    s8[r][c].s0 = nd_fma(v1, v2, s8[r][c].s0);
+                    sum_f32::init(s8[r][c]);
                 }
-            }
-            if (thread < 128) {
-                const f32 v1 = m1[buffer][kk][thread];
-                s4.s0 = nd_fma(v1, v1, s4.s0);
-            }
-            if (thread >= 128 && thread < 256) {
-                const f32 v2 = m2[buffer][kk][thread - 128];
-                s6.s0 = nd_fma(v2, v2, s6.s0);
             }
         }
         if (nk > 256) {
             sum_f32::State* whole4 = local4;
             asm volatile("" : "+l"(whole4));
-            sum_f32::merge(whole4[0], s4);
             s4 = whole4[0];
             sum_f32::State* whole6 = local6;
             asm volatile("" : "+l"(whole6));
-            sum_f32::merge(whole6[0], s6);
             s6 = whole6[0];
             sum_f32::State* whole8 = local8;
             asm volatile("" : "+l"(whole8));
@@ -433,7 +331,6 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
                 for (u32 c = 0; c < 8; ++c) {
-                    sum_f32::merge(whole8[r * 8 + c], s8[r][c]);
                     s8[r][c] = whole8[r * 8 + c];
                 }
             }

@@ -69,6 +69,9 @@ pub(super) fn declare(w: &mut Writer) {
         if has_vectors(w.ir, &w.variant) {
             w.line(format_args!("Extent m; // vectors along the last axis"));
         }
+        if w.variant.patch.is_some() {
+            w.line(format_args!("Extent m[2]; // patches along their axis, and along the last"));
+        }
         for o in 0..w.ir.operands.len() {
             w.line(format_args!("Index s{o}[{}];", w.ir.axes));
         }
@@ -78,7 +81,7 @@ pub(super) fn declare(w: &mut Writer) {
 
 /// Whether the arguments hold how many vectors the last axis has.
 fn has_vectors(ir: &KernelIr, variant: &Variant) -> bool {
-    variant.width > 1 && ir.class == Class::Map && ir.axes > 1
+    variant.width > 1 && ir.class == Class::Map && ir.axes > 1 && variant.patch.is_none()
 }
 
 /// Operands that are indexed by a value, in order.
@@ -130,7 +133,8 @@ pub fn pack(
         word(&mut out, len as u64);
     }
     let vectors = launch.extents.last().filter(|_| has_vectors(ir, variant)).map(|n| n / variant.width as usize);
-    for &n in launch.extents.iter().chain(&vectors) {
+    let patches = map::Patch::of(ir, variant).map(|p| p.counts(variant, &launch.extents));
+    for &n in launch.extents.iter().chain(&vectors).chain(patches.iter().flatten()) {
         match ir.index {
             Width::W64 => word(&mut out, n as u64),
             Width::W32 => {
@@ -182,8 +186,8 @@ pub fn grid(ir: &KernelIr, variant: &Variant, extents: &[usize]) -> Grid {
     let capped = |blocks: u64| blocks.clamp(1, MAX_BLOCKS) as u32;
     match scheme(ir, variant) {
         Scheme::Map => {
-            let per = THREADS as u64 * variant.width as u64 * map::unroll(ir, variant) as u64;
-            let blocks = count(all_axes(ir)).div_ceil(per);
+            let all = map::threads(ir, variant, extents);
+            let blocks = all.div_ceil(THREADS as u64 * map::unroll(ir, variant) as u64);
             Grid { blocks: (capped(blocks), 1), threads: (THREADS, 1), scratch: 0, tickets: 0 }
         }
         Scheme::Pairwise(plan) => {

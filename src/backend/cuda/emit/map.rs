@@ -5,7 +5,7 @@ use super::args::THREADS;
 use super::variant::{Access, Along, Variant, cost, widths};
 use super::write::Writer;
 use crate::error::Result;
-use crate::kernel::{AxisSet, Id, KOp, KernelIr};
+use crate::kernel::{AxisSet, Id, KOp, KernelIr, Width};
 
 /// The widest vectors that a launch allows.
 pub(super) fn variant(along: Along<'_>) -> Variant {
@@ -16,7 +16,68 @@ pub(super) fn variant(along: Along<'_>) -> Variant {
     let fits = |w: &u8| (axis == 0 && n >= *w as usize) || (axis > 0 && n.is_multiple_of(*w as usize));
     let short = |w: &u8| *w as usize * cost(ir) <= 256;
     let ways = widths(ir, axis).into_iter().filter(fits).filter(short);
-    ways.filter_map(|w| along.variant(axis, w)).next().unwrap_or_default()
+    let v = ways.filter_map(|w| along.variant(axis, w)).next().unwrap_or_default();
+    Variant { patch: patch(along, &v), ..v }
+}
+
+/// The axis of patches: what an operand lies along that does not lie along the last one, where both are long.
+fn patch(along: Along<'_>, v: &Variant) -> Option<u8> {
+    let (ir, extents) = (along.ir, &along.launch.extents);
+    let last = (ir.axes as usize).checked_sub(1)?;
+    let across = ir.code.iter().find_map(|inst| {
+        let (KOp::Load(o) | KOp::Store(o)) = inst.op else { return None };
+        let step = |a: usize| along.launch.operands[o as usize].strides[a].unsigned_abs();
+        let own = |a: &usize| *a != last && step(*a) == 1 && extents[*a] >= 8;
+        if inst.over.has(last) && step(last) > 1 { inst.over.iter().find(own) } else { None }
+    })?;
+    let patched = Variant { patch: Some(across as u8), ..*v };
+    let fits = ir.index == Width::W64 || threads(ir, &patched, extents) < 1 << 31;
+    (fits && extents[last] >= 8).then_some(across as u8)
+}
+
+/// Threads that have a vector, those of patches beyond the end included.
+pub(super) fn threads(ir: &KernelIr, v: &Variant, extents: &[usize]) -> u64 {
+    let count = |axes: AxisSet| axes.iter().map(|a| extents[a] as u64).product::<u64>();
+    let Some(p) = Patch::of(ir, v) else { return count(all_axes(ir)).div_ceil(v.width as u64) };
+    let around = count(all_axes(ir).minus(AxisSet::one(p.axis)).minus(AxisSet::one(p.last)));
+    p.counts(v, extents).iter().map(|&n| n as u64).product::<u64>() * around * THREADS as u64
+}
+
+/// The patch of vectors that the threads of a block take together: a warp's lanes lie along both of its axes, so that whole sectors are asked for
+/// whichever of these an operand lies along.
+#[derive(Clone, Copy)]
+pub(super) struct Patch {
+    axis: usize,
+    last: usize,
+    /// Lanes of a warp along the two.
+    lanes: [u32; 2],
+}
+
+/// Warps of a block along the two.
+const WARPS: [u32; 2] = [4, 2];
+
+impl Patch {
+    pub fn of(ir: &KernelIr, v: &Variant) -> Option<Patch> {
+        let (axis, last) = (v.patch? as usize, (ir.axes as usize).checked_sub(1)?);
+        let size =
+            |i: &KOp| if let KOp::Load(o) | KOp::Store(o) = *i { ir.operands[o as usize].dtype.size() } else { 0 };
+        // Elements of a sector.
+        let whole = 32 / ir.code.iter().map(|i| size(&i.op)).max().unwrap_or(0).max(1) as u32;
+        let lanes = if v.width > 1 { whole.clamp(8, 16) } else { 32 / whole.clamp(4, 16) };
+        Some(Patch { axis, last, lanes: [lanes, 32 / lanes] })
+    }
+
+    /// Rows and vectors of a patch.
+    fn size(&self) -> [u32; 2] {
+        [self.lanes[0] * WARPS[0], self.lanes[1] * WARPS[1]]
+    }
+
+    /// How many patches there are along the two.
+    pub fn counts(&self, v: &Variant, extents: &[usize]) -> [usize; 2] {
+        let [rows, vectors] = self.size();
+        let along = |n: usize, size: u32| n.div_ceil(size as usize);
+        [along(extents[self.axis], rows), along(extents[self.last] / v.width as usize, vectors)]
+    }
 }
 
 /// Vectors that a thread has under way: 64 bytes of loads.
@@ -29,7 +90,8 @@ pub(super) fn unroll(ir: &KernelIr, v: &Variant) -> u32 {
 }
 
 pub(super) fn emit(w: &mut Writer) -> Result<()> {
-    Map { unroll: unroll(w.ir, &w.variant), width: w.variant.width, axes: all_axes(w.ir), w }.kernel()
+    let patch = Patch::of(w.ir, &w.variant);
+    Map { unroll: unroll(w.ir, &w.variant), width: w.variant.width, axes: all_axes(w.ir), patch, w }.kernel()
 }
 
 struct Map<'w, 'a> {
@@ -37,12 +99,17 @@ struct Map<'w, 'a> {
     unroll: u32,
     width: u8,
     axes: AxisSet,
+    patch: Option<Patch>,
 }
 
 impl Map<'_, '_> {
     fn kernel(&mut self) -> Result<()> {
         let per = THREADS * self.unroll;
         let total = match (self.width, self.w.ir.axes) {
+            _ if let Some(p) = self.patch => {
+                let around = self.w.count(self.axes.minus(AxisSet::one(p.axis)).minus(AxisSet::one(p.last)));
+                format!("a.m[0].n * a.m[1].n * {around} * {THREADS}")
+            }
             (1, _) => self.w.count(self.axes),
             (width, 1) => format!("a.n[0].n / {width}"),
             (_, n) => format!("{} * a.m.n", self.w.count(AxisSet((1 << (n - 1)) - 1))),
@@ -84,7 +151,24 @@ impl Map<'_, '_> {
         self.w.open(format_args!("for (u32 u = 0; u < {}; ++u)", self.unroll));
         self.w.line(format_args!("const Count t = first + u * {THREADS};"));
         self.w.line(format_args!("{end}"));
-        self.w.split_vectors("t", self.axes);
+        match self.patch {
+            Some(p) => self.split_patches(p),
+            None => self.w.split_vectors("t", self.axes),
+        }
+    }
+
+    /// The indices of a thread's vector in a patch; there is none beyond the end.
+    fn split_patches(&mut self, Patch { axis, last, lanes }: Patch) {
+        let patch = Patch { axis, last, lanes };
+        let ([rows, vectors], [tall, wide], width) = (patch.size(), lanes, self.width);
+        self.w.line(format_args!("const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32;"));
+        self.w.line(format_args!("const Count at = t / {THREADS}, row = a.m[1].div(at), rest = a.m[0].div(row);"));
+        let down = format!("warp % {} * {tall} + lane / {wide}", WARPS[0]);
+        let along = format!("warp / {} * {wide} + lane % {wide}", WARPS[0]);
+        self.w.line(format_args!("const Index x{axis} = (row - rest * a.m[0].n) * {rows} + {down};"));
+        self.w.line(format_args!("const Index x{last} = ((at - row * a.m[1].n) * {vectors} + {along}) * {width};"));
+        self.w.line(format_args!("if ((Count)x{axis} >= a.n[{axis}].n || (Count)x{last} >= a.n[{last}].n) continue;"));
+        self.w.split("rest", self.axes.minus(AxisSet::one(axis)).minus(AxisSet::one(last)));
     }
 
     /// The elements of a vector, and its stores.

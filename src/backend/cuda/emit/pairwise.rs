@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::kernel::{AxisSet, Class, FoldOrder, Id, KOp, KernelIr};
 
 /// Length of a slice along k, where k is long.
-const SLICE: usize = 16;
+const SLICE: usize = 8;
 /// Shared memory for slices.
 const SHARED: usize = 46 << 10;
 /// Bytes of a state at most.
@@ -238,7 +238,7 @@ pub(super) fn variant(along: Along<'_>) -> Variant {
     let Axes { i, j, k: over_k, .. } = large.axes;
     let k = count(over_k);
     let fits = |n: u8| k <= n as u64 && large.slice >= SLICE;
-    let slice = [1, 2, 3, 4, 8, 16, 32].into_iter().find(|&n| fits(n)).unwrap_or(0);
+    let slice = [1, 2, 3, 4, 8].into_iter().find(|&n| fits(n)).unwrap_or(0);
     let small = large.is_small(count);
     let one = Variant { slice, small, ..Variant::default() };
     let Some(tiled) = plan(ir, &one).filter(|p| p.slice >= if slice > 0 { slice as usize } else { SLICE }) else {

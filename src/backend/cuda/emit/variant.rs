@@ -17,6 +17,8 @@ pub struct Variant {
     pub resident: u8,
     /// Blocks of 1024 threads.
     pub wide: bool,
+    /// Maps: the axis that some operand lies along, where the others lie along the last; each block takes patches of both.
+    pub patch: Option<u8>,
     /// Pairwise: the slice that holds all of k; 0: k is walked.
     pub slice: u8,
     /// Pairwise: small tiles.
@@ -43,7 +45,7 @@ impl Default for Variant {
     fn default() -> Variant {
         let access = [Access::Strided; MAX_OPERANDS];
         let fill = [Fill::Steps; 2];
-        Variant { width: 1, axis: 0, resident: 0, wide: false, slice: 0, small: false, fill, access }
+        Variant { width: 1, axis: 0, resident: 0, wide: false, patch: None, slice: 0, small: false, fill, access }
     }
 }
 
@@ -102,6 +104,10 @@ impl Along<'_> {
             let (KOp::Load(o) | KOp::Store(o)) = inst.op else { continue };
             let access = self.access(o, inst.over, axis, width);
             v.access[o as usize] = access;
+            // Smaller pieces of a vector ask for each sector several times: narrower vectors are better, or none.
+            if matches!(access, Access::Unit(n) if n < width) && !self.ir.folded.has(axis) {
+                return None;
+            }
             moving += (access != Access::Fixed) as usize;
             // A fold's order asks for runs of neighbours, aligned or not; elsewhere single accesses are better than runs of them.
             whole += matches!(access, Access::Unit(n) if n == width || self.ir.folded.has(axis)) as usize;

@@ -140,13 +140,15 @@ impl Pairwise<'_, '_, '_> {
 
     /// Slice after slice: while this one is folded, the next is on its way from global memory. It comes in parts, which take few registers.
     /// The last slice, which none follows, is folded behind that loop, whole or not.
+    ///
+    /// Compile time grows with the unrolled text: a step of each result stands in it once for each place in a slice, and once behind the loop.
     pub fn walk(&mut self) -> Result<()> {
         let plan = self.plan;
         let slice = plan.slice;
         for n in 0..plan.folds.len() {
             let (id, r) = self.fold(n);
-            let states = self.count(id);
             // Touched once in a segment: it lives in local memory, which registers are too few for.
+            let states = self.count(id) * if self.plain(id) { 2 } else { 1 };
             self.w.line(format_args!("{r}::State local{id}[{states}];"));
         }
         self.w.line(format_args!("u32 buffer = 0, to = 0;"));
@@ -154,12 +156,12 @@ impl Pairwise<'_, '_, '_> {
         self.first(&[0, 1])?;
         self.w.line(format_args!("Count k0 = 0;"));
         self.w.open(format_args!("for (;;)"));
-        self.w.line(format_args!("const bool last = nk - k0 <= {SEGMENT};"));
+        self.w.line(format_args!("const bool begun = k0 > 0, last = nk - k0 <= {SEGMENT};"));
         self.w.line(format_args!("const Count end = k0 + min(nk - k0 - 1, (Count){SEGMENT});"));
         self.w.open(format_args!("for (; k0 + {slice} <= end; k0 = next)"));
         self.w.line(format_args!("next = k0 + {slice};"));
         self.w.line(format_args!("to = buffer ^ 1;"));
-        // Few steps at a time where there is much to compute: compile time grows with the unrolled text.
+        // Few steps at a time where there is much to compute.
         let unroll = if plan.inner.len() > 12 { " 1" } else { "" };
         let parts: Vec<Part> = (0..2).flat_map(|side| self.parts(side)).collect();
         for (n, part) in parts.iter().enumerate() {
@@ -179,24 +181,44 @@ impl Pairwise<'_, '_, '_> {
         self.w.line(format_args!("__syncthreads();"));
         self.w.line(format_args!("buffer = to;"));
         self.w.close();
-        self.w.line(format_args!("if (last) break;"));
-        // The segment is full: its fold goes into that of those before it.
-        self.whole(|p, r, whole, s| {
-            p.w.line(format_args!("if (k0 == {SEGMENT}) {whole} = {s};"));
-            p.w.line(format_args!("else {r}::merge({whole}, {s});"));
-            p.w.line(format_args!("{r}::init({s});"));
-        });
-        self.w.close();
-        self.w
-            .line(format_args!("#pragma unroll {}", if plan.inner.len() > 12 || plan.folds.len() > 1 { 1 } else { 4 }));
+        self.w.open(format_args!("if (last)"));
+        self.w.line(format_args!("#pragma unroll 1"));
         self.w.open(format_args!("for (u32 kk = 0; kk < nk - k0; ++kk)"));
         self.step()?;
         self.w.close();
+        self.w.close();
+        self.w.line(format_args!("if (nk <= {SEGMENT}) break;"));
+        // The segment's fold goes into that of those before it.
+        for n in 0..plan.folds.len() {
+            let (id, r) = self.fold(n);
+            let states = self.count(id);
+            if !self.plain(id) {
+                self.segments(id, &r, |p, at, s| {
+                    p.w.line(format_args!("if (begun) {r}::merge(whole{id}[{at}], {s});"));
+                    p.w.line(format_args!("else whole{id}[{at}] = {s};"));
+                });
+                continue;
+            }
+            // In memory, by a loop, which is little to compile.
+            self.segments(id, &r, |p, at, s| {
+                p.w.line(format_args!("whole{id}[(begun ? {states} : 0) + {at}] = {s};"));
+            });
+            self.w.line(format_args!("#pragma unroll 1"));
+            self.w.line(format_args!(
+                "for (u32 n = 0; begun && n < {states}; ++n) {r}::merge(whole{id}[n], whole{id}[{states} + n]);"
+            ));
+        }
+        self.w.line(format_args!("if (last) break;"));
+        for n in 0..plan.folds.len() {
+            let (id, r) = self.fold(n);
+            self.each(id, |p, at| p.w.line(format_args!("{r}::init(s{id}{at});")));
+        }
+        self.w.close();
         self.w.open(format_args!("if (nk > {SEGMENT})"));
-        self.whole(|p, r, whole, s| {
-            p.w.line(format_args!("{r}::merge({whole}, {s});"));
-            p.w.line(format_args!("{s} = {whole};"));
-        });
+        for n in 0..plan.folds.len() {
+            let (id, r) = self.fold(n);
+            self.segments(id, &r, |p, at, s| p.w.line(format_args!("{s} = whole{id}[{at}];")));
+        }
         self.w.close();
         Ok(())
     }
@@ -204,6 +226,11 @@ impl Pairwise<'_, '_, '_> {
     fn fold(&self, n: usize) -> (Id, String) {
         let id = self.plan.folds[n].id;
         (id, self.w.reducer_name(id))
+    }
+
+    /// Whether a fold's state is one number: in memory, others have bytes that nothing has written, and must not be copied whole.
+    fn plain(&self, id: Id) -> bool {
+        matches!(self.w.ir.code[id as usize].op, KOp::Reduce { reducer, .. } if reducer.states == 1)
     }
 
     fn both(&self, id: Id) -> bool {
@@ -242,16 +269,13 @@ impl Pairwise<'_, '_, '_> {
         }
     }
 
-    /// `body` for each of a thread's states: their reducer, the fold of whole segments, the fold of this one.
-    fn whole(&mut self, body: impl Fn(&mut Self, &str, &str, &str)) {
-        for n in 0..self.plan.folds.len() {
-            let (id, r) = self.fold(n);
-            let at = if self.both(id) { format!("r * {} + c", self.plan.tile.own(1)) } else { "0".into() };
-            self.w.line(format_args!("{r}::State* whole{id} = local{id};"));
-            // The compiler cannot see through this pointer: it would keep them in registers, and spill others.
-            self.w.line(format_args!("asm volatile(\"\" : \"+l\"(whole{id}));"));
-            self.each(id, |p, s| body(p, &r, &format!("whole{id}[{at}]"), &format!("s{id}{s}")));
-        }
+    /// `body` for each of a thread's states of a fold: where the fold of its segments lies in `whole<id>`, and the state of this one.
+    fn segments(&mut self, id: Id, reducer: &str, body: impl FnOnce(&mut Self, &str, &str)) {
+        let at = if self.both(id) { format!("r * {} + c", self.plan.tile.own(1)) } else { "0".into() };
+        self.w.line(format_args!("{reducer}::State* whole{id} = local{id};"));
+        // The compiler cannot see through this pointer: it would keep them in registers, and spill others.
+        self.w.line(format_args!("asm volatile(\"\" : \"+l\"(whole{id}));"));
+        self.each(id, |p, s| body(p, &at, &format!("s{id}{s}")));
     }
 
     /// What a side loads by itself before its values are computed.
@@ -308,9 +332,10 @@ impl Pairwise<'_, '_, '_> {
             ));
         }
         let (n, first) = SIDES[side];
-        // The shift gives 0, and the compiler does not know it: it would keep a register for each of these, and spill them.
+        // The shift gives 0, and the compiler does not know it: it would keep registers for each of many of these, and spill them.
         let bits = if self.w.ir.index == Width::W32 { 31 } else { 63 };
-        self.w.line(format_args!("const Count row = min({first} + at + (next >> {bits}), {n} - 1);"));
+        let hidden = if self.steps(side).1 > 1 { format!(" + (next >> {bits})") } else { String::new() };
+        self.w.line(format_args!("const Count row = min({first} + at{hidden}, {n} - 1);"));
         self.w.split("row", axes);
         self.w.line(format_args!("const Count k = min(next + kk, nk - {run});"));
         self.w.split("k", plan.axes.k);
