@@ -157,8 +157,8 @@ impl<'a> Run<'a> {
             };
             // SAFETY: the caller's.
             unsafe {
-                k.block(f, rows.clone(), tile, self.at, self.args);
-                k.rows(f, rows.clone(), tile, self.at, self.args, each);
+                k.block(f, rows.clone(), k.tile(tile), self.at, self.args);
+                k.rows(f, rows.clone(), k.tile(tile), self.at, self.args, each);
             }
         }
     }

@@ -146,10 +146,12 @@ impl Code {
 }
 
 impl Pairwise {
-    /// The address in packed panels of value `v` of row or column `at`, step `step` of k.
+    /// The address in packed panels of value `v` of row or column `at`, step `step` of k. Panels of a segment lie side by side.
     pub(super) fn value(&self, side: &Side, base: usize, v: usize, at: usize, step: usize) -> *mut u8 {
-        let value = &side.values[v];
-        (base + value.at + (at * self.launch.extents[self.k] + step * side.width) * value.size) as *mut u8
+        let (value, from) = (&side.values[v], step / SEGMENT * SEGMENT);
+        let steps = (self.launch.extents[self.k] - from).min(SEGMENT);
+        let before = from * self.panels(side) * side.width + at * steps + (step - from) * side.width;
+        (base + value.at + before * value.size) as *mut u8
     }
 
     /// The states of a block, in own scratch.
@@ -161,12 +163,12 @@ impl Pairwise {
         f: &mut Frame<'a>,
         code: &'a Code,
         rows: Range<usize>,
-        chunk: usize,
+        columns: Range<usize>,
         at: Packed,
     ) {
         let (k, nr) = (self.launch.extents[self.k], self.kernel.columns);
-        let (i0, j0) = (rows.start, chunk * COLUMNS);
-        let (count, width) = (rows.len(), (self.extent(self.y.axis) - j0).min(COLUMNS));
+        let (i0, j0) = (rows.start, columns.start);
+        let (count, width) = (rows.len(), columns.len());
         let isa = self.isa as usize;
         for s in 0..k.div_ceil(SEGMENT).max(1) {
             let (from, to) = (s * SEGMENT, ((s + 1) * SEGMENT).min(k));

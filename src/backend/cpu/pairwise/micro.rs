@@ -1,7 +1,7 @@
 //! Micro-kernels: a block of results in registers, one step for each k.
 
 use super::code::Code;
-use super::vector::{Plain, Vector};
+use super::vector::{Plain, Vector, prefetch};
 use crate::dtype::DType;
 use crate::ops::Isa;
 
@@ -73,11 +73,11 @@ steps! {
 }
 
 /// A block of results: `(k, x panel, y panel, elements from step to step of it, results, elements from row to row, add to what
-/// is there)`. The x panel is `[k][rows]`; a packed y panel is `[k][columns]`.
+/// is there, what to bring into the caches meanwhile, bytes from row to row of it)`. The x panel is `[k][rows]`; a packed y panel is `[k][columns]`.
 ///
 /// # Safety
 /// The panels hold `k` steps, the results all rows and columns of the block, and the machine has the set.
-pub type Micro = unsafe fn(usize, *const u8, *const u8, usize, *mut u8, usize, bool);
+pub type Micro = unsafe fn(usize, *const u8, *const u8, usize, *mut u8, usize, bool, *const u8, isize);
 
 /// Steps of one row's block, of a segment that may be taken in parts: `(k, x, y, elements from step to step of it, chain,
 /// results, whether the segment begins here, whether it ends, add to what is there)`. The chain waits for the next part.
@@ -105,6 +105,7 @@ pub struct Kernel {
 }
 
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 unsafe fn block<V: Vector, S: Step, const R: usize, const C: usize>(
     k: usize,
     x: *const u8,
@@ -113,6 +114,8 @@ unsafe fn block<V: Vector, S: Step, const R: usize, const C: usize>(
     out: *mut u8,
     pitch: usize,
     add: bool,
+    ahead: *const u8,
+    ahead_row: isize,
 ) {
     let (mut x, mut y, out) = (x as *const V::Elem, y as *const V::Elem, out as *mut V::Elem);
     // SAFETY: the contract of `Micro`.
@@ -120,8 +123,9 @@ unsafe fn block<V: Vector, S: Step, const R: usize, const C: usize>(
         let mut acc = [[V::zero(); C]; R];
         // Results lie rows apart: they come while the sums are made.
         for r in 0..R {
-            V::prefetch(out.wrapping_add(r * pitch));
-            V::prefetch(out.wrapping_add(r * pitch + C * V::LANES - 1));
+            let row = ahead.wrapping_offset(r as isize * ahead_row);
+            prefetch(row);
+            prefetch(row.wrapping_add((C * V::LANES - 1) * size_of::<V::Elem>()));
         }
         for _ in 0..k {
             let mut ys = [V::zero(); C];
@@ -197,10 +201,11 @@ macro_rules! kernel {
         kernel!($(#[$feature])? $v, $step, (1) x $vectors, Some(in_parts))
     }};
     ($(#[$feature:meta])? $v:ty, $step:ty, $rows:tt x $vectors:literal $(, $part:expr)?) => {{
+        #[allow(clippy::too_many_arguments)]
         $(#[$feature])?
-        unsafe fn run(k: usize, x: *const u8, y: *const u8, step: usize, out: *mut u8, pitch: usize, add: bool) {
+        unsafe fn run(k: usize, x: *const u8, y: *const u8, step: usize, out: *mut u8, pitch: usize, add: bool, ahead: *const u8, ahead_row: isize) {
             // SAFETY: the caller's.
-            unsafe { block::<$v, $step, { $rows }, $vectors>(k, x, y, step, out, pitch, add) }
+            unsafe { block::<$v, $step, { $rows }, $vectors>(k, x, y, step, out, pitch, add, ahead, ahead_row) }
         }
         let part: Option<Part> = None$(.or($part))?;
         Kernel { run: Run::Micro(run, part), rows: $rows, columns: $vectors * <$v as Vector>::LANES }

@@ -41,8 +41,14 @@ use transpose::transpose;
 const SEGMENT: usize = 256;
 /// Columns of a block of results that one thread works on.
 const COLUMNS: usize = 1024;
+/// Elements from row to row of a block in scratch: a power of two of them would all fall into a few sets of the caches.
+const PITCH: usize = COLUMNS + 16;
+/// Bytes of a row of such a block where it is made of several segments: with its operands the block stays in L2.
+const NARROW: usize = 2048;
 /// Row panels of a block of results that waits in scratch.
 const TALL: usize = 8;
+/// Rows of a block in scratch that is as wide as a tile: with what it is stored to, it stays in L2; and threads end together.
+const LOW: usize = 48;
 /// Rows of results, written in memory order, that short rows of x go by.
 const SHORT: usize = 12;
 /// Bytes of packed rows that one thread works on where results are written as they are made: a part of L2.
@@ -90,6 +96,8 @@ pub struct Pairwise {
     end_operands: Vec<OperandInfo>,
     /// The operand the results go to as they are.
     direct: Option<u8>,
+    /// An operand with rows of results side by side.
+    stored: Option<u8>,
     above: Option<Above>,
     select: Option<Select>,
     regs: Vec<RegInfo>,
@@ -194,13 +202,16 @@ impl Pairwise {
         };
         let end_operands = operands(ir, launch, end_axes);
         let direct = match end[..] {
-            [TOp::Store { src, operand }]
-                if Some(src) == result && end_operands[operand as usize].lane == 1 && !one =>
-            {
-                Some(operand)
+            // Several segments are added up in scratch: rows of results may lie any distance apart.
+            [TOp::Store { src, operand }] if Some(src) == result && !one && k <= SEGMENT => {
+                (end_operands[operand as usize].lane == 1).then_some(operand)
             }
             _ => None,
         };
+        let stored = end.iter().rev().find_map(|op| match *op {
+            TOp::Store { operand, .. } if end_operands[operand as usize].lane == 1 => Some(operand),
+            _ => None,
+        });
         let mut fixed: Vec<Reg> = c.params.iter().map(|p| p.1).collect();
         fixed.extend(x.values.iter().chain(&y.values).map(|v| v.reg).chain(result));
         fixed.extend(x.norm.iter().chain(&y.norm));
@@ -230,6 +241,7 @@ impl Pairwise {
             end,
             end_operands,
             direct,
+            stored,
             above,
             select,
             regs: c.regs,
@@ -243,6 +255,11 @@ impl Pairwise {
 
     fn extent(&self, axis: Option<usize>) -> usize {
         axis.map_or(1, |a| self.launch.extents[a])
+    }
+
+    /// The columns of a tile.
+    fn tile(&self, t: usize) -> Range<usize> {
+        t * COLUMNS..self.extent(self.y.axis).min((t + 1) * COLUMNS)
     }
 
     fn panels(&self, s: &Side) -> usize {
@@ -303,15 +320,19 @@ impl Pairwise {
                 });
             })?;
             // Long rows: several row panels, as many as L2 keeps, for each column panel in L1. Short ones: results in memory order.
-            let across = self.extent(self.y.axis).div_ceil(COLUMNS);
+            let m = self.extent(self.y.axis);
+            let several = ext[self.k] > SEGMENT && all && self.code().is_none();
+            let columns = if several { NARROW / size } else { COLUMNS };
+            let across = m.div_ceil(columns);
             let inner = self.above.is_some() || self.select.is_some();
+            let low = (LOW / self.kernel.rows).clamp(1, TALL);
             let most = match ext[self.k] {
-                _ if inner || self.code().is_some() => TALL,
+                _ if self.code().is_some() => TALL,
+                _ if inner => low,
                 0..=64 => (SHORT / self.kernel.rows).max(1),
-                k if all && self.direct.is_some() && !args.in_place => {
-                    (ROWS / (self.kernel.rows * k.min(SEGMENT) * size)).max(TALL)
-                }
-                _ => TALL,
+                _ if several => TALL,
+                k if all && self.direct.is_some() && !args.in_place => (ROWS / (self.kernel.rows * k * size)).max(TALL),
+                _ => low,
             };
             let tall = match inner {
                 true => most,
@@ -334,11 +355,13 @@ impl Pairwise {
                 self.thread(args, bad, |f| {
                     place(f);
                     while let Some(u) = next() {
+                        // Long columns stay in a cache while rows go by.
+                        let (g, c) = if several { (u % groups, u / groups) } else { (u / across, u % across) };
+                        let (rows, columns) = (rows(g), c * columns..m.min((c + 1) * columns));
                         // SAFETY: blocks of results do not overlap; the packed panels are whole.
                         unsafe {
-                            let (rows, chunk) = (rows(u / across), u % across);
-                            if self.block(f, rows.clone(), chunk, at, args) {
-                                self.rows(f, rows, chunk, at, args, |_, _| ());
+                            if self.block(f, rows.clone(), columns.clone(), at, args) {
+                                self.rows(f, rows, columns, at, args, |_, _| ());
                             }
                         }
                     }
@@ -367,7 +390,7 @@ impl Pairwise {
         if let Run::Code(code) = &k.run {
             return code.bytes().next_multiple_of(64);
         }
-        ((TALL * k.rows * COLUMNS + k.rows * k.columns + SEGMENT * k.columns) * self.dtype.size()).next_multiple_of(64)
+        ((TALL * k.rows * PITCH + k.rows * k.columns + SEGMENT * k.columns) * self.dtype.size()).next_multiple_of(64)
     }
 
     fn seek<'a>(&'a self, f: &mut Frame<'a>, i: usize, j: usize, operands: &'a [OperandInfo], args: &Args<'_>) {
@@ -423,13 +446,13 @@ impl Pairwise {
         }
     }
 
-    /// The results of a block: whether they are in the thread's own scratch, rows [`COLUMNS`] apart (else they are where
+    /// The results of a block: whether they are in the thread's own scratch, rows [`PITCH`] apart (else they are where
     /// they belong).
     unsafe fn block<'a>(
         &'a self,
         f: &mut Frame<'a>,
         rows: Range<usize>,
-        chunk: usize,
+        columns: Range<usize>,
         at: Packed,
         args: &Args<'_>,
     ) -> bool {
@@ -437,22 +460,32 @@ impl Pairwise {
             Run::Micro(run, part) => (*run, *part),
             Run::Code(code) => {
                 // SAFETY: the caller's.
-                unsafe { self.fold_block(f, code, rows, chunk, at) };
+                unsafe { self.fold_block(f, code, rows, columns, at) };
                 return true;
             }
         };
         let (k, size) = (self.launch.extents[self.k], self.dtype.size());
         let (mr, nr) = (self.kernel.rows, self.kernel.columns);
-        let (n, m) = (self.extent(self.x.axis), self.extent(self.y.axis));
-        let (i0, j0) = (rows.start * mr, chunk * COLUMNS);
-        let (count, width) = ((n - i0).min(rows.len() * mr), (m - j0).min(COLUMNS));
+        let n = self.extent(self.x.axis);
+        let (i0, j0) = (rows.start * mr, columns.start);
+        let (count, width) = ((n - i0).min(rows.len() * mr), columns.len());
         self.seek(f, i0, j0, &self.end_operands, args);
-        let edge = f.own.wrapping_add(TALL * mr * COLUMNS * size);
+        let edge = f.own.wrapping_add(TALL * mr * PITCH * size);
+        let row = |o: u8, i: usize| (f.ptrs[o as usize], self.launch.operands[o as usize].strides[i]);
         let (out, pitch) = match (self.direct, self.x.axis) {
-            (Some(o), Some(i)) if !args.in_place => (f.ptrs[o as usize], self.launch.operands[o as usize].strides[i]),
-            _ => (f.own, COLUMNS as isize),
+            (Some(o), Some(i)) if !args.in_place => row(o, i),
+            _ => (f.own, PITCH as isize),
         };
         let direct = out != f.own;
+        let own = (out, pitch * size as isize, size);
+        let to = match (self.stored, self.x.axis) {
+            (Some(o), Some(i)) if !direct => {
+                let (p, stride) = row(o, i);
+                let size = self.end_operands[o as usize].size;
+                (p, stride * size as isize, size)
+            }
+            _ => own,
+        };
         let segments = k.div_ceil(SEGMENT).max(1);
         let Some(y) = at.y else {
             let own = edge.wrapping_add(mr * nr * size);
@@ -501,7 +534,8 @@ impl Pairwise {
                                 (own as *const u8, nr)
                             }
                         };
-                        run(steps, xp, yp, step, f.own.wrapping_add(j * size), COLUMNS, s > 0);
+                        let out = f.own.wrapping_add(j * size);
+                        run(steps, xp, yp, step, out, PITCH, s > 0, out, 0);
                     }
                 }
             }
@@ -510,23 +544,23 @@ impl Pairwise {
         for s in 0..segments {
             let k0 = s * SEGMENT;
             let steps = (k - k0).min(SEGMENT);
+            let (x0, y0) = (self.value(&self.x, at.x, 0, i0, k0), self.value(&self.y, y, 0, j0, k0));
+            // What is stored comes into the caches with the last segment.
+            let (to, to_row, to_size) = if s + 1 == segments { to } else { own };
             for j in (0..width).step_by(nr) {
-                let yp = (y + ((j0 + j) * k + k0 * nr) * size) as *const u8;
+                let yp = y0.wrapping_add(j * steps * size);
                 for i in (0..count).step_by(mr) {
-                    let xp = (at.x + ((i0 + i) * k + k0 * mr) * size) as *const u8;
+                    let xp = x0.wrapping_add(i * steps * size);
                     let at = |i: usize| out.wrapping_offset((i as isize * pitch + j as isize) * size as isize);
+                    let ahead = to.wrapping_offset(i as isize * to_row + (j * to_size) as isize);
                     let whole = (count - i >= mr && width - j >= nr) && pitch >= 0;
                     // SAFETY: the panels hold these steps; whole blocks lie within the results, others in `edge`.
                     unsafe {
                         if whole || !direct {
                             // Own scratch has room for whole blocks at its edges.
-                            run(steps, xp, yp, nr, at(i), pitch as usize, s > 0);
-                        } else if s == 0 {
-                            for t in 0..segments {
-                                let (a, b) = (t * SEGMENT * mr * size, t * SEGMENT * nr * size);
-                                let steps = (k - t * SEGMENT).min(SEGMENT);
-                                run(steps, xp.add(a), yp.add(b), nr, edge, nr, t > 0);
-                            }
+                            run(steps, xp, yp, nr, at(i), pitch as usize, s > 0, ahead, to_row);
+                        } else {
+                            run(steps, xp, yp, nr, edge, nr, false, ahead, to_row);
                             for r in 0..(count - i).min(mr) {
                                 let n = (width - j).min(nr) * size;
                                 std::ptr::copy_nonoverlapping(edge.add(r * nr * size), at(i + r), n);
@@ -544,22 +578,21 @@ impl Pairwise {
         &'a self,
         f: &mut Frame<'a>,
         rows: Range<usize>,
-        chunk: usize,
+        columns: Range<usize>,
         at: Packed,
         args: &Args<'_>,
         mut each: impl FnMut(&mut Frame<'a>, usize),
     ) {
         let size = self.dtype.size();
-        let (i0, j0) = (rows.start * self.kernel.rows, chunk * COLUMNS);
+        let (i0, j0, width) = (rows.start * self.kernel.rows, columns.start, columns.len());
         let count = (self.extent(self.x.axis) - i0).min(rows.len() * self.kernel.rows);
         for r in 0..count {
-            let width = (self.extent(self.y.axis) - j0).min(COLUMNS);
             (f.rows, f.lanes, f.axes) = (1, width, TileAxes { lanes: self.y.axis, rows: None });
             self.seek(f, i0 + r, j0, &self.end_operands, args);
             match (&self.kernel.run, self.result) {
                 // SAFETY: the block's states are whole.
                 (Run::Code(code), _) => unsafe { self.finish_row(f, code, r, width) },
-                (_, Some(reg)) => f.cur[reg as usize] = f.own.wrapping_add(r * COLUMNS * size),
+                (_, Some(reg)) => f.cur[reg as usize] = f.own.wrapping_add(r * PITCH * size),
                 _ => {}
             }
             for (side, first, norms) in [(&self.x, i0 + r, at.norms[0]), (&self.y, j0, at.norms[1])] {

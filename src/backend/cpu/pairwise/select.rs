@@ -99,8 +99,8 @@ impl<'a> Run<'a> {
                     for tile in p * each..((p + 1) * each).min(tiles) {
                         // SAFETY: the packed panels are whole; the row's register holds its columns of the tile.
                         unsafe {
-                            k.block(f, rows.clone(), tile, self.at, self.args);
-                            k.rows(f, rows.clone(), tile, self.at, self.args, |f, i| {
+                            k.block(f, rows.clone(), k.tile(tile), self.at, self.args);
+                            k.rows(f, rows.clone(), k.tile(tile), self.at, self.args, |f, i| {
                                 let from = f.cur[self.select.reg as usize];
                                 best.look(i - first, from, 1, f.lanes, (tile * COLUMNS) as i64);
                             });

@@ -119,3 +119,34 @@ fn time_of_squared_euclid_as_code() {
         println!("{size:?}: as code {code:.2} ms, by the micro-kernel {micro:.2} ms, {:.2} times", code / micro);
     }
 }
+
+/// Packs every shape of panel, whole and not, and looks for what was written beyond it.
+fn packs<T: Copy + Default + PartialEq + std::fmt::Debug>(value: impl Fn(usize) -> T) {
+    const PITCH: usize = 70;
+    let from: Vec<T> = (0..PITCH * PITCH).map(&value).collect();
+    for (isa, width) in [Isa::Portable, Isa::detect()].into_iter().flat_map(|i| [1, 4, 6, 12, 32].map(|w| (i, w))) {
+        for (rows, lanes) in (1..=width).flat_map(|r| [1, 7, 8, 19].map(|l| (r, l))) {
+            for (lane, row) in [(1, PITCH), (PITCH, 1)] {
+                let mut to = vec![value(9); lanes * width + 8];
+                // SAFETY: `PITCH` is more than any of them, and the set is there.
+                unsafe {
+                    transpose(isa, from.as_ptr(), lane as isize, row as isize, rows, lanes, to.as_mut_ptr(), width);
+                }
+                let want = |e: usize| match (e / width, e % width) {
+                    (l, _) if l >= lanes => value(9),
+                    (_, r) if r >= rows => T::default(),
+                    (l, r) => from[r * row + l * lane],
+                };
+                let right = to.iter().enumerate().all(|(e, &v)| v == want(e));
+                assert!(right, "{isa:?}, {rows} of {width} rows, {lanes} lanes, {lane} apart: {to:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn panels_hold_their_rows_and_zeros() {
+    packs(|n| n as u16 + 1);
+    packs(|n| n as u32 + 1);
+    packs(|n| n as u64 + 1);
+}
