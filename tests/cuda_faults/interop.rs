@@ -183,9 +183,12 @@ fn never_written() {
         (unsafe { dev.from_raw::<f32, _>(address, 100, slice.clone()) }.unwrap(), slice)
     };
     let (mut x, slice) = shared();
-    x += 1.0;
-    x *= 3.0;
-    assert_eq!(x.to_ndarray().unwrap()[99], 300.0);
+    let one = dev.array(Array1::from_elem(100, 1.0f32)).unwrap();
+    // So many that recording evaluates some of them, in place where it may.
+    for _ in 0..200 {
+        x += &one;
+    }
+    assert_eq!(x.to_ndarray().unwrap()[99], 299.0);
     assert_eq!(stream(&dev).clone_dtoh(&*slice).unwrap()[99], 99.0);
     let (mut x, slice) = shared();
     x.slice_assign(s![..50], &dev.array(Array1::from_elem(50, -1.0f32)).unwrap());
