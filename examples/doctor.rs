@@ -29,7 +29,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("  cpu: {} threads reported by the system", std::thread::available_parallelism()?);
     for n in 0.. {
         match Device::cuda(n) {
-            Ok(d) => println!("  {d}: usable; bytes in use and kept: {:?}", d.memory()),
+            Ok(d) => {
+                println!(
+                    "  {d}: usable; bytes in use and kept: {:?}, free and in all: {:?}",
+                    d.memory(),
+                    d.memory_info()?
+                );
+                // Whether cuBLAS starts shows with the first product.
+                if let Err(e) = d.eye::<f32>(64).dot(&d.eye(64)).eval() {
+                    println!("  {d}: {e}");
+                }
+            }
             Err(e) => {
                 if n == 0 {
                     println!("  {e}");

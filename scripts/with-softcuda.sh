@@ -32,7 +32,7 @@ case "${1-}" in
 esac
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-target=${CARGO_TARGET_DIR:-$root/target}
+target=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")
 cargo build --quiet --release --manifest-path "$root/Cargo.toml" -p softcuda-driver -p softcuda-blas
 
 # One name for each under which programs and NVRTC look for the real ones.

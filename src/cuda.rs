@@ -20,7 +20,10 @@ use std::sync::Arc;
 pub use cudarc;
 pub use cudarc::driver::{CudaContext, CudaStream};
 
-/// Where an array lies on its GPU. The memory stays as it is while this lives.
+/// Where an array lies on its GPU. The memory stays as it is while this lives; once it goes, whatever this device queues next may write there.
+///
+/// So it has to outlive the work that reads the address: on the device's own stream until that work is queued, on another stream until it has
+/// run, or until this device's stream was made to wait for it (`stream.join(&other)`).
 #[derive(Clone, Debug)]
 pub struct DevicePtr {
     address: u64,
@@ -59,7 +62,7 @@ fn no_gpu(device: &Device) -> Error {
 }
 
 impl Device {
-    /// The CUDA context that this GPU's arrays live in (the primary one); none for the CPU.
+    /// The CUDA context that this GPU's arrays live in (the primary one), with cudarc's tracking of events on; none for the CPU.
     pub fn cuda_context(&self) -> Option<Arc<CudaContext>> {
         Some(self.as_cuda()?.gpu().context.clone())
     }
@@ -74,7 +77,7 @@ impl Device {
     ///
     /// # Safety
     /// From `address` on there are as many elements of `T` as the shape has, in memory of this GPU that its context can read, until
-    /// `owner` is dropped. What writes them comes before on this device's stream or has finished, and nothing writes them while an
+    /// `owner` is dropped. Each is a value of its type: a byte of a `bool` is 0 or 1. What writes them comes before on this device's stream or has finished, and nothing writes them while an
     /// array over them lives.
     ///
     /// # Errors

@@ -207,6 +207,31 @@ impl Device {
         self.backend().memory()
     }
 
+    /// Bytes free on a GPU and bytes it has, whichever program uses the rest; what is kept for reuse here (see [`memory`](Self::memory)) does
+    /// not count as free.
+    ///
+    /// # Errors
+    /// [`Error::DeviceUnavailable`] on the CPU; an error of the driver.
+    ///
+    /// ```
+    /// use ndcuda::Device;
+    /// match Device::default().memory_info() {
+    ///     Ok((free, total)) => assert!(free <= total),
+    ///     Err(e) => println!("{e}"), // no GPU
+    /// }
+    /// ```
+    #[doc(alias = "mem_info")]
+    #[doc(alias = "cuMemGetInfo")]
+    pub fn memory_info(&self) -> Result<(usize, usize)> {
+        match self.as_cuda() {
+            Some(cuda) => cuda.gpu().free_memory(),
+            None => {
+                let reason = "only GPUs tell how much memory is free".into();
+                Err(Error::DeviceUnavailable { device: self.to_string(), reason })
+            }
+        }
+    }
+
     /// Gives memory kept for reuse back to the system.
     pub fn trim(&self) {
         self.backend().trim();

@@ -27,6 +27,10 @@ fn folder() -> PathBuf {
 
 /// Runs an example in an empty folder and gives its output.
 fn run(name: &str) -> String {
+    run_with(name, &[])
+}
+
+fn run_with(name: &str, variables: &[(&str, &Path)]) -> String {
     let exe = folder().join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(
         exe.is_file(),
@@ -35,7 +39,7 @@ fn run(name: &str) -> String {
     );
     let cwd = std::env::temp_dir().join(format!("ndcuda-example-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&cwd).unwrap();
-    let out = Command::new(exe).current_dir(&cwd).output().unwrap();
+    let out = Command::new(exe).current_dir(&cwd).envs(variables.iter().copied()).output().unwrap();
     std::fs::remove_dir_all(&cwd).unwrap();
     let (text, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{name}: {}\n{text}\n{errors}", out.status);
@@ -49,6 +53,23 @@ fn every_example_runs() {
         let line = if line == WITHOUT_A_GPU && ndcuda::Device::cuda(0).is_ok() { "off by 0 at most" } else { line };
         assert!(text.contains(line), "{name} does not say {line:?}:\n{text}");
     }
+}
+
+/// The example for GPUs, on the software device.
+#[test]
+#[cfg(target_os = "linux")]
+fn interop_runs_on_the_software_device() {
+    let driver = softcuda_driver::control::built("libsoftcuda_driver.so").unwrap();
+    let folder = std::env::temp_dir().join(format!("ndcuda-interop-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["libcuda.so", "libcuda.so.1"] {
+        std::os::unix::fs::symlink(&driver, folder.join(name)).unwrap();
+    }
+    let nowhere = Path::new("/nowhere");
+    let text =
+        run_with("interop", &[("LD_LIBRARY_PATH", &folder), ("NDCUDA_NVRTC", nowhere), ("NDCUDA_CUBLAS", nowhere)]);
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(text.contains("by another kernel on cuda:0: off by 0 at most"), "{text}");
 }
 
 #[test]

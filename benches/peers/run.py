@@ -171,6 +171,10 @@ def main():
         own.append(Worker(NARROW, [exe, "--serve"], NDCUDA_CPU="avx2"))
     ours, limit = [w.name for w in own], {}
     for w in own:
+        # What the CPU's ports give is no limit of a GPU.
+        if not w.hello["device"].startswith("cpu"):
+            limit[w.name] = {}
+            continue
         limit[w.name] = json.loads(subprocess.run([probe], stdout=subprocess.PIPE, text=True, check=True, env=w.env).stdout or "{}")
     workers = own + [Worker(p, [sys.executable, str(HERE / "worker.py"), p]) for p in PEERS]
     about = {

@@ -6,8 +6,8 @@ use crate::dtype::{DType, Float};
 use crate::error::{Error, Result};
 use ndarray::{Axis, Dimension, Ix3, s};
 
-/// Whether elements are so narrow that distances are computed in f32.
-pub(super) fn narrow<T: Float>() -> bool {
+/// Whether distances are computed in f32 instead: elements of 16 bits.
+pub(super) fn in_f32<T: Float>() -> bool {
     matches!(T::DTYPE, DType::F16 | DType::BF16)
 }
 
@@ -76,7 +76,7 @@ pub(super) fn metric<T: Float<Sum = T, Mean = T>>(
         Metric::SEuclidean | Metric::JensenShannon if weights.is_some() => return refused("it takes no weights"),
         _ => {}
     }
-    if narrow::<T>() {
+    if in_f32::<T>() {
         // A square, a count or a power leaves the range of f16 long before the distance does.
         let weights = weights.map(|w| w.cast::<f32>());
         return Ok(of(&x.cast::<f32>(), &y.cast::<f32>(), metric, Weights(weights.as_ref())).cast());

@@ -14,7 +14,7 @@ pub use neighbours::{condensed, knn, knn_by, pdist, pdist_by, squareform};
 use crate::array::{DeviceArray, DeviceArray1, DeviceArray2, expect};
 use crate::dtype::Float;
 use crate::error::{Error, Result};
-use compose::narrow;
+use compose::in_f32;
 use ndarray::{Axis, Ix2, Ix3, NewAxis, s};
 
 /// Rows of one length, on one device.
@@ -233,7 +233,7 @@ pub fn try_seuclidean<T: Float<Sum = T>>(
 ) -> Result<DeviceArray2<T>> {
     fit("seuclidean", x, y)?;
     shaped("seuclidean", v.shape(), &x.shape()[1..])?;
-    if narrow::<T>() {
+    if in_f32::<T>() {
         return Ok(try_seuclidean(&x.cast::<f32>(), &y.cast(), &v.cast())?.cast());
     }
     let (x, y) = rows(x, y);
@@ -264,7 +264,7 @@ pub fn try_mahalanobis<T: Float<Sum = T>>(
     fit("mahalanobis", x, y)?;
     let d = x.shape()[1];
     shaped("mahalanobis", vi.shape(), &[d, d])?;
-    if narrow::<T>() {
+    if in_f32::<T>() {
         return Ok(try_mahalanobis(&x.cast::<f32>(), &y.cast(), &vi.cast())?.cast());
     }
     // One fold over (k, l): no (n, m, d) product of the differences with the matrix.

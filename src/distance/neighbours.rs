@@ -1,6 +1,6 @@
 //! Nearest rows, and the condensed form of a matrix of distances.
 
-use super::compose::{narrow, variance_of_both};
+use super::compose::{in_f32, variance_of_both};
 use super::{Metric, fit, shaped, try_cdist, try_seuclidean};
 use crate::array::{DeviceArray1, DeviceArray2};
 use crate::dtype::Float;
@@ -35,7 +35,7 @@ pub fn knn<T: Float<Sum = T, Mean = T>>(
     metric: Metric,
 ) -> Result<(DeviceArray2<T>, DeviceArray2<i64>)> {
     fit("knn", x, y)?;
-    if narrow::<T>() {
+    if in_f32::<T>() {
         // Distances beyond f16 still have an order.
         let (distances, indices) = knn(&x.cast::<f32>(), &y.cast::<f32>(), k, metric)?;
         return Ok((distances.cast(), indices));

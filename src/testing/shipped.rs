@@ -18,7 +18,7 @@ fn noise(n: usize, seed: u64) -> impl Iterator<Item = f64> {
     })
 }
 
-fn two<T: Element>(dev: &Device, n: usize, m: usize, seed: u64) -> DeviceArray2<T> {
+pub fn two<T: Element>(dev: &Device, n: usize, m: usize, seed: u64) -> DeviceArray2<T> {
     let all = noise(n * m, seed).map(T::from_f64).collect();
     dev.array(&Array2::from_shape_vec((n, m), all).unwrap()).unwrap()
 }

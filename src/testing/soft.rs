@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex};
 struct Soft {
     machine: Arc<Machine>,
     modules: Mutex<HashMap<&'static str, Loaded>>,
+    /// A module that stands in for the one of this name.
+    replaced: Option<(&'static str, Module)>,
 }
 
 struct Owner(Arc<Machine>, u64);
@@ -26,9 +28,18 @@ impl Drop for Owner {
 
 /// A device of its own; `seed` orders its warps and blocks.
 pub fn device(seed: u64) -> Device {
+    made(seed, None)
+}
+
+/// As [`device`], with another module in the place of the one of this name.
+pub fn with_module(seed: u64, name: &'static str, module: Module) -> Device {
+    made(seed, Some((name, module)))
+}
+
+fn made(seed: u64, replaced: Option<(&'static str, Module)>) -> Device {
     // More than any machine has: what is not touched takes none.
     let config = Config { seed, memory: 1 << 40, ..Config::default() };
-    Device::new(Box::new(Soft { machine: Arc::new(Machine::new(config)), modules: Mutex::default() }))
+    Device::new(Box::new(Soft { machine: Arc::new(Machine::new(config)), modules: Mutex::default(), replaced }))
 }
 
 impl Soft {
@@ -78,17 +89,21 @@ impl Backend for Soft {
 
     fn run(&self, exe: &Exe, args: &Args<'_>) -> Result<()> {
         let mut modules = self.modules.lock().unwrap();
-        let parsed = |name, ptx| {
-            let module = Module::parse(ptx).unwrap_or_else(|e| panic!("{name}: {e}"));
-            self.machine.load(&module).unwrap()
+        let parsed = |name, ptx| match &self.replaced {
+            Some((replaced, module)) if *replaced == name => self.machine.load(module).unwrap(),
+            _ => {
+                let module = Module::parse(ptx).unwrap_or_else(|e| panic!("{name}: {e}"));
+                self.machine.load(&module).unwrap()
+            }
         };
+        let found = |reason| Error::Driver { device: "soft".into(), call: "launch", reason };
         if let Some(spec) = exe.downcast_ref::<TopKSpec>() {
             let (module, params) = (modules.entry(topk::NAME), topk::pack(spec, args.bases)?);
             let module = module.or_insert_with(|| parsed(topk::NAME, topk::PTX));
             let (blocks, threads) = ([topk::blocks(spec), 1, 1], [topk::THREADS, 1, 1]);
             self.machine
                 .launch(module, topk::ENTRY, blocks, threads, 0, &params)
-                .unwrap_or_else(|e| panic!("{e}\n{spec:?}"));
+                .map_err(|e| found(format!("{e}\n{spec:?}")))?;
             return Ok(());
         }
         let (kernel, launch) = exe.downcast_ref::<(shipped::Shipped, Launch)>().unwrap();
@@ -106,13 +121,15 @@ impl Backend for Soft {
         let ((bx, by), (tx, ty)) = (kernel.grid.blocks, kernel.grid.threads);
         self.machine
             .launch(loaded, &kernel.entry, [bx, by, 1], [tx, ty, 1], 0, &packed.params)
-            .unwrap_or_else(|e| panic!("{e}\n{kernel:?}"));
+            .map_err(|e| found(format!("{e}\n{kernel:?}")))?;
         let mut words = [0; 16];
         self.machine.read(fault.1, &mut words).unwrap();
         let [operand, index] = [0, 8].map(|at| u64::from_ne_bytes(words[at..at + 8].try_into().unwrap()));
         let mut left = vec![1; 4 * kernel.grid.tickets];
         self.machine.read(tickets.1, &mut left).unwrap();
-        assert!(left.iter().all(|&b| b == 0), "tickets are left");
+        if left.iter().any(|&b| b != 0) {
+            return Err(found("tickets are left".into()));
+        }
         match operand.checked_sub(1) {
             None => Ok(()),
             Some(o) => {

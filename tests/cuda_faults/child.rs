@@ -82,7 +82,10 @@ fn settings(command: &mut Command, name: &str, variables: &[(&str, &str)]) {
             command.env_remove(&key);
         }
     }
-    command.env(NAME, name).env("NDCUDA_NVRTC", "/nowhere/libnvrtc.so.13").env("NDCUDA_CACHE_DIR", "");
+    // Nothing that is installed here is found: each library is the one that the test wants, or none.
+    let blas = built("libsoftcuda_blas.so").unwrap_or_else(|_| "/nowhere/libcublas.so.13".into());
+    command.env(NAME, name).env("NDCUDA_NVRTC", "/nowhere/libnvrtc.so.13").env("NDCUDA_CUBLAS", blas);
+    command.env("XDG_DATA_HOME", "/nowhere").env("NDCUDA_CACHE_DIR", "");
     command.env("NDCUDA_CODE", "ptx").env("NDCUDA_NUM_THREADS", "1").envs(variables.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
 }

@@ -18,6 +18,7 @@ pub const CASES: &[Case] = &[
     Case { name: "deferred::errors_come_with_the_read", variables: &[DEFER], body: errors_come_with_the_read },
     Case { name: "deferred::host_memory_is_free_at_once", variables: &[DEFER], body: host_memory_is_free_at_once },
     Case { name: "deferred::without_pinned_memory", variables: &[DEFER], body: without_pinned_memory },
+    Case { name: "deferred::pinned_memory_in_use_stays", variables: &[DEFER], body: pinned_memory_in_use_stays },
     Case { name: "deferred::freed_memory_is_taken_again", variables: &[DEFER], body: freed_memory_is_taken_again },
     Case { name: "deferred::little_memory", variables: &[DEFER, ("SOFTCUDA_MEMORY", "33554432")], body: little_memory },
     Case {
@@ -111,6 +112,22 @@ fn without_pinned_memory() {
     control.fail(Kind::Pinned, 1);
     assert_eq!(x.to_ndarray().unwrap(), large);
     assert_eq!((control.fail_left(Kind::Pinned), control.live().pinned), (0, 1));
+}
+
+/// A pinned piece whose copy could not be waited for is not freed.
+fn pinned_memory_in_use_stays() {
+    let (control, _) = device();
+    let dev = Device::cuda(0).unwrap();
+    // Three pieces of memory go through two pinned ones: the first is waited for before it takes the third.
+    let large = Array1::from_iter((0..3_000_000u32).map(|v| v ^ 0x5555));
+    control.fail_times(Kind::Sync, 1, 3, 0);
+    assert!(is_driver_error(&dev.array(&large).unwrap_err()));
+    assert_eq!(
+        (control.fail_left(Kind::Sync), control.live().pinned),
+        (0, 2),
+        "both are in use, for all that is known"
+    );
+    assert_eq!(dev.array(&large).unwrap().to_ndarray().unwrap(), large);
 }
 
 /// Memory that is freed while kernels that use it wait in the stream.

@@ -4,13 +4,17 @@ use crate::child::{Case, device, ships};
 use crate::work::{expected, work};
 use ndarray::{Array1, Array2, Array3};
 use ndcuda::{Device, Error, Number, bf16, f16, s};
-use softcuda_driver::control::Control;
+use softcuda_driver::control::{Control, Kind};
 
 const NO_CUBLAS: &[(&str, &str)] = &[("NDCUDA_CUBLAS", "/nowhere/libcublas.so.13")];
 
 /// All of them.
 pub const CASES: &[Case] = &[
     Case { name: "libraries::no_cublas", variables: NO_CUBLAS, body: no_cublas },
+    Case { name: "libraries::cublas_does_not_start", variables: &[], body: cublas_does_not_start },
+    Case { name: "libraries::cublas_starts_badly", variables: &[], body: cublas_starts_badly },
+    Case { name: "libraries::cublas_refuses_a_dtype", variables: &[], body: cublas_refuses_a_dtype },
+    Case { name: "libraries::lost_as_cublas_starts", variables: &[], body: lost_as_cublas_starts },
     Case { name: "libraries::precision", variables: &[], body: precision },
     Case { name: "libraries::no_nvrtc", variables: &[("NDCUDA_CODE", "cubin")], body: no_nvrtc },
     Case { name: "libraries::jit_off", variables: &[("NDCUDA_JIT", "off")], body: shipped },
@@ -74,6 +78,75 @@ fn no_cublas() {
     assert_eq!(blas.log().calls, 0);
     let said = Device::cuda_report().into_iter().find(|l| l.0 == "cuBLAS").unwrap().1;
     assert!(said.starts_with("NDCUDA_CUBLAS=/nowhere/libcublas.so.13: "), "{said}");
+}
+
+/// What is said of cuBLAS, in the report and in the probe.
+fn said_of_cublas() -> (String, String) {
+    let line = Device::cuda_report().into_iter().find(|l| l.0 == "cuBLAS").unwrap().1;
+    (line, Device::probe().reason)
+}
+
+/// cuBLAS fails to start with this status, in the call that is the `nth` and those behind it: our kernels stand in, for good, and why is said.
+fn runs_without_cublas(nth: u64, times: u64, status: i32, sentence: &str) {
+    let (control, blas) = device();
+    let dev = Device::cuda(0).unwrap();
+    assert!(!said_of_cublas().1.contains("own kernels"), "nothing is known of it yet");
+    control.fail_times(Kind::Blas, nth, times, status);
+    every_dtype(&dev);
+    assert_eq!((control.fail_left(Kind::Blas), blas.log().calls), (0, 0));
+    let calls = control.calls(Kind::Blas);
+    assert_eq!(work(&dev).unwrap(), expected());
+    every_dtype(&dev);
+    assert_eq!((control.calls(Kind::Blas), blas.log().handles), (calls, 0), "it is not tried again");
+    let sentence = format!("{sentence} on cuda:0: matrix products run on ndcuda's own kernels");
+    let (line, probe) = said_of_cublas();
+    assert!(
+        line.starts_with("13.0 from ") && line.ends_with(&sentence) && probe.ends_with(&sentence),
+        "{line}\n{probe}"
+    );
+}
+
+fn cublas_does_not_start() {
+    // Twice: the first time, what is kept is given back, in case that it wanted memory.
+    runs_without_cublas(1, 2, 1, "cublasCreate gives CUBLAS_STATUS_NOT_INITIALIZED (1)");
+}
+
+fn cublas_starts_badly() {
+    runs_without_cublas(2, 1, 14, "cublasSetStream gives CUBLAS_STATUS_INTERNAL_ERROR (14)");
+}
+
+/// A plan that was made for cuBLAS goes on without it, and so do others of that dtype; the rest stays.
+fn cublas_refuses_a_dtype() {
+    let (control, blas) = device();
+    let dev = Device::cuda(0).unwrap();
+    let x = dev.array(Array2::from_elem((4, 4), 2.0f32)).unwrap();
+    let product = || assert_eq!(x.dot(&x), Array2::from_elem((4, 4), 16.0f32));
+    product();
+    let calls = blas.log().calls;
+    control.fail_with(Kind::Blas, 1, 15);
+    for _ in 0..3 {
+        product();
+    }
+    assert_eq!((control.fail_left(Kind::Blas), blas.log().calls), (0, calls));
+    products::<f32>(&dev, |v| v as f32);
+    assert_eq!(blas.log().calls, calls);
+    products::<f64>(&dev, |v| v as f64);
+    assert!(blas.log().calls > calls);
+    let sentence =
+        "cublasGemmEx gives CUBLAS_STATUS_NOT_SUPPORTED (15) on cuda:0: products of f32 run on ndcuda's own kernels";
+    let (line, probe) = said_of_cublas();
+    assert!(line.ends_with(sentence) && probe.ends_with(sentence), "{line}\n{probe}");
+}
+
+/// A lost device says nothing about cuBLAS.
+fn lost_as_cublas_starts() {
+    let (control, blas) = device();
+    let dev = Device::cuda(0).unwrap();
+    let x = dev.array(Array2::from_elem((4, 4), 2.0f32)).unwrap();
+    control.lose_device(46);
+    assert!(x.dot(&x).eval().is_err());
+    control.find_device();
+    assert_eq!((x.dot(&x).to_ndarray().unwrap(), blas.log().calls), (Array2::from_elem((4, 4), 16.0f32), 1));
 }
 
 /// What the cuBLAS stand-in was asked for: nothing of lower precision unless it is allowed.

@@ -16,6 +16,8 @@ mod every;
 #[cfg(target_os = "linux")]
 mod far;
 #[cfg(target_os = "linux")]
+mod interop;
+#[cfg(target_os = "linux")]
 mod libraries;
 #[cfg(target_os = "linux")]
 mod memory;
@@ -24,9 +26,8 @@ mod work;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    let all =
-        [every::CASES, memory::CASES, libraries::CASES, devices::CASES, deferred::CASES, background::CASES, far::CASES]
-            .concat();
+    let groups = [every::CASES, memory::CASES, libraries::CASES, devices::CASES, deferred::CASES, background::CASES];
+    let all = [&groups.concat(), interop::CASES, far::CASES].concat();
     let parts = [every::PARTS, cache::PARTS, &background::parts()].concat();
     child::main(&[&all[..], &parts].concat(), Some("what compiled kernels do is not tested"), |compilers| {
         let parents = cache::parents(!compilers.is_empty())

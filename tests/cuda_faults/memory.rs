@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case { name: "memory::out_of_memory_without_pools", variables: KEPT, body: out_of_memory },
     Case { name: "memory::limit", variables: &[], body: limit },
     Case { name: "memory::limit_without_pools", variables: KEPT, body: limit },
+    Case { name: "memory::info", variables: KEPT, body: info },
     Case { name: "memory::in_place", variables: KEPT, body: in_place },
 ];
 
@@ -106,6 +107,22 @@ fn limit() {
     assert_eq!(bytes(&dev, 3 * MIB).unwrap().len(), 3 * MIB);
     assert_eq!((work(&dev).unwrap(), dev.memory().0), (expected(), base));
     assert!(matches!(Device::cpu().memory_limit(None), Err(Error::DeviceUnavailable { .. })));
+}
+
+/// What is free on the device, of all that it has.
+fn info() {
+    device();
+    let dev = Device::cuda(0).unwrap();
+    let (before, total) = dev.memory_info().unwrap();
+    assert!(total == 32 * MIB && before <= total, "{before} {total}");
+    let held = bytes(&dev, 8 * MIB).unwrap();
+    assert_eq!(dev.memory_info().unwrap(), (before - 8 * MIB, total));
+    drop(held);
+    assert_eq!(dev.memory_info().unwrap().0, before - 8 * MIB, "it is kept");
+    dev.trim();
+    assert!(dev.memory_info().unwrap().0 >= before);
+    let none = Device::cpu().memory_info().unwrap_err();
+    assert!(matches!(&none, Error::DeviceUnavailable { device, .. } if device == "cpu"), "{none}");
 }
 
 /// Sums over a loop: one buffer, whatever fails on the way, and a failure is an error and no wrong value.

@@ -1,6 +1,6 @@
 //! Drivers of C, each wrong in one way, and what a child process says of them.
 
-use crate::child;
+use crate::{child, libraries};
 use libtest_mimic::{Failed, Trial};
 use ndcuda::{Device, Error};
 use std::fs;
@@ -74,6 +74,7 @@ pub fn main() -> ExitCode {
                 }
             }
         }
+        trials.extend(libraries::trials(&folder, stubs.is_ok()));
         trials
     });
     let _ = fs::remove_dir_all(&folder);
@@ -84,9 +85,11 @@ pub fn main() -> ExitCode {
 type Case = (&'static str, &'static [(&'static str, &'static str)], usize, &'static str);
 
 const CASES: &[Case] = &[
-    ("functions_missing", &[("STUB_BARE", "1")], 0, "the NVIDIA driver is too old: it lacks"),
+    ("functions_missing", &[("STUB_KIND", "bare")], 0, "the NVIDIA driver is too old: it lacks"),
     ("old_version", &[("STUB_VERSION", "11040")], 0, "the NVIDIA driver is too old: it is of CUDA"),
     ("no_version", &[("STUB_VERSION_STATUS", "999")], 0, "the NVIDIA driver does not tell its version"),
+    ("garbage", &[("STUB_KIND", "garbage")], 0, "the NVIDIA driver does not load: "),
+    ("in_want_of_a_library", &[("STUB_KIND", "needy")], 0, "the NVIDIA driver does not load: "),
     (
         "hidden",
         &[("STUB_INIT", "100"), ("CUDA_VISIBLE_DEVICES", "7")],
@@ -106,28 +109,40 @@ const CASES: &[Case] = &[
 ];
 
 /// The sentences as docs/troubleshooting.md has them: without what differs from machine to machine.
-fn in_docs(sentence: &str) -> bool {
+pub fn in_docs(sentence: &str) -> bool {
     let docs = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/troubleshooting.md")).unwrap();
     docs.replace("6.1", "6.0").contains(sentence)
 }
 
-/// Writes the stub and compiles it: all functions, and none but one.
+/// Writes the stub and compiles it: all functions, none but one, one that needs a library that is gone; and a file that is no library.
 fn make_stubs(folder: &Path) -> Result<(), String> {
     let whole: String = OTHERS.iter().map(|name| format!("int {name}() {{ return 0; }}\n")).collect();
-    for (kind, text) in [("whole", format!("{STUB}{whole}")), ("bare", "int cuInit() { return 0; }\n".into())] {
-        let dir = folder.join(kind);
-        fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
-        fs::write(dir.join("stub.c"), text).map_err(|e| e.to_string())?;
-        let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-w", "-Wl,-soname,libcuda.so", "-o"])
-            .arg(dir.join("libcuda.so"))
-            .arg(dir.join("stub.c"));
-        let done = cc.output().map_err(|e| format!("no C compiler: {e}"))?;
-        if !done.status.success() {
-            return Err(String::from_utf8_lossy(&done.stderr).into_owned());
-        }
+    let bare = "int cuInit() { return 0; }\n";
+    for (kind, text) in [("whole", &*format!("{STUB}{whole}")), ("bare", bare)] {
+        compile(&folder.join(kind), "libcuda.so", text, None)?;
     }
-    Ok(())
+    let needy = folder.join("needy");
+    compile(&needy, "libgone.so", "int gone() { return 0; }\n", None)?;
+    let needs = "int gone(); int cuInit() { return gone(); }\n";
+    compile(&needy, "libcuda.so.1", needs, Some("libgone.so"))?;
+    fs::remove_file(needy.join("libgone.so")).map_err(|e| e.to_string())?;
+    let garbage = folder.join("garbage");
+    fs::create_dir_all(&garbage).map_err(|e| e.to_string())?;
+    fs::write(garbage.join("libcuda.so.1"), "no library").map_err(|e| e.to_string())
+}
+
+/// Compiles a library into a folder, linked with another one there.
+pub fn compile(folder: &Path, file: &str, text: &str, needed: Option<&str>) -> Result<(), String> {
+    fs::create_dir_all(folder).map_err(|e| e.to_string())?;
+    fs::write(folder.join("stub.c"), text).map_err(|e| e.to_string())?;
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-w", &format!("-Wl,-soname,{file}"), "-o"]).arg(folder.join(file));
+    cc.arg(folder.join("stub.c")).args(needed.map(|n| folder.join(n)));
+    let done = cc.output().map_err(|e| format!("no C compiler: {e}"))?;
+    match done.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&done.stderr).into_owned()),
+    }
 }
 
 /// What the child prints: probe, default device, the device asked for, and that one by name.
@@ -149,16 +164,16 @@ fn report() {
 
 /// The rest of the line that begins so.
 #[track_caller]
-fn line<'a>(said: &'a child::Said, prefix: &str) -> &'a str {
+pub fn line<'a>(said: &'a child::Said, prefix: &str) -> &'a str {
     let found = said.out.lines().find_map(|l| l.strip_prefix(prefix));
     found.unwrap_or_else(|| panic!("no {prefix} in {}\n{}", said.out, said.err))
 }
 
 /// Runs the child with a folder of libraries and variables, in an environment where nothing else is found.
-fn said(libraries: Option<&Path>, variables: &[(&str, &str)]) -> Result<child::Said, Failed> {
+pub fn said(libraries: Option<&Path>, variables: &[(&str, &str)]) -> Result<child::Said, Failed> {
     let (home, folder) = (std::env::temp_dir(), libraries.unwrap_or(Path::new("")));
     let (home, folder) = (home.display().to_string(), folder.display().to_string());
-    let mut all = vec![("HOME", home.as_str()), ("NDCUDA_NVRTC", "")];
+    let mut all = vec![("HOME", home.as_str()), ("NDCUDA_NVRTC", ""), ("NDCUDA_CUBLAS", "")];
     if libraries.is_some() {
         all.push(("LD_LIBRARY_PATH", &folder));
     }
@@ -187,10 +202,10 @@ fn no_driver() -> Result<(), Failed> {
 }
 
 fn stub(folder: &Path, &(_, variables, index, sentence): &Case) -> Result<(), Failed> {
-    let kind = if variables.iter().any(|v| v.0 == "STUB_BARE") { "bare" } else { "whole" };
+    let kind = variables.iter().find(|v| v.0 == "STUB_KIND").map_or("whole", |v| v.1);
     let index = index.to_string();
     let mut all = variables.to_vec();
-    all.push(("STUB_INDEX", &index));
+    all.extend([("STUB_INDEX", &*index), ("NDCUDA_NVRTC", "/nowhere")]);
     let said = said(Some(&folder.join(kind)), &all)?;
     assert!(line(&said, "cuda: ").contains(sentence), "{}", said.out);
     assert!(in_docs(sentence), "docs/troubleshooting.md has no {sentence:?}");
@@ -199,7 +214,7 @@ fn stub(folder: &Path, &(_, variables, index, sentence): &Case) -> Result<(), Fa
         assert_eq!((line(&said, "default: "), said.err.as_str()), ("cuda:0", ""), "{}", said.out);
         assert!(
             line(&said, "probe: cuda:0 (")
-                .contains("kernels are those that ship, which are slower: NVRTC was not found")
+                .contains("kernels are those that ship, which are slower: NDCUDA_NVRTC=/nowhere: ")
         );
         return Ok(());
     }

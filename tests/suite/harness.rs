@@ -110,14 +110,22 @@ pub fn run(tests: Vec<Test>) -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// Puts the software device where the driver and cuBLAS are looked for. It runs PTX alone.
+/// Puts the software device where the driver and cuBLAS are looked for. It runs PTX alone. What is installed here is not used: cuBLAS is the
+/// stand-in, and NVRTC the one that `NDCUDA_NVRTC` names, or none.
 #[cfg(target_os = "linux")]
 fn stand_in() -> Result<bool, String> {
-    use softcuda_driver::control::{Control, load_blas};
+    use softcuda_driver::control::{Control, built, load_blas};
     Control::load()?;
     load_blas()?;
+    let blas = built("libsoftcuda_blas.so")?;
     // SAFETY: no other thread runs yet.
-    unsafe { std::env::set_var("NDCUDA_CODE", "ptx") };
+    unsafe {
+        std::env::set_var("NDCUDA_CODE", "ptx");
+        std::env::set_var("NDCUDA_CUBLAS", blas);
+        if std::env::var_os("NDCUDA_NVRTC").is_none() {
+            std::env::set_var("NDCUDA_NVRTC", "/nowhere/libnvrtc.so.13");
+        }
+    }
     Ok(true)
 }
 

@@ -54,6 +54,14 @@ fn working(handle: usize) -> Result<Handle, Status> {
     }
 }
 
+/// Fails a call that only sets something, if a test asked for it.
+fn setting() -> Outcome {
+    match injected() {
+        0 => Ok(()),
+        code => Err(Status(code)),
+    }
+}
+
 fn matrix(at: *const c_void, of: Type, ld: i32, stride: i64) -> Matrix {
     Matrix { at: at as u64, of, ld, stride }
 }
@@ -91,6 +99,7 @@ entry! {
     }
 
     fn cublasSetStream_v2(handle: usize, stream: usize) {
+        setting()?;
         handle::change(handle, |h| h.stream = stream)
     }
 
@@ -99,6 +108,7 @@ entry! {
     }
 
     fn cublasSetMathMode(handle: usize, mode: i32) {
+        setting()?;
         if !(0..=3).contains(&(mode & !16)) {
             return Err(Status::INVALID_VALUE);
         }

@@ -62,6 +62,18 @@ fn pairwise_needs_its_barriers() {
     }
 }
 
+/// What runs where rows lie along k: tiles of 128 x 128, slices loaded 16 bytes at a time.
+#[test]
+fn pairwise_of_vectors_needs_its_barriers() {
+    for (name, module) in fixtures("pairwise_1_vectors") {
+        let run = |m: &Module, seed| pairwise_by(m, [128, 128], [256, 1, 1], [100, 132, 72], seed);
+        let (got, want, _) = run(&module, 0).unwrap();
+        assert!(close(&got, &want, 1e-5), "{name}");
+        assert_eq!(module.barriers().len(), 2, "{name}");
+        assert_eq!(missed(&module, &[&|m| run(m, 0)]), [] as [u32; 0], "{name}");
+    }
+}
+
 /// The module that ships. Its barrier that tells all threads whether any has something new is one of them.
 #[test]
 fn topk_needs_its_barriers() {

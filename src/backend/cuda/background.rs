@@ -14,12 +14,23 @@ const WAITING: usize = 256;
 /// How long the end of the program waits for a compiler at work.
 const AT_EXIT: Duration = Duration::from_secs(10);
 
-/// A kernel's function: set once that is known, to none where what ships runs the kernel for good.
-pub type Slot = Arc<OnceLock<Option<Arc<Module>>>>;
+/// What became of a kernel's function.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// It was made.
+    Made(Arc<Module>),
+    /// What ships runs the kernel for good.
+    Ships,
+    /// It failed in a way that may pass: a later launch asks again.
+    Failed,
+}
 
-/// A slot that is set from the start.
+/// A kernel's function: set once that is known.
+pub type Slot = Arc<OnceLock<Answer>>;
+
+/// A slot that is set from the start; without a function what ships runs the kernel for good.
 pub fn known(module: Option<Arc<Module>>) -> Slot {
-    Arc::new(OnceLock::from(module))
+    Arc::new(OnceLock::from(module.map_or(Answer::Ships, Answer::Made)))
 }
 
 struct Job {
@@ -92,7 +103,7 @@ fn work() {
         if let Some(modules) = job.modules.upgrade() {
             let made = catch_unwind(AssertUnwindSafe(|| modules.make_asked(&job.text)));
             // What cannot be made goes on as it is.
-            let _ = job.slot.set(made.unwrap_or(None));
+            let _ = job.slot.set(made.unwrap_or(Answer::Ships));
             modules.answered(&job.text);
         }
     }

@@ -6,13 +6,14 @@ use super::gpu::Gpu;
 use super::libs;
 use super::pool::Pool;
 use crate::backend::Args;
+use crate::debug;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernel::GemmSpec;
 use libloading::Library;
 use std::cell::Cell;
 use std::ffi::{c_int, c_longlong, c_void};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 type Handle = *mut c_void;
 type Status = c_int;
@@ -108,6 +109,14 @@ pub fn cublas() -> Result<&'static Functions, &'static str> {
         let (opened, version) = libs::open(libs::CUBLAS, driver.version.0, version)?;
         // Its functions stay valid for the life of the program.
         let library: &'static Library = Box::leak(Box::new(opened.library));
+        let file = opened.path.display().to_string();
+        Functions::of(library, version, &file).map_err(|why| format!("{file} cannot be used: {why}"))
+    });
+    found.as_ref().map_err(String::as_str)
+}
+
+impl Functions {
+    fn of(library: &Library, version: (c_int, c_int), file: &str) -> Result<Functions, String> {
         Ok(Functions {
             create: symbol(library, "cublasCreate_v2")?,
             destroy: symbol(library, "cublasDestroy_v2")?,
@@ -116,10 +125,9 @@ pub fn cublas() -> Result<&'static Functions, &'static str> {
             gemm: symbol(library, "cublasGemmEx")?,
             gemm_batched: symbol(library, "cublasGemmStridedBatchedEx")?,
             version,
-            file: opened.path.display().to_string(),
+            file: file.into(),
         })
-    });
-    found.as_ref().map_err(String::as_str)
+    }
 }
 
 fn version(library: &Library) -> Result<(c_int, c_int), String> {
@@ -135,9 +143,14 @@ fn version(library: &Library) -> Result<(c_int, c_int), String> {
     Ok((read(0)?, read(1)?))
 }
 
-/// A device's handle, made when first needed.
+/// Products on one device: a handle, made when first needed, or what keeps cuBLAS from being used there.
 #[derive(Default, Debug)]
-pub struct Lazy(OnceLock<Option<Blas>>);
+pub struct Lazy {
+    /// Its handle; none where the library is not there or did not start.
+    made: OnceLock<Option<Blas>>,
+    /// The dtypes whose products it refused.
+    refused: Mutex<Vec<DType>>,
+}
 
 /// cuBLAS on one device.
 #[derive(Debug)]
@@ -163,23 +176,75 @@ impl Drop for Owned {
     }
 }
 
+/// Why cuBLAS is found and yet not used: a GPU's number and a sentence.
+static UNUSED: Mutex<Vec<(usize, String)>> = Mutex::new(vec![]);
+
+/// What keeps cuBLAS, where it was found, from being used on a GPU, or on any.
+pub fn unused(gpu: Option<usize>) -> Vec<String> {
+    let all = UNUSED.lock().unwrap_or_else(PoisonError::into_inner);
+    all.iter().filter(|(index, _)| gpu.is_none_or(|g| g == *index)).map(|(_, why)| why.clone()).collect()
+}
+
+fn leave_out(gpu: &Gpu, what: &str, why: &str) {
+    let sentence = format!("{why} on {}: {what} run on ndcuda's own kernels", gpu.title());
+    if debug::level() >= 1 {
+        eprintln!("ndcuda: {sentence}");
+    }
+    UNUSED.lock().unwrap_or_else(PoisonError::into_inner).push((gpu.index, sentence));
+}
+
 impl Lazy {
-    /// cuBLAS on this device; none where the library is not there, for which our own kernel stands in.
-    pub fn get(&self, pool: &Pool) -> Result<Option<&Blas>> {
-        if let Some(made) = self.0.get() {
+    /// Whether products of this dtype go to cuBLAS; else our own kernel stands in. A lost device and want of memory are errors.
+    pub fn takes(&self, dtype: DType, pool: &Pool) -> Result<bool> {
+        Ok(self.get(pool)?.is_some() && !self.refused().contains(&dtype))
+    }
+
+    /// Queues a product; false where cuBLAS does not take it and our own kernel has to run it.
+    pub fn run(&self, g: &Gemm, pool: &Pool, args: &Args<'_>, tf32: bool) -> Result<bool> {
+        let Some(blas) = self.get(pool)? else { return Ok(false) };
+        if self.refused().contains(&g.dtype) {
+            return Ok(false);
+        }
+        let (call, status) = blas.run(g, pool, args, tf32)?;
+        if !matches!(status, ARCH_MISMATCH | NOT_SUPPORTED) {
+            return check(pool.gpu(), call, status).map(|()| true);
+        }
+        let mut refused = self.refused();
+        if !refused.contains(&g.dtype) {
+            refused.push(g.dtype);
+            leave_out(pool.gpu(), &format!("products of {}", g.dtype), &format!("{call} gives {}", meaning(status)));
+        }
+        Ok(false)
+    }
+
+    fn get(&self, pool: &Pool) -> Result<Option<&Blas>> {
+        if let Some(made) = self.made.get() {
             return Ok(made.as_ref());
         }
-        let made = match cublas() {
-            Ok(functions) => Some(Blas::new(functions, pool)?),
-            Err(_) => None,
+        let (made, why) = match cublas() {
+            Ok(functions) => match Blas::new(functions, pool)? {
+                Ok(blas) => (Some(blas), None),
+                Err(why) => (None, Some(why)),
+            },
+            Err(_) => (None, None),
         };
-        Ok(self.0.get_or_init(|| made).as_ref())
+        let set = || {
+            why.iter().for_each(|why| leave_out(pool.gpu(), "matrix products", why));
+            made
+        };
+        Ok(self.made.get_or_init(set).as_ref())
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Vec<DType>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// `CUBLAS_STATUS_NOT_INITIALIZED` and `CUBLAS_STATUS_ALLOC_FAILED`.
+/// The statuses of cuBLAS after which something else is tried.
 const NOT_INITIALIZED: Status = 1;
 const ALLOC_FAILED: Status = 3;
+const ARCH_MISMATCH: Status = 8;
+const NOT_SUPPORTED: Status = 15;
 
 /// Bytes that cuBLAS takes on the device for itself, as its manual has them: for a handle, and where a call needs more than that again.
 fn workspace(gpu: &Gpu) -> usize {
@@ -190,19 +255,16 @@ fn workspace(gpu: &Gpu) -> usize {
     }
 }
 
-/// A call that may need device memory.
-fn making_room(pool: &Pool, call: &'static str, function: impl Fn() -> Status) -> Result<()> {
-    let gpu = pool.gpu();
-    pool.making_room(workspace(gpu), " for the workspace of cuBLAS", || match function() {
+/// The status of a call that may need device memory; want of it is an error.
+fn making_room(pool: &Pool, function: impl Fn() -> Status) -> Result<Status> {
+    pool.making_room(workspace(pool.gpu()), " for the workspace of cuBLAS", || match function() {
         ALLOC_FAILED => Ok(None),
-        status => check(gpu, call, status).map(Some),
+        status => Ok(Some(status)),
     })
 }
 
-/// A status of cuBLAS as an error.
-fn check(gpu: &Gpu, call: &'static str, status: Status) -> Result<()> {
-    let meaning = match status {
-        0 => return Ok(()),
+fn meaning(status: Status) -> String {
+    let name = match status {
         1 => "CUBLAS_STATUS_NOT_INITIALIZED",
         3 => "CUBLAS_STATUS_ALLOC_FAILED: no memory for its workspace",
         7 => "CUBLAS_STATUS_INVALID_VALUE",
@@ -213,7 +275,15 @@ fn check(gpu: &Gpu, call: &'static str, status: Status) -> Result<()> {
         15 => "CUBLAS_STATUS_NOT_SUPPORTED",
         _ => "an unknown status of cuBLAS",
     };
-    Err(Error::Driver { device: gpu.title(), call, reason: format!("{meaning} ({status})") })
+    format!("{name} ({status})")
+}
+
+/// A status of cuBLAS as an error.
+fn check(gpu: &Gpu, call: &'static str, status: Status) -> Result<()> {
+    match status {
+        0 => Ok(()),
+        _ => Err(Error::Driver { device: gpu.title(), call, reason: meaning(status) }),
+    }
 }
 
 /// A product in the form that cuBLAS takes, columns first: `C^T = B^T A^T`.
@@ -295,28 +365,45 @@ impl Gemm {
 }
 
 impl Blas {
-    fn new(functions: &'static Functions, pool: &Pool) -> Result<Blas> {
+    /// A handle on the GPU's stream; a reason where cuBLAS does not start. A lost device and want of memory are errors.
+    fn new(functions: &'static Functions, pool: &Pool) -> Result<Result<Blas, String>> {
         let gpu = pool.gpu();
         gpu.bind()?;
         let made = Cell::new(std::ptr::null_mut());
         // SAFETY: the out pointer is valid; the context is bound.
         let create = || unsafe { (functions.create)(made.as_ptr()) };
-        making_room(pool, "cublasCreate", || match create() {
+        let fails = |call: &str, status: Status| -> Result<Result<Blas, String>> {
+            // A lost device is no matter of cuBLAS.
+            gpu.synchronize()?;
+            Ok(Err(format!("{call} gives {}", meaning(status))))
+        };
+        let status = making_room(pool, || match create() {
             // So it says, too, where there is no memory for its code.
-            NOT_INITIALIZED if pool.trim().is_ok() => create(),
+            NOT_INITIALIZED if pool.trim().is_ok() => match create() {
+                NOT_INITIALIZED if gpu.free_memory().is_ok_and(|(free, _)| free < workspace(gpu)) => ALLOC_FAILED,
+                status => status,
+            },
             status => status,
         })?;
-        let handle = made.get();
-        let owned = Owned { handle, destroy: functions.destroy };
+        if status != 0 {
+            return fails("cublasCreate", status);
+        }
+        let owned = Owned { handle: made.get(), destroy: functions.destroy };
         // SAFETY: handle and stream are of one context and live.
-        check(gpu, "cublasSetStream", unsafe { (functions.set_stream)(handle, gpu.cu_stream().cast()) })?;
+        let status = making_room(pool, || unsafe { (functions.set_stream)(owned.handle, gpu.cu_stream().cast()) })?;
+        if status != 0 {
+            return fails("cublasSetStream", status);
+        }
         // SAFETY: the handle lives.
-        check(gpu, "cublasSetMathMode", unsafe { (functions.set_math_mode)(handle, NO_REDUCED_PRECISION) })?;
-        Ok(Blas { functions, handle: Mutex::new(owned) })
+        let status = making_room(pool, || unsafe { (functions.set_math_mode)(owned.handle, NO_REDUCED_PRECISION) })?;
+        if status != 0 {
+            return fails("cublasSetMathMode", status);
+        }
+        Ok(Ok(Blas { functions, handle: Mutex::new(owned) }))
     }
 
-    /// Queues a product.
-    pub fn run(&self, g: &Gemm, pool: &Pool, args: &Args<'_>, tf32: bool) -> Result<()> {
+    /// Queues a product: the call and its status.
+    fn run(&self, g: &Gemm, pool: &Pool, args: &Args<'_>, tf32: bool) -> Result<(&'static str, Status)> {
         let Some(kind) = data_type(g.dtype) else {
             return Err(Error::Internal { stage: "cublas", detail: format!("{} is no type of cuBLAS", g.dtype) });
         };
@@ -338,7 +425,7 @@ impl Blas {
         if g.batch == 1 {
             // SAFETY: the operands are memory of this device that the caller keeps until the call is queued; sizes and strides are of
             // just that memory; the scalars are read before the call returns.
-            return making_room(pool, "cublasGemmEx", || unsafe {
+            let status = making_room(pool, || unsafe {
                 (self.functions.gemm)(
                     handle.handle,
                     ta,
@@ -360,10 +447,11 @@ impl Blas {
                     compute,
                     DEFAULT,
                 )
-            });
+            })?;
+            return Ok(("cublasGemmEx", status));
         }
         // SAFETY: as above.
-        making_room(pool, "cublasGemmStridedBatchedEx", || unsafe {
+        let status = making_room(pool, || unsafe {
             (self.functions.gemm_batched)(
                 handle.handle,
                 ta,
@@ -389,7 +477,8 @@ impl Blas {
                 compute,
                 DEFAULT,
             )
-        })
+        })?;
+        Ok(("cublasGemmStridedBatchedEx", status))
     }
 }
 

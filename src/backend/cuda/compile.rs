@@ -96,6 +96,7 @@ pub fn nvrtc() -> Result<&'static Nvrtc, &'static str> {
         let path = opened.path.clone();
         // Its functions stay valid for the life of the program.
         Nvrtc::new(Box::leak(Box::new(opened.library)), &path)
+            .map_err(|why| format!("{} cannot be used: {why}", path.display()))
     });
     found.as_ref().map_err(String::as_str)
 }

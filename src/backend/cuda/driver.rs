@@ -57,6 +57,9 @@ const POOLS: [&str; 6] = [
 /// The oldest CUDA version a driver may be of.
 const OLDEST: (i32, i32) = (12, 0);
 
+/// The driver's library, as the system calls it.
+const LIBRARY: &str = if cfg!(windows) { "nvcuda.dll" } else { "libcuda.so.1" };
+
 /// A driver that can be used.
 #[derive(Clone, Debug)]
 pub struct Driver {
@@ -103,8 +106,12 @@ fn look() -> Result<Driver, Missing> {
     let unusable = |reason: String| Missing { reason, installed: true };
     // SAFETY: opens and closes the library by its usual names.
     if !unsafe { sys::is_culib_present() } {
-        let reason = "no NVIDIA driver is installed (libcuda.so.1 was not found)".into();
-        return Err(Missing { reason, installed: false });
+        return Err(match why_not() {
+            None => {
+                Missing { reason: format!("no NVIDIA driver is installed ({LIBRARY} was not found)"), installed: false }
+            }
+            Some(why) => unusable(format!("the NVIDIA driver does not load: {why}; reinstall the driver")),
+        });
     }
     let absent: Vec<&str> = NEEDED.into_iter().filter(|name| !has(name)).collect();
     if !absent.is_empty() {
@@ -142,6 +149,23 @@ fn look() -> Result<Driver, Missing> {
     }
     let pools = POOLS.into_iter().all(has);
     Ok(Driver { version, devices: devices as usize, pools })
+}
+
+/// Why a driver that is here does not load; none where there is no file of its name.
+fn why_not() -> Option<String> {
+    // SAFETY: opening runs the library's initialisers, as every program that links it does; it was tried before.
+    let error = unsafe { libloading::Library::new(LIBRARY) }.err()?;
+    let cause = std::error::Error::source(&error).map_or(String::new(), |source| format!(": {source}"));
+    let text = format!("{error}{cause}");
+    let absent = if cfg!(windows) {
+        text.contains("os error 126")
+    } else if cfg!(target_os = "macos") {
+        true
+    } else {
+        // A library that the driver needs and that is not there is named in its place.
+        text.contains(&format!("{LIBRARY}: ")) && text.ends_with("No such file or directory")
+    };
+    (!absent).then_some(text)
 }
 
 fn no_device() -> String {

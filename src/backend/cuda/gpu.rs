@@ -46,9 +46,7 @@ impl Gpu {
                 attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
             );
             let name = context.name()?;
-            // Everything runs on one stream: its order is the only one, and no slice needs events.
-            // SAFETY: all allocations and launches of this crate are on the stream made here.
-            unsafe { context.disable_event_tracking() };
+            // cudarc's tracking of events stays on: others get this context and may use streams of their own, and nothing here pays for it.
             let stream = context.new_stream()?;
             Ok((context, stream, arch, name))
         });

@@ -1,6 +1,6 @@
 //! Queuing a kernel on the stream: its arguments, its scratch memory, and the word in which a gather notes a bad index.
 
-use super::background::Slot;
+use super::background::{Answer, Slot};
 use super::compile::Text;
 use super::emit::args::{Aux, Grid, grid, pack};
 use super::emit::{Variant, variant};
@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Tickets made at once at least.
 const TICKETS: usize = 1 << 16;
+/// How often a kernel is asked for again whose making failed in a way that may pass.
+const RETRIES: u8 = 3;
 /// Bytes in which a gather notes operand and index.
 const FAULT: usize = 16;
 
@@ -44,6 +46,8 @@ struct Made {
     variant: Variant,
     grid: Grid,
     module: Slot,
+    /// How often it may still be asked for.
+    retries: u8,
 }
 
 impl Kernel {
@@ -52,10 +56,10 @@ impl Kernel {
     pub fn new(ir: KernelIr, launch: Launch, variant: Variant, found: Found, modules: &Modules) -> Result<Kernel> {
         let gathered = gathered(&ir, &launch);
         let kernel = Kernel { ir, launch, gathered, made: Mutex::default(), shipped: OnceLock::new() };
-        let is_own = found.as_ref().is_some_and(|slot| matches!(slot.get(), Some(Some(_))));
+        let is_own = found.as_ref().is_some_and(|slot| matches!(slot.get(), Some(Answer::Made(_))));
         if let Some(module) = found {
             let aligned: Aligned = smallvec![0; kernel.ir.operands.len()];
-            kernel.made().push((aligned, Arc::new(kernel.compiled_as(variant, module))));
+            kernel.made().push((aligned, Arc::new(kernel.compiled_as(variant, module, RETRIES))));
         }
         if !is_own {
             kernel.ships(modules)?;
@@ -67,16 +71,20 @@ impl Kernel {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn compiled_as(&self, variant: Variant, module: Slot) -> Made {
-        Made { variant, grid: grid(&self.ir, &variant, &self.launch.extents), module }
+    fn compiled_as(&self, variant: Variant, module: Slot, retries: u8) -> Made {
+        Made { variant, grid: grid(&self.ir, &variant, &self.launch.extents), module, retries }
     }
 
     /// What it is compiled as for operands at these addresses; none where what ships is to run it.
     fn own(&self, modules: &Arc<Modules>, pointers: &[u64]) -> Result<Option<Arc<Made>>> {
         let aligned: Aligned = pointers.iter().map(|p| (p & 15) as u8).collect();
         let known = self.made().iter().find(|m| m.0 == aligned).map(|m| m.1.clone());
-        if known.is_some() {
-            return Ok(known);
+        let mut retries = RETRIES;
+        if let Some(made) = known {
+            if !matches!(made.module.get(), Some(Answer::Failed)) || made.retries == 0 {
+                return Ok(Some(made));
+            }
+            retries = made.retries - 1;
         }
         if !modules.makes() {
             return Ok(None);
@@ -84,8 +92,12 @@ impl Kernel {
         let variant = variant(&self.ir, &self.launch, pointers);
         let wanted = Wanted { text: Text::new(&self.ir, &variant)?, ir: &self.ir, launch: &self.launch };
         let Some(module) = modules.one(&wanted)? else { return Ok(None) };
-        let new = Arc::new(self.compiled_as(variant, module));
-        self.made().push((aligned, new.clone()));
+        let new = Arc::new(self.compiled_as(variant, module, retries));
+        let mut made = self.made();
+        match made.iter_mut().find(|m| m.0 == aligned) {
+            Some(old) => old.1 = new.clone(),
+            None => made.push((aligned, new.clone())),
+        }
         Ok(Some(new))
     }
 
@@ -104,7 +116,7 @@ impl Kernel {
         let pointers: SmallVec<[u64; 8]> = args.bases.iter().map(|&b| b as u64).collect();
         let made = self.own(modules, &pointers)?;
         if let Some(made) = &made
-            && let Some(Some(module)) = made.module.get()
+            && let Some(Answer::Made(module)) = made.module.get()
         {
             return self.launch(on, made.grid, module, |aux| {
                 pack(&self.ir, &made.variant, &self.launch, &pointers, args.params, aux)

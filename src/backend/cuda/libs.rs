@@ -41,6 +41,9 @@ pub const CUBLAS: Wanted = Wanted {
     beside: &["cublasLt"],
 };
 
+/// Where toolkits have the libraries for one architecture.
+const TARGETS: [&str; 2] = ["targets/x86_64-linux/lib", "targets/sbsa-linux/lib"];
+
 /// Majors that are looked for, newest first.
 const MAJORS: [c_int; 2] = [13, 12];
 
@@ -159,15 +162,21 @@ fn folders(wanted: Wanted) -> Vec<PathBuf> {
     out.extend(user_folder());
     let mut sites = vec![];
     for root in [variable("VIRTUAL_ENV"), variable("CONDA_PREFIX")].into_iter().flatten() {
-        sites.extend(python_sites(&root.join("lib")));
+        for lib in ["lib", "lib64"] {
+            sites.extend(python_sites(&root.join(lib)));
+        }
         sites.push(root.join("Lib").join("site-packages"));
         out.push(root.join("lib"));
+        // conda-forge's packages of CUDA have what is for one architecture here.
+        out.extend(TARGETS.map(|t| root.join(t)));
         out.push(root.join("Library").join("bin"));
     }
     if let Some(home) = variable("HOME") {
-        sites.extend(python_sites(&home.join(".local").join("lib")));
+        for lib in ["lib", "lib64"] {
+            sites.extend(python_sites(&home.join(".local").join(lib)));
+        }
     }
-    for root in ["/usr/local/lib", "/usr/lib"] {
+    for root in ["/usr/local/lib", "/usr/local/lib64", "/usr/lib", "/usr/lib64"] {
         sites.extend(python_sites(Path::new(root)));
     }
     for site in sites {
@@ -186,7 +195,7 @@ fn folders(wanted: Wanted) -> Vec<PathBuf> {
         toolkits.extend(found);
     }
     for toolkit in toolkits {
-        for lib in ["lib64", "lib", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib", "bin"] {
+        for lib in ["lib64", "lib"].into_iter().chain(TARGETS).chain(["bin"]) {
             out.push(toolkit.join(lib));
         }
     }

@@ -21,7 +21,7 @@ use super::{Args, Backend, Exe};
 use crate::buffer::Buffer;
 use crate::debug;
 use crate::error::{Error, Result};
-use crate::kernel::{self, KernelIr, Launch, Step, TopKSpec};
+use crate::kernel::{self, GemmSpec, KernelIr, Launch, Step, TopKSpec};
 use compile::Text;
 use emit::Variant;
 use gpu::Event;
@@ -29,8 +29,8 @@ pub use gpu::Gpu;
 use launch::{Kernel, Queue};
 use modules::{Modules, Wanted};
 use std::any::Any;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// One GPU.
 #[derive(Debug)]
@@ -43,13 +43,33 @@ pub struct Cuda {
 
 enum Ready {
     Kernel(Kernel),
-    Gemm(blas::Gemm),
+    Gemm(Box<Product>),
     TopK(topk::TopK),
+}
+
+/// A product that goes to cuBLAS, and the kernel that runs it where cuBLAS refuses it.
+struct Product {
+    gemm: blas::Gemm,
+    spec: GemmSpec,
+    own: OnceLock<Kernel>,
+}
+
+impl Product {
+    fn own(&self, modules: &Arc<Modules>) -> Result<&Kernel> {
+        if let Some(kernel) = self.own.get() {
+            return Ok(kernel);
+        }
+        let (ir, launch) = kernel::gemm::kernel(&self.spec);
+        let variant = emit::pooled(&ir, &launch);
+        let found = modules.one(&Wanted { text: Text::new(&ir, &variant)?, ir: &ir, launch: &launch })?;
+        let kernel = Kernel::new(ir, launch, variant, found, modules)?;
+        Ok(self.own.get_or_init(|| kernel))
+    }
 }
 
 /// What a step runs.
 enum Choice {
-    Library(blas::Gemm),
+    Library(Box<Product>),
     /// Of buffers as the pool gives them; a launch on others compiles its own.
     Kernel(KernelIr, Launch, Variant),
     TopK(TopKSpec),
@@ -86,7 +106,10 @@ impl Cuda {
         let (ir, launch) = match step {
             Step::Kernel(ir, launch) => (ir.clone(), launch.clone()),
             Step::Gemm(spec) => match blas::Gemm::new(spec) {
-                Some(gemm) if self.blas.get(&self.queue.pool)?.is_some() => return Ok(Choice::Library(gemm)),
+                Some(gemm) if self.blas.takes(spec.dtype, &self.queue.pool)? => {
+                    let product = Product { gemm, spec: spec.clone(), own: OnceLock::new() };
+                    return Ok(Choice::Library(Box::new(product)));
+                }
                 _ => kernel::gemm::kernel(spec),
             },
             Step::TopK(spec) => return Ok(Choice::TopK(spec.clone())),
@@ -137,7 +160,7 @@ impl Backend for Cuda {
         let mut out: Vec<Exe> = vec![];
         for what in chosen {
             out.push(Box::new(match what {
-                Choice::Library(gemm) => Ready::Gemm(gemm),
+                Choice::Library(product) => Ready::Gemm(product),
                 Choice::TopK(spec) => Ready::TopK(topk::TopK::new(&spec, &self.modules)?),
                 Choice::Kernel(ir, launch, variant) => {
                     Ready::Kernel(Kernel::new(ir, launch, variant, found.next().flatten(), &self.modules)?)
@@ -151,10 +174,13 @@ impl Backend for Cuda {
         match exe.downcast_ref::<Ready>() {
             Some(Ready::Kernel(kernel)) => kernel.run(&self.queue, &self.modules, args),
             Some(Ready::TopK(topk)) => topk.run(&self.queue.gpu, args),
-            Some(Ready::Gemm(gemm)) => match self.blas.get(&self.queue.pool)? {
-                Some(blas) => blas.run(gemm, &self.queue.pool, args, self.tf32.load(Ordering::Relaxed)),
-                None => Err(Error::Internal { stage: "cuda", detail: "cuBLAS is gone".into() }),
-            },
+            Some(Ready::Gemm(product)) => {
+                let tf32 = self.tf32.load(Ordering::Relaxed);
+                if self.blas.run(&product.gemm, &self.queue.pool, args, tf32)? {
+                    return Ok(());
+                }
+                product.own(&self.modules)?.run(&self.queue, &self.modules, args)
+            }
             None => Err(Error::Internal { stage: "cuda", detail: "a step of another device".into() }),
         }
     }

@@ -1,6 +1,6 @@
 //! From a kernel's text to a function on the device: kept in memory, else read from disk, else compiled, now or beside the program.
 
-use super::background::{self, Slot, known};
+use super::background::{self, Answer, Slot, known};
 use super::cache::{Cache, Key};
 use super::compile::{Form, Nvrtc, Text, nvrtc};
 use super::gpu::Gpu;
@@ -190,8 +190,8 @@ impl Modules {
         if !self.background {
             return Ok(None);
         }
-        if let Some(slot) = self.asked().get(text.own()) {
-            return Ok(Some(Some(slot.clone())));
+        if let Some(slot) = open(&self.asked(), text) {
+            return Ok(Some(Some(slot)));
         }
         if let Some(module) = self.kept(text)? {
             return Ok(Some(Some(known(Some(self.keep(text, module))))));
@@ -202,8 +202,8 @@ impl Modules {
     /// Has a kernel made beside the program, unless it is already.
     fn ask(self: &Arc<Self>, text: &Text) -> Found {
         let mut asked = self.asked();
-        if let Some(slot) = asked.get(text.own()) {
-            return Some(slot.clone());
+        if let Some(slot) = open(&asked, text) {
+            return Some(slot);
         }
         // Made since it was looked for: modules are kept before they are taken off the list.
         if let Some(module) = self.find(text) {
@@ -218,22 +218,23 @@ impl Modules {
     }
 
     /// Makes a kernel that was asked for. Whatever goes wrong, what ships goes on running it.
-    pub fn make_asked(&self, text: &Text) -> Option<Arc<Module>> {
+    pub fn make_asked(&self, text: &Text) -> Answer {
         let made = self.make(text);
         if let (Err(e), true) = (&made, debug::level() >= 1) {
             eprintln!("ndcuda: {} goes on running on what ships: {e}", text.name);
         }
-        // A kernel that the compiler refuses stays on the list, so as not to be compiled again; another failure may pass.
-        if matches!(&made, Err(e) if !matches!(e, Error::Compile { .. })) {
-            self.asked().remove(text.own());
+        match made {
+            Ok(Some(module)) => Answer::Made(module),
+            // A kernel that the compiler refuses stays on the list, so as not to be compiled again.
+            Ok(None) | Err(Error::Compile { .. }) => Answer::Ships,
+            Err(_) => Answer::Failed,
         }
-        made.unwrap_or(None)
     }
 
-    /// A kernel's slot was set: one that was made is among the loaded ones now.
+    /// A kernel's slot was set: one that was made is among the loaded ones now, and another failure may pass.
     pub fn answered(&self, text: &Text) {
         let mut asked = self.asked();
-        if asked.get(text.own()).is_some_and(|slot| slot.get().is_some_and(Option::is_some)) {
+        if asked.get(text.own()).is_some_and(|slot| matches!(slot.get(), Some(Answer::Made(_) | Answer::Failed))) {
             asked.remove(text.own());
         }
     }
@@ -381,6 +382,11 @@ impl Modules {
         }
         Ok(loaded)
     }
+}
+
+/// The slot of a kernel that was asked for, unless it failed and may be asked for again.
+fn open(asked: &HashMap<String, Slot>, text: &Text) -> Option<Slot> {
+    asked.get(text.own()).filter(|slot| !matches!(slot.get(), Some(Answer::Failed))).cloned()
 }
 
 /// A variable's value, the first of `values` where it is not set; any other is an error.

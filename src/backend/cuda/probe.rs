@@ -1,6 +1,6 @@
 //! What there is for the CUDA backend on this machine, in sentences.
 
-use super::blas::cublas;
+use super::blas::{cublas, unused};
 use super::cache::Cache;
 use super::compile::nvrtc;
 use super::driver::driver;
@@ -18,7 +18,13 @@ pub fn describe(gpu: &Gpu) -> String {
         Ok(_) => String::new(),
         Err(reason) => format!("; kernels are those that ship, which are slower: {reason}"),
     };
-    format!("{}, compute capability {major}.{minor}, driver of CUDA {}.{}{compiler}", gpu.name, version.0, version.1)
+    // What was found may not start, or refuse a product: that shows once a product is asked for.
+    let products = match cublas() {
+        Ok(_) => unused(Some(gpu.index)).iter().map(|why| format!("; {why}")).collect(),
+        Err(reason) => format!("; matrix products run on ndcuda's own kernels: {reason}"),
+    };
+    let (name, (of, dot)) = (&gpu.name, version);
+    format!("{name}, compute capability {major}.{minor}, driver of CUDA {of}.{dot}{compiler}{products}")
 }
 
 /// Whether `Device::default` may take a GPU: a driver that works. Without NVRTC the kernels that ship run.
@@ -43,7 +49,8 @@ pub fn report() -> Vec<(&'static str, String)> {
         },
     };
     let nvrtc = library(nvrtc().map(|n| (n.version, n.file.as_str())), libs::NVRTC);
-    let cublas = library(cublas().map(|c| (c.version, c.file.as_str())), libs::CUBLAS);
+    let mut cublas = library(cublas().map(|c| (c.version, c.file.as_str())), libs::CUBLAS);
+    unused(None).iter().for_each(|why| cublas += &format!("; {why}"));
     let cache = Cache::from_environment().describe();
     vec![("driver", driver), ("NVRTC", nvrtc), ("cuBLAS", cublas), ("kernel cache", cache)]
 }

@@ -158,7 +158,12 @@ impl Piece {
     }
 
     fn settle(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.busy) { self.event.wait() } else { Ok(()) }
+        if self.busy {
+            // Where that fails, the copy may still be under way.
+            self.event.wait()?;
+            self.busy = false;
+        }
+        Ok(())
     }
 }
 

@@ -175,8 +175,13 @@ pub fn sum_of_abs(
     Ok((download(&m, p1, results), want, counters))
 }
 
-/// Squared distances of rows, in f32.
-pub fn pairwise(module: &Module, [ni, nj, nk]: [usize; 3], seed: u64) -> Run {
+/// Squared distances of rows, in f32, by tiles of 64 x 128.
+pub fn pairwise(module: &Module, shape: [usize; 3], seed: u64) -> Run {
+    pairwise_by(module, [64, 128], [32, 8, 1], shape, seed)
+}
+
+/// The same by tiles of this size, and blocks of this shape.
+pub fn pairwise_by(module: &Module, [ti, tj]: [usize; 2], block: [u32; 3], [ni, nj, nk]: [usize; 3], seed: u64) -> Run {
     let m = machine(seed);
     let l = m.load(module)?;
     let (x, y) = (noise(ni * nk, 3), noise(nj * nk, 4));
@@ -184,8 +189,8 @@ pub fn pairwise(module: &Module, [ni, nj, nk]: [usize; 3], seed: u64) -> Run {
     let args = Args::default().u64(p0).u64(p1).u64(p2).u64(0).u64(0).u64(0);
     let args = args.extents(&[ni as u32, nj as u32, nk as u32]);
     let args = args.i32s(&[nk as i32, 0, 1, 0, nk as i32, 1, nj as i32, 1, 0]).bytes();
-    let tiles = ni.div_ceil(64) * nj.div_ceil(128);
-    let counters = launch(&m, &l, [tiles as u32, 1, 1], [32, 8, 1], &args)?;
+    let tiles = ni.div_ceil(ti) * nj.div_ceil(tj);
+    let counters = launch(&m, &l, [tiles as u32, 1, 1], block, &args)?;
     let distance =
         |i: usize, j: usize| (0..nk).map(|k| (x[i * nk + k] as f64 - y[j * nk + k] as f64).powi(2)).sum::<f64>() as f32;
     let want = (0..ni * nj).map(|n| distance(n / nj, n % nj)).collect();
