@@ -5,7 +5,7 @@ use crate::device::Device;
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::graph::{Node, Stored, Value, build};
-use crate::layout::{Dims, Layout, Strides, size};
+use crate::layout::{Dims, Layout, Strides, check, size};
 use crate::ops::OpRef;
 use crate::{debug, eval, eval::Why};
 use ndarray::{Array, ArrayView, ArrayViewMut, Axis, DimMax, Dimension, IxDyn, ShapeBuilder};
@@ -217,7 +217,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
         if self.device == *other {
             return Ok(());
         }
-        Err(Error::Devices { op, lhs: self.device.to_string(), rhs: other.to_string() })
+        Err(self.device.is_not(op, other))
     }
 
     /// The device the array is on.
@@ -293,16 +293,16 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     /// As [`eval`](Self::eval).
     pub fn to_ndarray(&self) -> Result<Array<T, D>> {
         if self.device.backend().is_host() {
-            return self.with_host(|v| v.to_owned());
+            return self.with_host(owned)?;
         }
         let stored = self.stored()?;
         let n = size(&stored.layout.shape);
         let (low, high) = span(&stored.layout);
         if n == 0 || high - low != n || !stored.layout.strides.iter().all(|&s| s > 0) {
-            return self.with_host(|v| v.to_owned());
+            return self.with_host(owned)?;
         }
         // Elements that lie together, in an order of axes that a host array can have: one copy, straight into it.
-        let mut to = vec![T::ZERO; n];
+        let mut to = zeroed::<T>(n)?;
         self.device.backend().download(&stored.buffer, low * size_of::<T>(), bytes_of(&mut to))?;
         from_parts(to, &stored.layout)
     }
@@ -364,7 +364,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
         }
         let stored = self.together(self.stored()?);
         let (low, high) = span(&stored.layout);
-        let mut words = vec![0u64; ((high - low) * size_of::<T>()).div_ceil(8)];
+        let mut words = zeroed::<u64>(((high - low) * size_of::<T>()).div_ceil(8))?;
         // SAFETY: the words are plain memory of at least that many bytes.
         let bytes =
             unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr() as *mut u8, (high - low) * size_of::<T>()) };
@@ -448,6 +448,61 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
 fn bytes_of<T: Element>(elements: &mut [T]) -> &mut [u8] {
     // SAFETY: elements are plain values without padding, and what a device writes over them are values of the same type.
     unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr() as *mut u8, size_of_val(elements)) }
+}
+
+fn no_room(bytes: usize) -> Error {
+    Error::OutOfMemory { device: "the host".into(), requested: bytes, detail: String::new() }
+}
+
+/// An empty vector with room for `n` elements, or an error where ndarray's and `vec!`'s own would end the program.
+pub(crate) fn room<T>(n: usize) -> Result<Vec<T>> {
+    let mut vec = Vec::new();
+    vec.try_reserve_exact(n).map_err(|_| no_room(n.saturating_mul(size_of::<T>())))?;
+    Ok(vec)
+}
+
+/// `n` zeros, whose pages the system hands out when they are first written.
+fn zeroed<T: Element>(n: usize) -> Result<Vec<T>> {
+    let fail = || no_room(n.saturating_mul(size_of::<T>()));
+    let layout = std::alloc::Layout::array::<T>(n).map_err(|_| fail())?;
+    if layout.size() == 0 {
+        return Ok(vec![]);
+    }
+    // SAFETY: the size is not zero.
+    let p = unsafe { std::alloc::alloc_zeroed(layout) };
+    if p.is_null() {
+        return Err(fail());
+    }
+    // SAFETY: allocated with the layout of `n` elements, of which each is a number or bool: all bits zero is its zero.
+    Ok(unsafe { Vec::from_raw_parts(p.cast(), n, n) })
+}
+
+fn in_c_order<T: Element, D: Dimension>(v: &ArrayView<'_, T, D>) -> Result<Vec<T>> {
+    let mut to = room(v.len())?;
+    v.iter().for_each(|&x| to.push(x));
+    Ok(to)
+}
+
+/// A copy that lies as the view does: ndarray's `to_owned`, with an error where there is no memory.
+fn owned<T: Element, D: Dimension>(mut v: ArrayView<'_, T, D>) -> Result<Array<T, D>> {
+    let backwards: Vec<Axis> = (0..v.ndim()).map(Axis).filter(|&a| v.stride_of(a) < 0).collect();
+    for &a in &backwards {
+        v.invert_axis(a);
+    }
+    let shape: Dims = v.shape().into();
+    let (to, strides) = match v.as_slice_memory_order() {
+        Some(slice) => {
+            let mut to = room(slice.len())?;
+            to.extend_from_slice(slice);
+            (to, v.strides().into())
+        }
+        None => (in_c_order(&v)?, crate::layout::c_strides(&shape)),
+    };
+    let mut array = from_parts(to, &Layout { shape, strides, offset: 0 })?;
+    for a in backwards {
+        array.invert_axis(a);
+    }
+    Ok(array)
 }
 
 /// A host array of elements that lie so, from the vector's first on.
@@ -563,6 +618,7 @@ impl<T: Element, D: Dimension> IntoDevice for Array<T, D> {
         if !device.backend().is_host() {
             return copy_in(self.view(), device, at);
         }
+        check("array", self.shape())?;
         let shape: Dims = self.shape().into();
         let strides: Strides = self.strides().into();
         let (vec, offset) = self.into_raw_vec_and_offset();
@@ -600,14 +656,15 @@ fn copy_in<T: Element, D: Dimension>(
     device: &Device,
     at: &'static Location<'static>,
 ) -> Result<DeviceArray<T, D>> {
+    check("array", v.shape())?;
     let shape: Dims = v.shape().into();
     let buffer = device.backend().alloc(v.len() * size_of::<T>(), align_of::<T>())?;
-    let owned;
+    let copied;
     let (slice, strides): (&[T], Strides) = match v.as_slice_memory_order() {
         Some(s) if v.strides().iter().all(|&s| s >= 0) => (s, v.strides().into()),
         _ => {
-            owned = v.as_standard_layout().into_owned();
-            (owned.as_slice().unwrap_or(&[]), crate::layout::c_strides(&shape))
+            copied = in_c_order(&v)?;
+            (&copied, crate::layout::c_strides(&shape))
         }
     };
     // SAFETY: elements are plain values without padding.

@@ -4,7 +4,7 @@ use crate::Device;
 use crate::backend::cuda::{emit::args::Aux, shipped, topk};
 use crate::backend::{Args, Backend, Exe};
 use crate::buffer::Buffer;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::{Launch, Step, TopKSpec, gemm};
 use softcuda::{Config, Loaded, Machine, Module};
 use std::any::Any;
@@ -115,10 +115,7 @@ impl Backend for Soft {
         assert!(left.iter().all(|&b| b == 0), "tickets are left");
         match operand.checked_sub(1) {
             None => Ok(()),
-            Some(o) => {
-                let len = launch.operands[o as usize].gather.map_or(0, |g| g.1);
-                Err(Error::Index { op: "take", index: index as i64, axis: 0, len, at: String::new() })
-            }
+            Some(o) => Err(launch.operands[o as usize].gather.unwrap().error(index as i64)),
         }
     }
 
