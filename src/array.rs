@@ -1,14 +1,19 @@
 //! [`DeviceArray`]: the typed handle on a value of the graph, and how values come in and go out.
 
+mod host;
+
+pub(crate) use host::room;
+
 use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::graph::{Node, Stored, Value, build};
-use crate::layout::{Dims, Layout, Strides, size};
+use crate::layout::{Dims, Layout, Strides, check, size};
 use crate::ops::OpRef;
 use crate::{debug, eval, eval::Why};
-use ndarray::{Array, ArrayView, ArrayViewMut, Axis, DimMax, Dimension, IxDyn, ShapeBuilder};
+use host::{bytes_of, from_parts, in_c_order, owned, span, take_vec, view_at, zeroed};
+use ndarray::{Array, ArrayView, ArrayViewMut, Axis, DimMax, Dimension, IxDyn};
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
@@ -217,7 +222,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
         if self.device == *other {
             return Ok(());
         }
-        Err(Error::Devices { op, lhs: self.device.to_string(), rhs: other.to_string() })
+        Err(self.device.is_not(op, other))
     }
 
     /// The device the array is on.
@@ -293,16 +298,16 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     /// As [`eval`](Self::eval).
     pub fn to_ndarray(&self) -> Result<Array<T, D>> {
         if self.device.backend().is_host() {
-            return self.with_host(|v| v.to_owned());
+            return self.with_host(owned)?;
         }
         let stored = self.stored()?;
         let n = size(&stored.layout.shape);
         let (low, high) = span(&stored.layout);
         if n == 0 || high - low != n || !stored.layout.strides.iter().all(|&s| s > 0) {
-            return self.with_host(|v| v.to_owned());
+            return self.with_host(owned)?;
         }
         // Elements that lie together, in an order of axes that a host array can have: one copy, straight into it.
-        let mut to = vec![T::ZERO; n];
+        let mut to = zeroed::<T>(n)?;
         self.device.backend().download(&stored.buffer, low * size_of::<T>(), bytes_of(&mut to))?;
         from_parts(to, &stored.layout)
     }
@@ -364,7 +369,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
         }
         let stored = self.together(self.stored()?);
         let (low, high) = span(&stored.layout);
-        let mut words = vec![0u64; ((high - low) * size_of::<T>()).div_ceil(8)];
+        let mut words = zeroed::<u64>(((high - low) * size_of::<T>()).div_ceil(8))?;
         // SAFETY: the words are plain memory of at least that many bytes.
         let bytes =
             unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr() as *mut u8, (high - low) * size_of::<T>()) };
@@ -444,106 +449,6 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     }
 }
 
-/// Elements as bytes to be written.
-fn bytes_of<T: Element>(elements: &mut [T]) -> &mut [u8] {
-    // SAFETY: elements are plain values without padding, and what a device writes over them are values of the same type.
-    unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr() as *mut u8, size_of_val(elements)) }
-}
-
-/// A host array of elements that lie so, from the vector's first on.
-fn from_parts<T, D: Dimension>(vec: Vec<T>, layout: &Layout) -> Result<Array<T, D>> {
-    let mut strides = D::zeros(layout.shape.len());
-    for (s, &l) in strides.slice_mut().iter_mut().zip(&layout.strides) {
-        *s = l as usize;
-    }
-    Array::from_shape_vec(dimension::<D>(&layout.shape).strides(strides), vec)
-        .map_err(|e| Error::Internal { stage: "to_ndarray", detail: e.to_string() })
-}
-
-/// The first and one past the last element a layout reaches.
-fn span(layout: &Layout) -> (usize, usize) {
-    if size(&layout.shape) == 0 {
-        return (layout.offset, layout.offset);
-    }
-    let (mut low, mut high) = (layout.offset as isize, layout.offset as isize);
-    for (&n, &s) in layout.shape.iter().zip(&layout.strides) {
-        let far = (n as isize - 1) * s;
-        if far < 0 { low += far } else { high += far }
-    }
-    (low as usize, high as usize + 1)
-}
-
-fn dimension<D: Dimension>(shape: &[usize]) -> D {
-    let mut d = D::zeros(shape.len());
-    d.slice_mut().copy_from_slice(shape);
-    d
-}
-
-/// A view of memory that lies so.
-///
-/// # Safety
-/// All elements of the layout are initialised, aligned values of `T` that stay as they are for `'a`.
-unsafe fn view_at<'a, T, D: Dimension>(address: usize, layout: &Layout) -> ArrayView<'a, T, D> {
-    let shape = dimension::<D>(&layout.shape);
-    if size(&layout.shape) == 0 {
-        // Strides of nothing may be anything; ndarray's checks take only its own.
-        // SAFETY: an empty view reads nothing; the address is aligned.
-        return unsafe { ArrayView::from_shape_ptr(shape, std::ptr::dangling()) };
-    }
-    let mut strides = D::zeros(layout.shape.len());
-    for (s, l) in strides.slice_mut().iter_mut().zip(&layout.strides) {
-        *s = l.unsigned_abs();
-    }
-    // ndarray takes a view with positive strides, then turns axes round.
-    let (low, _) = span(layout);
-    let p = (address + low * size_of::<T>()) as *const T;
-    // SAFETY: the caller's; with positive strides the lowest address is the first element.
-    let mut v = unsafe { ArrayView::from_shape_ptr(shape.strides(strides), p) };
-    for (a, &s) in layout.strides.iter().enumerate() {
-        if s < 0 {
-            v.invert_axis(Axis(a));
-        }
-    }
-    v
-}
-
-/// The vector under a value that fills it, where this handle is the only one; else the memory again.
-fn take_vec<T: Element>(value: Value, stored: Stored) -> std::result::Result<(Vec<T>, Layout), Stored> {
-    let n = size(&stored.layout.shape);
-    let positive = n == 1 || stored.layout.strides.iter().all(|&s| s > 0);
-    let full = stored.buffer.bytes() == n * size_of::<T>() && span(&stored.layout) == (0, n);
-    if n == 0 || !positive || !full {
-        return Err(stored);
-    }
-    drop(value);
-    let layout = stored.layout;
-    let owner = match stored.buffer.into_owner() {
-        Ok(owner) => owner,
-        Err(buffer) => return Err(Stored { buffer, layout }),
-    };
-    let owner = match owner.downcast::<Vec<T>>() {
-        Ok(vec) => return Ok((*vec, layout)),
-        Err(owner) => owner,
-    };
-    match owner.downcast::<crate::buffer::Block>() {
-        // SAFETY: the value is set, so all `n` elements at the block's start are initialised.
-        Ok(block) => match unsafe { block.into_vec::<T>(n) } {
-            Ok(vec) => Ok((vec, layout)),
-            Err(block) => {
-                let address = block.address();
-                // SAFETY: the block is whole, and the new buffer owns it.
-                let buffer = unsafe { Buffer::new(address, n * size_of::<T>(), Box::new(block)) };
-                Err(Stored { buffer, layout })
-            }
-        },
-        Err(_) => Err(Stored {
-            // SAFETY: no byte of it is read: the layout below is empty.
-            buffer: unsafe { Buffer::new(align_of::<T>(), 0, Box::new(())) },
-            layout: Layout::c_order(&[0]),
-        }),
-    }
-}
-
 /// What `Device::array` takes: `ndarray` arrays and views (copied) and owned arrays (moved on the CPU).
 pub trait IntoDevice {
     /// The elements.
@@ -563,6 +468,7 @@ impl<T: Element, D: Dimension> IntoDevice for Array<T, D> {
         if !device.backend().is_host() {
             return copy_in(self.view(), device, at);
         }
+        check("array", self.shape())?;
         let shape: Dims = self.shape().into();
         let strides: Strides = self.strides().into();
         let (vec, offset) = self.into_raw_vec_and_offset();
@@ -600,14 +506,15 @@ fn copy_in<T: Element, D: Dimension>(
     device: &Device,
     at: &'static Location<'static>,
 ) -> Result<DeviceArray<T, D>> {
+    check("array", v.shape())?;
     let shape: Dims = v.shape().into();
     let buffer = device.backend().alloc(v.len() * size_of::<T>(), align_of::<T>())?;
-    let owned;
+    let copied;
     let (slice, strides): (&[T], Strides) = match v.as_slice_memory_order() {
         Some(s) if v.strides().iter().all(|&s| s >= 0) => (s, v.strides().into()),
         _ => {
-            owned = v.as_standard_layout().into_owned();
-            (owned.as_slice().unwrap_or(&[]), crate::layout::c_strides(&shape))
+            copied = in_c_order(&v)?;
+            (&copied, crate::layout::c_strides(&shape))
         }
     };
     // SAFETY: elements are plain values without padding.

@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::dtype::Element;
 use crate::error::{Error, Result};
 use crate::graph::{Node, Stored, Value};
-use crate::layout::Layout;
+use crate::layout::{Layout, check};
 use ndarray::{Dimension, IntoDimension};
 use std::any::Any;
 use std::panic::Location;
@@ -81,7 +81,7 @@ impl Device {
     /// array over them lives.
     ///
     /// # Errors
-    /// [`Error::DeviceUnavailable`] on the CPU; [`Error::Shape`] if the address is not aligned for `T`.
+    /// [`Error::DeviceUnavailable`] on the CPU; [`Error::Shape`] if the address is not aligned for `T` or the shape is none.
     #[track_caller]
     pub unsafe fn from_raw<T: Element, S: IntoDimension>(
         &self,
@@ -91,6 +91,7 @@ impl Device {
     ) -> Result<DeviceArray<T, S::Dim>> {
         let Some(cuda) = self.as_cuda() else { return Err(no_gpu(self)) };
         let shape = shape.into_dimension();
+        check("from_raw", shape.slice())?;
         if !address.is_multiple_of(align_of::<T>() as u64) {
             let reason = format!("the address {address:#x} is not aligned for {}", T::DTYPE);
             return Err(Error::Shape { op: "from_raw", shape: shape.slice().into(), reason });

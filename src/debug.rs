@@ -91,9 +91,19 @@ pub(crate) fn count_free(bytes: usize) {
     note(|t| t.live = t.live.saturating_sub(bytes));
 }
 
-/// `NDCUDA_DEBUG`: 1 devices as they are opened, 2 time and bandwidth of each kernel, 3 new plans with their kernels, 4 the
-/// kernels' CUDA source, 5 the graph of each new plan as DOT.
+/// `NDCUDA_DEBUG`, each level with those before it: 1 devices as they are opened and kernels that cannot be compiled, 2 time and
+/// bandwidth of each kernel and each compilation, 3 new plans with what they store, why, and their kernels, 4 the kernels' CUDA
+/// source, 5 the graph of each new plan as DOT, 6 the PTX of what is compiled. All goes to stderr.
 pub fn level() -> u8 {
     static LEVEL: OnceLock<u8> = OnceLock::new();
-    *LEVEL.get_or_init(|| std::env::var("NDCUDA_DEBUG").ok().and_then(|s| s.trim().parse().ok()).unwrap_or(0))
+    *LEVEL.get_or_init(|| {
+        let value = std::env::var("NDCUDA_DEBUG").unwrap_or_default();
+        match value.trim() {
+            "" => 0,
+            text => text.parse().ok().filter(|&n| n <= 6).unwrap_or_else(|| {
+                eprintln!("ndcuda: NDCUDA_DEBUG={value} says nothing: its levels are 0 to 6");
+                0
+            }),
+        }
+    })
 }

@@ -74,14 +74,23 @@ impl Device {
     /// The CPU with all its cores (or `NDCUDA_NUM_THREADS`); always the same device.
     ///
     /// # Panics
-    /// If `NDCUDA_NUM_THREADS` is no positive number.
+    /// If `NDCUDA_NUM_THREADS` is no positive number or `NDCUDA_CPU` no instruction set; [`Device::from_env`] and
+    /// [`Device::named`] return that as an error.
     pub fn cpu() -> Device {
-        static CPU: OnceLock<Device> = OnceLock::new();
-        CPU.get_or_init(|| match from_environment() {
-            Ok(n) => Device::new(Box::new(Cpu::new(n))),
+        match Device::host() {
+            Ok(d) => d,
             Err(e) => panic!("{e}"),
-        })
-        .clone()
+        }
+    }
+
+    /// [`Device::cpu`], or which variable is wrong.
+    fn host() -> Result<Device> {
+        static CPU: OnceLock<Result<Device>> = OnceLock::new();
+        let open = || {
+            Isa::asked()?;
+            Ok(Device::new(Box::new(Cpu::new(from_environment()?))))
+        };
+        CPU.get_or_init(open).clone()
     }
 
     /// The CPU with a number of threads; a device of its own, with its own memory pool.
@@ -119,21 +128,30 @@ impl Device {
         })
     }
 
+    /// The device `NDCUDA_DEVICE` names, if it is set to anything.
+    fn asked() -> Option<Result<Device>> {
+        let name = std::env::var("NDCUDA_DEVICE").ok().filter(|name| !name.trim().is_empty())?;
+        Some(Device::named(name.trim()).map_err(|e| match e {
+            Error::Config { name: "device", value, reason } => Error::Config { name: "NDCUDA_DEVICE", value, reason },
+            e => e,
+        }))
+    }
+
     /// The device `NDCUDA_DEVICE` names (`cpu`, `cuda`, `cuda:1`), else the best usable one.
     ///
     /// # Errors
-    /// If `NDCUDA_DEVICE` names no device or one that cannot be used.
+    /// If `NDCUDA_DEVICE` names no device or one that cannot be used, or the CPU is taken and one of its variables is wrong.
     pub fn from_env() -> Result<Device> {
-        match std::env::var("NDCUDA_DEVICE") {
-            Ok(name) => Device::named(name.trim()),
-            Err(_) => Ok(Device::best().unwrap_or_else(|missing| {
-                static SAID: Once = Once::new();
-                if missing.installed {
-                    SAID.call_once(|| eprintln!("ndcuda: running on the CPU: {}", missing.reason));
-                }
-                Device::cpu()
-            })),
+        if let Some(device) = Device::asked() {
+            return device;
         }
+        Device::best().or_else(|missing| {
+            static SAID: Once = Once::new();
+            if missing.installed {
+                SAID.call_once(|| eprintln!("ndcuda: running on the CPU: {}", missing.reason));
+            }
+            Device::host()
+        })
     }
 
     /// The device of this name: `cpu`, `cuda` or `cuda:1`.
@@ -142,7 +160,7 @@ impl Device {
     /// If there is no such device or it cannot be used.
     pub fn named(name: &str) -> Result<Device> {
         let index = match name.split_once(':') {
-            None if name == "cpu" => return Ok(Device::cpu()),
+            None if name == "cpu" => return Device::host(),
             None if name == "cuda" => Some(0),
             Some(("cuda", n)) => n.parse().ok(),
             _ => None,
@@ -150,7 +168,7 @@ impl Device {
         match index {
             Some(i) => Device::cuda(i),
             None => Err(Error::Config {
-                name: "NDCUDA_DEVICE",
+                name: "device",
                 value: name.into(),
                 reason: "a device is cpu, cuda or cuda:N".into(),
             }),
@@ -159,30 +177,49 @@ impl Device {
 
     /// Which device [`Device::default`] takes, and why.
     pub fn probe() -> Probe {
-        let isa = match Isa::detect() {
+        let found = || match Device::asked() {
+            Some(device) => {
+                let d = device?;
+                let name = std::env::var("NDCUDA_DEVICE").unwrap_or_default();
+                Ok((d.to_string(), format!("NDCUDA_DEVICE={name}; {}", d.details()?)))
+            }
+            None => match Device::best() {
+                Ok(d) => Ok((d.to_string(), d.details()?)),
+                Err(missing) => {
+                    let d = Device::host()?;
+                    Ok((d.to_string(), format!("{}; {}", d.details()?, missing.reason)))
+                }
+            },
+        };
+        let (device, reason) = found().unwrap_or_else(|e: Error| ("none".into(), e.to_string()));
+        Probe { device, reason }
+    }
+
+    /// A GPU's name, architecture and driver; the CPU's threads and instruction set.
+    fn details(&self) -> Result<String> {
+        if let Some(cuda) = self.as_cuda() {
+            return Ok(probe::describe(cuda.gpu()));
+        }
+        let isa = match Isa::asked()? {
             Isa::Avx512 => "AVX-512",
             Isa::Avx2 => "AVX2",
             Isa::Portable => "portable loops",
         };
-        let cpu = format!("{} threads, {isa}", from_environment().unwrap_or(1));
-        match std::env::var("NDCUDA_DEVICE") {
-            Ok(name) => match Device::named(name.trim()) {
-                Ok(d) => {
-                    let reason = format!("NDCUDA_DEVICE={name}; {}", d.details().unwrap_or(cpu));
-                    Probe { device: d.to_string(), reason }
-                }
-                Err(e) => Probe { device: "none".into(), reason: e.to_string() },
-            },
-            Err(_) => match Device::best() {
-                Ok(d) => Probe { device: d.to_string(), reason: d.details().unwrap_or_default() },
-                Err(missing) => Probe { device: "cpu".into(), reason: format!("{cpu}; {}", missing.reason) },
-            },
-        }
+        Ok(self.as_cpu().map_or(isa.into(), |cpu| format!("{}, {isa}", cpu.describe())))
     }
 
-    /// A GPU's name, architecture and driver.
-    fn details(&self) -> Option<String> {
-        Some(probe::describe(self.as_cuda()?.gpu()))
+    fn as_cpu(&self) -> Option<&Cpu> {
+        self.backend().as_any().downcast_ref()
+    }
+
+    /// The error of an operand that is on `other`. Two CPU devices have one name: their threads and numbers tell them apart.
+    pub(crate) fn is_not(&self, op: &'static str, other: &Device) -> Error {
+        let same = self.to_string() == other.to_string();
+        let name = |d: &Device| match d.as_cpu() {
+            Some(cpu) if same => format!("{d} (device {}, {})", d.id(), cpu.describe()),
+            _ => d.to_string(),
+        };
+        Error::Devices { op, lhs: name(self), rhs: name(other) }
     }
 
     pub(crate) fn as_cuda(&self) -> Option<&Cuda> {
@@ -361,6 +398,11 @@ impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Device({self})")
     }
+}
+
+/// A kernel's name, as profilers of a GPU show it.
+pub(crate) fn kernel_name(ir: &KernelIr) -> String {
+    emit::name(ir)
 }
 
 /// A kernel's CUDA C++ text, as a GPU runs this launch of it.

@@ -45,7 +45,7 @@ pub enum Error {
         /// The operation.
         op: &'static str,
         /// The index given.
-        index: i64,
+        index: i128,
         /// The axis it was for.
         axis: usize,
         /// Length of that axis.

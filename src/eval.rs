@@ -178,14 +178,20 @@ fn launch(
         let t = backend.time(&mut || backend.run(exe, &args))?;
         let (read, written) = bytes(step);
         let gbs = (read + written) as f64 / t * 1e-9;
-        let name = match step {
-            Step::Kernel(ir, l) => format!("{:?} {:?}", ir.class, &l.extents[..]),
-            Step::Gemm(s) => format!("Gemm {:?}x{}x{}x{}", &s.batch[..], s.m, s.n, s.k),
-            Step::TopK(s) => format!("TopK {:?}x{} of {}", &s.batch[..], s.k, s.m),
-        };
-        eprintln!("ndcuda: {:9.3} ms {gbs:8.2} GB/s  {name}", t * 1e3);
+        eprintln!("ndcuda: {:9.3} ms {gbs:8.2} GB/s  {}", t * 1e3, title(step));
     }
     Ok(())
+}
+
+/// A step in a line: the name that its CUDA kernel has, and its extents.
+fn title(step: &Step) -> String {
+    let by = |extents: &[usize]| extents.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+    let batch = |s: &[usize]| if s.is_empty() { String::new() } else { format!(", {} of them", by(s)) };
+    match step {
+        Step::Kernel(ir, launch) => format!("{} {}", crate::device::kernel_name(ir), by(&launch.extents)),
+        Step::Gemm(s) => format!("product of {} {}x{} and {}x{}{}", s.dtype, s.m, s.k, s.k, s.n, batch(&s.batch)),
+        Step::TopK(s) => format!("selection of {} from {} {}{}", s.k, s.m, s.dtype, batch(&s.batch)),
+    }
 }
 
 /// Bytes of distinct elements a step reads and writes.
@@ -216,7 +222,7 @@ pub(crate) fn bytes(step: &Step) -> (usize, usize) {
 /// Bytes of distinct elements that a kernel reads.
 fn read(ir: &KernelIr, launch: &Launch) -> usize {
     let operands = ir.operands.iter().zip(&launch.operands).filter(|o| o.0.role == Role::In);
-    operands.map(|(o, b)| touched(launch, &b.strides) * o.dtype.size()).sum()
+    operands.map(|(o, b)| touched(launch, &b.strides) * o.dtype.size()).fold(0, usize::saturating_add)
 }
 
 fn touched(launch: &Launch, strides: &[isize]) -> usize {
@@ -274,8 +280,9 @@ fn text(graph: &Graph, p: &Plan<Step>) -> String {
             }
             Some(op) => format!("make, not store {}", crate::graph::show::name(op)),
         };
-        let end = if s >= p.leaves && !slot.kept { ", freed after its last use" } else { "" };
-        let _ = writeln!(out, "  #{s}: {what}: {} {:?}{end}", slot.dtype, slot.layout);
+        let why = slot.why.filter(|_| s >= p.leaves).map_or(String::new(), |why| format!("; {why}"));
+        let end = if s >= p.leaves && !slot.kept { "; freed after its last use" } else { "" };
+        let _ = writeln!(out, "  #{s}: {what}: {} {:?}{why}{end}", slot.dtype, slot.layout);
     }
     for (step, _) in &p.steps {
         let (read, written) = bytes(step);

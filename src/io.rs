@@ -4,19 +4,22 @@ use crate::array::{DeviceArray, DeviceArrayD};
 use crate::device::Device;
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
+use crate::layout::MAX_RANK;
 use half::f16;
 use ndarray::{Array, ArrayView, Dimension, IxDyn, ShapeBuilder};
 use npyz::{Endianness, NpyHeader, Order, TypeChar, TypeStr, WriteOptions, WriterBuilder};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufWriter, ErrorKind, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Longest header read, in bytes: NumPy's own limit.
 const LONGEST: usize = 10_000;
 /// Deepest brackets in a header: a structured dtype nests a few, and the parser recurses.
 const DEEPEST: usize = 8;
+/// Symbolic links followed: as many as Linux does.
+const LINKS: usize = 40;
 /// Bytes read or written at a time.
 const CHUNK: usize = 1 << 20;
 
@@ -197,7 +200,10 @@ fn read_header(from: &mut impl Read, length: Option<u64>) -> Result<Header, Fail
     let start = head.len();
     head.resize(start + text, 0);
     from.read_exact(&mut head[start..]).map_err(read_error)?;
-    vet(&head[start..])?;
+    if head[6] < 3 {
+        drop_long_marks(&mut head[start..]);
+    }
+    let form = vet(&head[start..])?;
     let parsed = NpyHeader::from_reader(&head[..]).map_err(|e| Fail::File(format!("malformed header: {e}")))?;
     let (dtype, big_endian) = match parsed.dtype() {
         npyz::DType::Plain(t) => match dtype_of(&t) {
@@ -208,8 +214,16 @@ fn read_header(from: &mut impl Read, length: Option<u64>) -> Result<Header, Fail
         },
         d => return fail(format!("a structured dtype, {}, cannot be read", d.descr())),
     };
+    // The parser took it, but is laxer than NumPy.
+    if form.keys != 3 || form.lists > 0 {
+        let reason = "malformed header: NumPy's has descr, fortran_order and shape, which is a tuple, and nothing else";
+        return fail(reason.into());
+    }
     // `vet` saw that the product fits.
     let shape: Vec<usize> = parsed.shape().iter().map(|&n| n as usize).collect();
+    if shape.len() > MAX_RANK {
+        return fail(format!("{} axes are more than {MAX_RANK}", shape.len()));
+    }
     let len = shape.iter().product::<usize>();
     let (needed, checked) = ((len * dtype.size()) as u64, length.is_some());
     let there = length.unwrap_or(u64::MAX).saturating_sub(head.len() as u64);
@@ -221,13 +235,39 @@ fn read_header(from: &mut impl Read, length: Option<u64>) -> Result<Header, Fail
     Ok(Header { dtype, big_endian, fortran: parsed.order() == Order::Fortran, shape, len, checked })
 }
 
+/// Blanks the `L` behind the integers of Python 2, as NumPy does.
+fn drop_long_marks(text: &mut [u8]) {
+    for i in 1..text.len() {
+        let ends = text.get(i + 1).is_none_or(|b| b" \t,)".contains(b));
+        if text[i] == b'L' && text[i - 1].is_ascii_digit() && ends {
+            text[i] = b' ';
+        }
+    }
+}
+
+/// What a header is made of, outside its strings.
+#[derive(Default)]
+struct Form {
+    /// Keys of the outermost dictionary.
+    keys: usize,
+    lists: usize,
+}
+
 /// Refuses the headers on which the parser would overflow: its stack by deep nesting, or a `u64` by the product of a shape.
-fn vet(text: &[u8]) -> Result<(), Fail> {
-    let mut depth = 0usize;
-    for b in text {
+fn vet(text: &[u8]) -> Result<Form, Fail> {
+    let (mut form, mut depth, mut quote) = (Form::default(), 0usize, None);
+    for (i, b) in text.iter().enumerate() {
+        let escaped = i > 0 && text[i - 1] == b'\\';
         match b {
             b'(' | b'[' | b'{' => depth += 1,
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        match (quote, b) {
+            (Some(q), b) if q == b && !escaped => quote = None,
+            (None, b'\'' | b'"') => quote = Some(b),
+            (None, b':') if depth == 1 => form.keys += 1,
+            (None, b'[') => form.lists += 1,
             _ => {}
         }
         if depth > DEEPEST {
@@ -247,7 +287,7 @@ fn vet(text: &[u8]) -> Result<(), Fail> {
             }
         }
     }
-    Ok(())
+    Ok(form)
 }
 
 fn dtype_of(t: &TypeStr) -> Option<DType> {
@@ -302,7 +342,8 @@ fn elements<T: Element>(mut from: impl Read, n: usize, big_endian: bool, checked
 }
 
 /// Writes an array as an `.npy` file, little-endian, in Fortran order where it lies so in memory and C order otherwise. The
-/// file appears whole or not at all: it is written under another name in the same folder and then renamed.
+/// file appears whole or not at all: it is written under another name in the same folder and then renamed. Where the path is a
+/// symbolic link, that is what happens to the file it leads to, and the link stays.
 ///
 /// # Errors
 /// [`Error::File`], with the path, where it cannot be written or the array is of bf16, which NumPy has not; else as
@@ -336,9 +377,23 @@ pub fn write_npy<T: Element, D: Dimension>(path: impl AsRef<Path>, array: &Devic
     array.with_host(|v| save(path, descr, v).map_err(|e| file_error(path, e)))?
 }
 
+/// Where a path leads through symbolic links; nothing need be there.
+fn followed(path: &Path) -> std::io::Result<PathBuf> {
+    let mut path = path.to_path_buf();
+    for _ in 0..LINKS {
+        match fs::read_link(&path) {
+            // Relative to the folder that has the link.
+            Ok(to) => path = path.parent().unwrap_or(Path::new("")).join(to),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(std::io::Error::other(format!("more than {LINKS} symbolic links")))
+}
+
 fn save<T: Element, D: Dimension>(path: &Path, descr: &str, v: ArrayView<'_, T, D>) -> std::io::Result<()> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let invalid = |reason: &str| std::io::Error::new(ErrorKind::InvalidInput, reason);
+    let path = &followed(path)?;
     let name = path.file_name().ok_or_else(|| invalid("the path does not name a file"))?;
     if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
         return Err(invalid("exists and is no regular file"));

@@ -200,6 +200,17 @@ fn versions_and_what_follows() {
         let x = parse(&version(major, dict, &[1, 0, 2, 0])).unwrap();
         assert_eq!(x.cast::<u16>().into_dimensionality::<Ix1>().unwrap(), arr1(&[1, 2]), "version {major}");
     }
+    // Python 2 wrote its long integers so.
+    for (shape, len) in [("(2L,)", 1), ("(2L, 1L)", 2), ("(1, 2L )", 2), ("(1L, 2, 1L)", 3)] {
+        for major in [1, 2] {
+            let dict = format!("{{'shape': {shape}, 'fortran_order': False, 'descr': '<u2'}}");
+            assert_eq!(parse(&version(major, &dict, &[1, 0, 2, 0])).unwrap().shape().len(), len, "{shape}");
+        }
+    }
+    // Strings of either kind, and colons within them.
+    let dict = r#"{"descr": '<u2', "fortran_order": False, 'shape': (2,), }"#;
+    assert_eq!(parse(&version(1, dict, &[1, 0, 2, 0])).unwrap().shape(), [2]);
+    let dict = "{'descr': '<u2', 'fortran_order': False, 'shape': (2,), }";
     // NumPy leaves what follows for the next `load`.
     assert_eq!(parse(&version(1, dict, &[1, 0, 2, 0, 9, 9, 9])).unwrap().shape(), [2]);
     // Every byte but 0 is true, as for NumPy.
@@ -262,6 +273,17 @@ fn malformed_files_are_errors() {
         (version(1, "{'descr': '', 'fortran_order': False, 'shape': (2,)}", &[0; 8]), "header"),
         (version(1, "{'descr': '<\u{e9}4', 'fortran_order': False, 'shape': (2,)}", &[0; 8]), "header"),
         (version(1, "{1: 2}", &[]), "header"),
+        // What NumPy refuses although its meaning is plain.
+        (dict("[2, 3]"), "a tuple"),
+        (version(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'more': 1}", &[0; 8]), "nothing else"),
+        (
+            version(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'a': {'b': ':'}}", &[0; 8]),
+            "nothing else",
+        ),
+        (version(3, "{'descr': '<f4', 'fortran_order': False, 'shape': (2L,)}", &[0; 8]), "no extent"),
+        (dict("(2LL, 3)"), "header"),
+        (dict("(2L3,)"), "header"),
+        (dict(&format!("({})", "1, ".repeat(33))), "33 axes"),
     ];
     for (bytes, part) in cases {
         let reason = reason(&bytes);
@@ -331,4 +353,26 @@ fn writing_is_whole_or_not_at_all() {
     write_npy(&path, &dev.zeros::<i8, _>((2, 2))).unwrap();
     assert_eq!(read_npy_as::<i8, Ix2>(&path, &dev).unwrap(), arr2(&[[0, 0], [0, 0]]));
     assert_eq!(folder.names(), ["x.npy"]);
+}
+
+/// As NumPy's `save`, writing goes through symbolic links, of which nothing need be there yet.
+#[cfg(unix)]
+#[test]
+fn links_are_followed() {
+    use std::os::unix::fs::symlink;
+    let dev = Device::cpu();
+    let folder = Folder::new("links");
+    std::fs::create_dir(folder.file("data")).unwrap();
+    symlink("data/x.npy", folder.file("near.npy")).unwrap();
+    symlink(folder.file("near.npy"), folder.file("far.npy")).unwrap();
+    for (n, name) in ["near.npy", "far.npy", "near.npy"].into_iter().enumerate() {
+        write_npy(folder.file(name), &dev.full(2, n as u8)).unwrap();
+        assert!(folder.file("near.npy").is_symlink() && folder.file("far.npy").is_symlink(), "{name}");
+        assert_eq!(read_npy_as::<u8, Ix1>(folder.file("data/x.npy"), &dev).unwrap(), arr1(&[n as u8; 2]), "{name}");
+    }
+    assert_eq!(folder.names().len(), 3);
+    assert_eq!(std::fs::read_dir(folder.file("data")).unwrap().count(), 1);
+    symlink("round.npy", folder.file("round.npy")).unwrap();
+    let e = write_npy(folder.file("round.npy"), &dev.full(2, 0u8)).unwrap_err().to_string();
+    assert!(e.contains("round.npy") && e.contains("symbolic links"), "{e}");
 }

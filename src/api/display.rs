@@ -27,7 +27,7 @@ impl<T: Element, D: Dimension> fmt::Debug for DeviceArray<T, D> {
 }
 
 impl<T: Element, D: Dimension> DeviceArray<T, D> {
-    /// What evaluating this array now would run: its kernels, what each reads and stores, and their bytes.
+    /// What evaluating this array now would run: what is read and stored, and why, its kernels, and their bytes.
     ///
     /// # Errors
     /// As [`eval`](Self::eval), without running anything.

@@ -3,7 +3,7 @@
 use crate::array::DeviceArray;
 use crate::device::Device;
 use crate::dtype::Element;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::Node;
 use ndarray::Dimension;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl<T: Element, D: Dimension> Roots for DeviceArray<T, D> {
     fn roots(&self, out: &mut RootList) -> Result<()> {
         match &out.device {
             Some(d) if *d != self.device => {
-                return Err(Error::Devices { op: "eval", lhs: d.to_string(), rhs: self.device.to_string() });
+                return Err(d.is_not("eval", &self.device));
             }
             _ => out.device = Some(self.device.clone()),
         }
@@ -66,7 +66,7 @@ tuples! {
 /// the same memory come from one kernel.
 ///
 /// # Errors
-/// [`Error::Devices`] for arrays of several devices; else whatever the operations or the device fail with.
+/// [`crate::Error::Devices`] for arrays of several devices; else whatever the operations or the device fail with.
 ///
 /// ```
 /// use ndcuda::prelude::*;

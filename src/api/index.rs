@@ -2,7 +2,7 @@
 
 use super::manipulate::slice_view;
 use crate::array::{DeviceArray, DeviceArray1, Operand, expect};
-use crate::dtype::{DType, Element, Integer};
+use crate::dtype::{Element, Integer};
 use crate::error::{Error, Result};
 use crate::graph::build;
 use crate::layout::View;
@@ -86,8 +86,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     pub fn take<I: Integer>(&self, axis: Axis, indices: &DeviceArray1<I>) -> Self {
         let at = Location::caller();
         expect(self.same_device("take", &indices.device));
-        let index = build::cast(&indices.value, DType::I64, at);
-        DeviceArray::wrap(expect(build::gather(&self.value, axis.0, &index, at)), &self.device)
+        DeviceArray::wrap(expect(build::gather(&self.value, axis.0, &indices.value, at)), &self.device)
     }
 
     /// For each element of `indices` the element there along `axis`: NumPy's `take_along_axis`. The other axes broadcast.
@@ -115,8 +114,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     pub fn try_take_along_axis<I: Integer>(&self, axis: Axis, indices: &DeviceArray<I, D>) -> Result<Self> {
         let at = Location::caller();
         self.same_device("take_along_axis", &indices.device)?;
-        let index = build::cast(&indices.value, DType::I64, at);
-        Ok(DeviceArray::wrap(build::gather_each(&self.value, axis.0, &index, at)?, &self.device))
+        Ok(DeviceArray::wrap(build::gather_each(&self.value, axis.0, &indices.value, at)?, &self.device))
     }
 
     /// The `k` smallest (or largest) elements along an axis, in order, and where they are: torch's `topk`. Of equal elements
@@ -186,8 +184,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
             return Err(Error::Axis { op: "select", axis: axis.0, shape: self.shape().into() });
         };
         if let Some(&i) = indices.iter().find(|&&i| i >= len) {
-            let index = i64::try_from(i).unwrap_or(i64::MAX);
-            return Err(Error::Index { op: "select", index, axis: axis.0, len, at: String::new() });
+            return Err(Error::Index { op: "select", index: i as i128, axis: axis.0, len, at: String::new() });
         }
         let host: ndarray::Array1<i64> = indices.iter().map(|&i| i as i64).collect();
         let index = self.device.array(host)?;

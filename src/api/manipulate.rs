@@ -4,7 +4,7 @@ use crate::array::{DeviceArray, expect};
 use crate::dtype::Element;
 use crate::error::{Error, Result};
 use crate::graph::build;
-use crate::layout::View;
+use crate::layout::{View, check};
 use ndarray::{Axis, Dimension, IntoDimension, RemoveAxis, SliceArg, SliceInfoElem};
 use std::panic::Location;
 
@@ -27,7 +27,7 @@ pub(crate) fn slice_view(shape: &[usize], elems: &[SliceInfoElem]) -> Result<Vie
                 let n = v.shape[at];
                 let j = if i < 0 { i + n as isize } else { i };
                 if j < 0 || j as usize >= n {
-                    return Err(Error::Index { op: "slice", index: i as i64, axis: at, len: n, at: String::new() });
+                    return Err(Error::Index { op: "slice", index: i as i128, axis: at, len: n, at: String::new() });
                 }
                 v = v.index_axis(at, j as usize);
             }
@@ -47,6 +47,7 @@ pub(crate) fn slice_view(shape: &[usize], elems: &[SliceInfoElem]) -> Result<Vie
             }
         }
     }
+    check("slice", &v.shape)?;
     Ok(v)
 }
 
@@ -138,14 +139,16 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     /// A new axis of extent 1 before `axis`. No copy.
     ///
     /// # Panics
-    /// If `axis` is beyond the last place.
+    /// If `axis` is beyond the last place, or there are 32 axes already.
     #[doc(alias = "expand_dims")]
     #[track_caller]
     pub fn insert_axis(&self, axis: Axis) -> DeviceArray<T, D::Larger> {
         if axis.0 > self.ndim() {
             panic!("{}", Error::Axis { op: "insert_axis", axis: axis.0, shape: self.shape().into() });
         }
-        self.view(&self.whole().insert_axis(axis.0))
+        let view = self.whole().insert_axis(axis.0);
+        expect(check("insert_axis", &view.shape));
+        self.view(&view)
     }
 
     /// An axis of extent 1 removed. No copy.
@@ -178,15 +181,17 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
         let a = expect(self.check_axis("index_axis", axis));
         let n = self.shape()[a];
         if index >= n {
-            panic!("{}", Error::Index { op: "index_axis", index: index as i64, axis: a, len: n, at: String::new() });
+            panic!("{}", Error::Index { op: "index_axis", index: index as i128, axis: a, len: n, at: String::new() });
         }
         self.view(&self.whole().index_axis(a, index))
     }
 
-    /// Stretched to another shape by NumPy's rule. No copy; `None` where it does not fit.
+    /// Stretched to another shape by NumPy's rule. No copy; `None` where it does not fit, or is too large for any array (2^60
+    /// elements).
     #[doc(alias = "broadcast_to")]
     pub fn broadcast<S: IntoDimension>(&self, shape: S) -> Option<DeviceArray<T, S::Dim>> {
         let shape = shape.into_dimension();
+        check("broadcast", shape.slice()).ok()?;
         let view = self.whole().broadcast(shape.slice())?;
         Some(self.view(&view))
     }

@@ -3,7 +3,7 @@
 use super::{DeviceId, Expr, Node, Op, Value};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::layout::{Dims, View, broadcast_shape};
+use crate::layout::{Dims, Taken, View, broadcast_shape, check};
 use crate::ops::OpRef;
 use crate::ops::reduce::{self, ReducerRef};
 use smallvec::{SmallVec, smallvec};
@@ -21,8 +21,9 @@ pub fn scalar(device: DeviceId, dtype: DType, bits: u64, at: At) -> Value {
 }
 
 /// The index along `axis` of an array of this shape, as i64.
-pub fn iota(device: DeviceId, shape: &[usize], axis: usize, at: At) -> Value {
-    node(device, DType::I64, shape.into(), Op::Iota { axis: axis as u8 }, smallvec![], at)
+pub fn iota(op: &'static str, device: DeviceId, shape: &[usize], axis: usize, at: At) -> Result<Value> {
+    check(op, shape)?;
+    Ok(node(device, DType::I64, shape.into(), Op::Iota { axis: axis as u8 }, smallvec![], at))
 }
 
 /// A row of the op table over operands that broadcast together.
@@ -37,6 +38,7 @@ pub fn map(row: OpRef, args: &[&Value], at: At) -> Result<Value> {
             lhs: shape[..].into(),
             rhs: a.shape().into(),
         })?;
+        check(row.name, &shape)?;
     }
     let dtype = args[args.len() - 1].dtype();
     if !row.takes(dtype) {
@@ -59,6 +61,7 @@ fn stretch(v: &Value, shape: &[usize]) -> Value {
 
 /// A view stretched to `shape` by NumPy's rule.
 pub fn broadcast(op: &'static str, v: &Value, shape: &[usize]) -> Result<Value> {
+    check(op, shape)?;
     match v.view().broadcast(shape) {
         Some(view) => Ok(v.with(view)),
         None => Err(Error::Broadcast { op, lhs: v.shape().into(), rhs: shape.into() }),
@@ -136,10 +139,15 @@ pub fn dot(a: &Value, b: &Value, mul: OpRef, at: At) -> Result<Value> {
     }
     let batch = broadcast_shape(&xs[..xr - 2], &ys[..yr - 2]).ok_or_else(fail)?;
     let with = |tail: [usize; 2]| -> Dims { batch.iter().copied().chain(tail).collect() };
-    let (x, y) = (stretch(&x, &with([m, k])), stretch(&y, &with([k, n])));
     let dtype = a.dtype();
-    let gemm = dtype.is_float();
-    let mut out = if gemm && m > 1 && n > 1 {
+    let gemm = dtype.is_float() && m > 1 && n > 1;
+    let pairs = |k: usize| -> Dims { batch.iter().copied().chain([m, n, k]).collect() };
+    // What is recorded below has these shapes and parts of them.
+    for shape in if gemm { [with([m, k]), with([k, n]), with([m, n])] } else { [with([m, n]), pairs(k), pairs(1)] } {
+        check("dot", &shape)?;
+    }
+    let (x, y) = (stretch(&x, &with([m, k])), stretch(&y, &with([k, n])));
+    let mut out = if gemm {
         node(a.node.device, dtype, with([m, n]), Op::Dot, smallvec![x, y], at)
     } else {
         // Vectors, and the dtypes GEMM does not take: Sum(Mul), one kernel.
@@ -166,6 +174,7 @@ pub fn dot(a: &Value, b: &Value, mul: OpRef, at: At) -> Result<Value> {
 
 /// Another shape with the same elements in C order: a view where the axes allow it, else a node.
 pub fn reshape(v: &Value, shape: &[usize], at: At) -> Result<Value> {
+    check("reshape", shape)?;
     let (old, new) = (v.shape(), shape);
     if crate::layout::size(old) != crate::layout::size(new) {
         let reason = format!("{} elements do not fit {new:?}", crate::layout::size(old));
@@ -240,7 +249,7 @@ pub fn topk(v: &Value, axis: usize, k: usize, largest: bool, at: At) -> Result<V
     Ok(found.with(found.view().permute(&back)))
 }
 
-/// `v` along `axis` at `index` (i64, of the same rank); the other axes broadcast.
+/// `v` along `axis` at `index` (of the same rank); the other axes broadcast.
 pub fn gather_each(v: &Value, axis: usize, index: &Value, at: At) -> Result<Value> {
     let (shape, places) = (v.shape(), index.shape());
     if axis >= shape.len() {
@@ -254,13 +263,16 @@ pub fn gather_each(v: &Value, axis: usize, index: &Value, at: At) -> Result<Valu
     (one[axis], other[axis]) = (1, 1);
     let mut all = broadcast_shape(&one, &other).ok_or_else(fail)?;
     all[axis] = shape[axis];
+    check("take_along_axis", &all)?;
     let source = stretch(v, &all);
     all[axis] = places[axis];
-    let args = smallvec![source, stretch(index, &all)];
-    Ok(node(v.node.device, v.dtype(), all, Op::Gather { axis: axis as u8 }, args, at))
+    check("take_along_axis", &all)?;
+    let taken = Taken { axis: axis as u8, each: true, unsigned: index.dtype() == DType::U64 };
+    let args = smallvec![source, stretch(&cast(index, DType::I64, at), &all)];
+    Ok(node(v.node.device, v.dtype(), all, Op::Gather(taken), args, at))
 }
 
-/// `v` at `index` (rank 1, i64) along `axis`.
+/// `v` at `index` (rank 1) along `axis`.
 pub fn gather(v: &Value, axis: usize, index: &Value, at: At) -> Result<Value> {
     let shape = v.shape();
     if axis >= shape.len() {
@@ -269,12 +281,15 @@ pub fn gather(v: &Value, axis: usize, index: &Value, at: At) -> Result<Value> {
     let n = index.shape()[0];
     let mut out: Dims = shape.into();
     out[axis] = n;
+    check("take", &out)?;
     // The index varies along `axis` alone.
-    let mut view = index.view().into_owned();
+    let places = cast(index, DType::I64, at);
+    let mut view = places.view().into_owned();
     for _ in axis + 1..shape.len() {
         view = view.insert_axis(view.shape.len());
     }
     let view = view.broadcast(&out).unwrap_or(view);
-    let args = smallvec![v.clone(), index.with(view)];
-    Ok(node(v.node.device, v.dtype(), out, Op::Gather { axis: axis as u8 }, args, at))
+    let args = smallvec![v.clone(), places.with(view)];
+    let taken = Taken { axis: axis as u8, each: false, unsigned: index.dtype() == DType::U64 };
+    Ok(node(v.node.device, v.dtype(), out, Op::Gather(taken), args, at))
 }

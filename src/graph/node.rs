@@ -3,7 +3,7 @@
 use crate::buffer::Buffer;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::layout::{Dims, Layout, View};
+use crate::layout::{Dims, Layout, Taken, View};
 use crate::ops::OpRef;
 use crate::ops::reduce::ReducerRef;
 use smallvec::SmallVec;
@@ -43,11 +43,8 @@ pub enum Op {
     Reshape,
     /// The first argument with the second written over `at + step * index` of each axis.
     Update,
-    /// The first argument at the second argument's indices along `axis`; all other axes as they are.
-    Gather {
-        /// The axis indexed.
-        axis: u8,
-    },
+    /// The first argument at the second argument's indices along an axis; all other axes as they are.
+    Gather(Taken),
     /// Where along its last axis the argument has its smallest (or largest) elements, in order: as many as the node has.
     TopK {
         /// The largest ones.

@@ -19,7 +19,7 @@ pub fn name(op: Op) -> String {
         Op::Dot => "dot".into(),
         Op::Reshape => "reshape".into(),
         Op::Update => "update".into(),
-        Op::Gather { axis } => format!("take along {axis}"),
+        Op::Gather(taken) => format!("take along {}", taken.axis),
         Op::TopK { largest } => format!("where the {} are", if largest { "largest" } else { "smallest" }),
     }
 }

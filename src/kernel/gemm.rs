@@ -9,7 +9,7 @@ use smallvec::{SmallVec, smallvec};
 pub fn kernel(s: &GemmSpec) -> (KernelIr, Launch) {
     let r = s.batch.len();
     let (i, j, k) = (AxisSet::one(r), AxisSet::one(r + 1), AxisSet::one(r + 2));
-    let batch = AxisSet((1 << r) - 1);
+    let batch = AxisSet::first(r);
     let (dtype, wide) = (s.dtype, s.dtype.compute());
     let out = batch.union(i).union(j);
     let mut code: Vec<Inst> = vec![];

@@ -11,7 +11,8 @@ pub mod text;
 pub mod validate;
 
 use crate::dtype::DType;
-use crate::layout::Strides;
+use crate::error::Error;
+use crate::layout::{Strides, Taken};
 use crate::ops::OpRef;
 use crate::ops::reduce::ReducerRef;
 use smallvec::SmallVec;
@@ -28,6 +29,11 @@ impl AxisSet {
     /// One axis.
     pub fn one(axis: usize) -> AxisSet {
         AxisSet(1 << axis)
+    }
+
+    /// The first `n` axes, 32 at most.
+    pub fn first(n: usize) -> AxisSet {
+        AxisSet(((1u64 << n) - 1) as u32)
     }
 
     /// Whether `axis` is in the set.
@@ -259,8 +265,26 @@ pub struct Bind {
     pub offset: isize,
     /// Stride of each kernel axis, in elements.
     pub strides: Strides,
-    /// Stride and length of the axis that `LoadAt` and `StoreAt` index.
-    pub gather: Option<(isize, usize)>,
+    /// The axis that `LoadAt` and `StoreAt` index.
+    pub gather: Option<Gather>,
+}
+
+/// The axis of an operand that a value indexes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gather {
+    /// Elements from one index to the next.
+    pub stride: isize,
+    /// Valid indices.
+    pub len: usize,
+    /// What the user took.
+    pub taken: Taken,
+}
+
+impl Gather {
+    /// The error of an index beyond it.
+    pub fn error(&self, index: i64) -> Error {
+        self.taken.error(index, self.len)
+    }
 }
 
 /// Where a scalar of a launch comes from.

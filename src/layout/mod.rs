@@ -4,6 +4,7 @@ mod view;
 
 pub use view::{Src, View};
 
+use crate::error::{Error, Result};
 use smallvec::SmallVec;
 use std::fmt;
 
@@ -11,6 +12,47 @@ use std::fmt;
 pub type Dims = SmallVec<[usize; 4]>;
 /// Strides in elements, one per axis.
 pub type Strides = SmallVec<[isize; 4]>;
+
+/// Most axes of an array: sets of axes have 32 bits.
+pub const MAX_RANK: usize = 32;
+/// Most elements of an array, stored or not: of the widest dtype, as many as can have addresses.
+const MAX_SIZE: usize = isize::MAX as usize / 8;
+
+/// Refuses a shape with too many axes, or whose elements cannot be counted. As in NumPy, extents of zero do not make the others good.
+/// Every shape of a node or view has passed: sizes of arrays and of their bytes do not overflow.
+pub fn check(op: &'static str, shape: &[usize]) -> Result<()> {
+    let count = shape.iter().filter(|&&n| n != 0).try_fold(1usize, |product, &n| product.checked_mul(n));
+    let reason = match count {
+        _ if shape.len() > MAX_RANK => format!("{} axes are more than {MAX_RANK}", shape.len()),
+        Some(n) if n <= MAX_SIZE => return Ok(()),
+        _ => format!("an array has at most {MAX_SIZE} elements, extents of zero left out"),
+    };
+    Err(Error::Shape { op, shape: shape.into(), reason })
+}
+
+/// An array taken from at indices: the axis and call that the user knows it by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Taken {
+    /// The axis indexed.
+    pub axis: u8,
+    /// Whether each element has an index of its own (`take_along_axis`).
+    pub each: bool,
+    /// Whether the indices were u64, and came as the i64 of the same bits.
+    pub unsigned: bool,
+}
+
+impl Taken {
+    /// The call's name.
+    pub fn name(self) -> &'static str {
+        if self.each { "take_along_axis" } else { "take" }
+    }
+
+    /// The error of an index that is not within the axis's length.
+    pub fn error(self, index: i64, len: usize) -> Error {
+        let index = if self.unsigned { index as u64 as i128 } else { index as i128 };
+        Error::Index { op: self.name(), index, axis: self.axis as usize, len, at: String::new() }
+    }
+}
 
 /// Number of elements of a shape.
 pub fn size(shape: &[usize]) -> usize {

@@ -134,7 +134,8 @@ impl View {
             if len > 0 {
                 v.at[*a as usize] = (v.at[*a as usize] as isize + *s * start as isize) as usize;
             }
-            *s *= step;
+            // Of one element no step is taken, and those of steps may be as large as they like.
+            *s = if len > 1 { *s * step } else { *s };
         }
         v
     }

@@ -1,6 +1,6 @@
 //! Lifting: a scalar function becomes a loop over slices, compiled once per instruction set.
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
@@ -17,27 +17,28 @@ pub enum Isa {
 
 impl Isa {
     /// The best set of this machine; `NDCUDA_CPU=portable|avx2|avx512` lowers it. Asked once.
-    ///
-    /// # Panics
-    /// If `NDCUDA_CPU` is something else.
-    pub fn detect() -> Isa {
-        static ISA: OnceLock<Isa> = OnceLock::new();
-        *ISA.get_or_init(|| {
-            let Ok(value) = std::env::var("NDCUDA_CPU") else {
-                return Isa::of_machine();
-            };
-            let wanted = match value.as_str() {
+    pub fn asked() -> Result<Isa> {
+        static ISA: OnceLock<Result<Isa>> = OnceLock::new();
+        let ask = || {
+            let value = std::env::var("NDCUDA_CPU").unwrap_or_default();
+            let wanted = match value.trim() {
+                "" | "avx512" => Isa::Avx512,
                 "portable" => Isa::Portable,
                 "avx2" => Isa::Avx2,
-                "avx512" => Isa::Avx512,
                 _ => {
                     let (name, reason) = ("NDCUDA_CPU", "portable, avx2 or avx512 is needed".into());
-                    let error = Error::Config { name, value, reason };
-                    panic!("{error}");
+                    return Err(Error::Config { name, value, reason });
                 }
             };
-            wanted.min(Isa::of_machine())
-        })
+            Ok(wanted.min(Isa::of_machine()))
+        };
+        ISA.get_or_init(ask).clone()
+    }
+
+    /// As [`asked`](Isa::asked), for tests.
+    #[cfg(test)]
+    pub fn detect() -> Isa {
+        Isa::asked().unwrap()
     }
 
     /// The best set of this machine.

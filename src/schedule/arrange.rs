@@ -8,8 +8,8 @@ use super::{Caps, Plan, Slot};
 use crate::error::{Error, Result};
 use crate::graph::{Expr, Op};
 use crate::kernel::{
-    AxisSet, Bind, Class, FoldOrder, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Step, TopKSpec,
-    width,
+    AxisSet, Bind, Class, FoldOrder, Gather, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Step,
+    TopKSpec, width,
 };
 use crate::layout::{Layout, Src, Strides, View, c_strides, size};
 use smallvec::{SmallVec, smallvec};
@@ -67,7 +67,7 @@ struct Wide {
     slot: u16,
     offset: isize,
     strides: Strides,
-    gather: Option<(isize, usize)>,
+    gather: Option<Gather>,
     role: Role,
     extent: usize,
 }
@@ -77,7 +77,7 @@ impl Builder<'_> {
         let slot = self.slots.len() as u16;
         self.slot_of[node] = Some(slot);
         let dtype = self.g.nodes[node].node.dtype;
-        self.slots.push(Slot { dtype, layout, node, kept: false, last_use: 0 });
+        self.slots.push(Slot { dtype, layout, node, why: None, kept: false, last_use: 0 });
         slot
     }
 
@@ -98,7 +98,10 @@ impl Builder<'_> {
             };
             let own = self.slots[slot as usize].layout.strides.clone();
             let (offset, strides) = key.place(self.g, &own, rank);
-            let gather = key.gather.map(|w| (w.axis.map_or(0, |a| own[a as usize]) * w.step, w.len));
+            let gather = key.gather.map(|w| {
+                let stride = w.axis.map_or(0, |a| own[a as usize]) * w.step;
+                Gather { stride, len: w.len, taken: w.taken }
+            });
             let extent = strides.iter().zip(&d.extents).filter(|s| *s.0 != 0).map(|s| s.1).product();
             wide.push(Wide { slot, offset, strides, gather, role: Role::In, extent });
         }
@@ -174,7 +177,7 @@ impl Builder<'_> {
         }
         let (folded, deep) = (remap(folded), remap(deep));
         let first_out = wide.iter().position(|w| w.role == Role::Out).unwrap_or(wide.len());
-        let all = AxisSet((1u32 << groups.len()) - 1);
+        let all = AxisSet::first(groups.len());
         for (n, t) in d.targets.iter().enumerate() {
             let value = &code[t.value as usize];
             // A result has every axis that is not folded away before it.

@@ -2,7 +2,7 @@
 
 use crate::graph::{Expr, Node, Op, Stored};
 use crate::hash::Fast;
-use crate::layout::{Src, View, size};
+use crate::layout::{Src, Taken, View, size};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -204,7 +204,9 @@ impl Graph {
                 Op::Dot => key.push(head(7)),
                 Op::Reshape => key.push(head(8)),
                 Op::Update => key.push(head(9)),
-                Op::Gather { axis } => key.push(head(10) | (axis as u64) << 32),
+                Op::Gather(Taken { axis, each, unsigned }) => {
+                    key.push(head(10) | (axis as u64) << 32 | (each as u64) << 40 | (unsigned as u64) << 41)
+                }
                 Op::TopK { largest } => key.push(head(11) | (largest as u64) << 32),
             }
             for &x in &n.node.shape {

@@ -7,7 +7,7 @@ use super::lower::{Lower, Stop, bug};
 use super::place::{AMap, Along};
 use crate::graph::{Op, Value};
 use crate::kernel::{AxisSet, Id, KOp};
-use crate::layout::{Dims, Src};
+use crate::layout::{Dims, MAX_RANK, Src};
 use crate::ops::{reduce, row};
 use smallvec::{SmallVec, smallvec};
 
@@ -119,13 +119,13 @@ impl Lower<'_> {
 
     /// The axes of the loops around the place that is lowered now.
     fn around(&self) -> AxisSet {
-        let outer = AxisSet((1u32 << self.d.outer) - 1);
+        let outer = AxisSet::first(self.d.outer);
         if self.inside == 0 { outer } else { outer.union(self.folded()) }
     }
 
     /// Whether a fold here belongs to the inner level; `None` where it belongs to neither.
     fn level(&self, image: &AxisSet) -> Option<bool> {
-        let outer = AxisSet((1u32 << self.d.outer) - 1);
+        let outer = AxisSet::first(self.d.outer);
         let plain = self.folded().and(outer).is_empty() && self.d.spread.is_empty();
         match self.inside {
             0 if plain => Some(false),
@@ -141,6 +141,9 @@ impl Lower<'_> {
         let axes = if deep { &mut d.deep } else { &mut d.folded };
         if axes.is_empty() {
             let from = d.extents.len();
+            if from + full.len() > MAX_RANK {
+                return None;
+            }
             d.extents.extend(full.iter().copied());
             axes.extend((from..d.extents.len()).map(|a| a as u8));
         }
@@ -150,7 +153,7 @@ impl Lower<'_> {
 
     /// The axes of a fold that makes its kernel walk a row several times.
     fn axes_of_row(&mut self, i: usize, image: &Image, full: &Dims) -> Option<Vec<usize>> {
-        let outer = AxisSet((1u32 << self.d.outer) - 1);
+        let outer = AxisSet::first(self.d.outer);
         let folded = self.folded();
         let free: Vec<usize> = outer.union(folded).minus(image.axes).iter().collect();
         let row: usize = full.iter().product();
@@ -276,7 +279,7 @@ impl Lower<'_> {
     }
 
     fn all(&self) -> AxisSet {
-        AxisSet((1u32 << self.d.extents.len()) - 1)
+        AxisSet::first(self.d.extents.len())
     }
 
     /// Whether a row of several passes is not contiguous in its largest operand: three kernels are faster then.

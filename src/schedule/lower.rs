@@ -6,6 +6,7 @@ use super::collect::Graph;
 use super::merge;
 use super::place::{AMap, Along, LoadKey, Walk, along};
 use super::select::{self, Selection};
+use super::store::Reason;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::Op;
@@ -110,24 +111,28 @@ impl Job {
 }
 
 /// Decides what is stored and lowers it, storing more until each kernel is legal and no fold is computed in two kernels.
-/// What is `forced` is stored in any case.
-pub fn all(g: &Graph, forced: &mut [bool]) -> Result<(Vec<bool>, Vec<Job>)> {
+/// What is `forced` is stored in any case, for the reason given.
+pub fn all(g: &Graph, forced: &mut [Reason]) -> Result<(Vec<Reason>, Vec<Job>)> {
     // Each round stores at least one more node.
     for _ in 0..=g.nodes.len() {
-        let stored = super::store::decide(g, forced);
-        let more = match attempt(g, &stored) {
+        let reasons = super::store::decide(g, forced);
+        let stored: Vec<bool> = reasons.iter().map(Option::is_some).collect();
+        let (more, why) = match attempt(g, &stored) {
             Ok(mut jobs) => {
                 merge::kernels(g, &stored, &mut jobs);
                 match shared_fold(g, &jobs) {
-                    Some(node) => node,
-                    None => return Ok((stored, jobs)),
+                    Some(node) => (node, "two kernels read it"),
+                    None => return Ok((reasons, jobs)),
                 }
             }
-            Err(Stop::Store(node)) => node,
+            Err(Stop::Store(node)) if matches!(g.op(node), Some(Op::Reduce { .. } | Op::Dot)) => {
+                (node, "no one kernel makes it and what reads it")
+            }
+            Err(Stop::Store(node)) => (node, "one kernel would be too large"),
             Err(Stop::Fail(e)) => return Err(e),
             Err(Stop::Limit) => break,
         };
-        if std::mem::replace(&mut forced[more], true) {
+        if forced[more].replace(why).is_some() {
             break;
         }
     }
@@ -171,7 +176,7 @@ fn attempt(g: &Graph, stored: &[bool]) -> Result<Vec<Job>, Stop> {
                 jobs.push(Job::Select(draft, selection));
             }
             // A selection writes it.
-            Op::Gather { .. } if !stored[p.args[0] as usize] => {}
+            Op::Gather(_) if !stored[p.args[0] as usize] => {}
             Op::Reshape => {
                 let shape: Dims = expr.args[0].shape().into();
                 jobs.push(one(g, stored, i, &shape, |l, map| l.edge(i, 0, map), Place::COrder)?);
@@ -339,7 +344,8 @@ impl<'a> Lower<'a> {
                 self.push(KOp::Cast, smallvec![arg], dtype, self.over(arg))?
             }
             Op::Reduce { axes, .. } => self.fold(i, axes, map)?,
-            Op::Gather { axis } => {
+            Op::Gather(taken) => {
+                let axis = taken.axis;
                 if self.also.contains(&(self.g.nodes[i].args[0] as usize)) {
                     // It reads other elements than the one in the register.
                     return Err(Stop::Store(i));
@@ -354,8 +360,8 @@ impl<'a> Lower<'a> {
                 let view = expr.args[0].view();
                 let len = view.shape[axis as usize];
                 let walk = match view.src[axis as usize] {
-                    Src::Axis { axis, step } => Walk { axis: Some(axis), step, len },
-                    Src::Broadcast => Walk { axis: None, step: 0, len },
+                    Src::Axis { axis, step } => Walk { axis: Some(axis), step, len, taken },
+                    Src::Broadcast => Walk { axis: None, step: 0, len, taken },
                 };
                 let (node, leaf) = self.source(i, 0);
                 let key = LoadKey { node, leaf, map: source, gather: Some(walk) };

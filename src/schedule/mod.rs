@@ -25,6 +25,8 @@ pub struct Slot {
     pub layout: Layout,
     /// The graph node it is.
     pub node: usize,
+    /// Why it is stored, unless it is made and selected from at once.
+    pub why: store::Reason,
     /// Whether the node keeps the value after this evaluation.
     pub kept: bool,
     /// The last step that reads or writes it.
@@ -57,15 +59,18 @@ pub struct Caps<'a> {
 
 /// Plans the evaluation of a graph's roots.
 pub fn plan(graph: &Graph, caps: Caps<'_>) -> Result<Plan> {
-    let mut forced = vec![false; graph.nodes.len()];
-    let (stored, mut plan) = loop {
-        let (stored, kernels) = lower::all(graph, &mut forced)?;
+    let mut forced = vec![None; graph.nodes.len()];
+    let (reasons, mut plan) = loop {
+        let (reasons, kernels) = lower::all(graph, &mut forced)?;
         match arrange::plan(graph, kernels, caps)? {
-            arrange::Plans::Made(plan) => break (stored, plan),
-            arrange::Plans::Refused(node) => forced[node] = true,
+            arrange::Plans::Made(plan) => break (reasons, plan),
+            arrange::Plans::Refused(node) => forced[node] = Some("the device has no kernel of it and what reads it"),
         }
     };
-    arrange::lifetimes(graph, &stored, &mut plan);
+    for slot in &mut plan.slots {
+        slot.why = reasons[slot.node];
+    }
+    arrange::lifetimes(graph, &reasons.iter().map(Option::is_some).collect::<Vec<_>>(), &mut plan);
     for (step, _) in &plan.steps {
         if let Some((ir, _)) = step.kernel() {
             validate::kernel(ir)?;

@@ -2,7 +2,7 @@
 
 use super::collect::Graph;
 use crate::graph::Value;
-use crate::layout::{Src, View};
+use crate::layout::{Src, Taken, View};
 use smallvec::SmallVec;
 
 /// How one axis of a node follows the kernel's axes: `start + step * index of axis`.
@@ -41,6 +41,8 @@ pub struct Walk {
     pub step: isize,
     /// Valid indices.
     pub len: usize,
+    /// What the user took.
+    pub taken: Taken,
 }
 
 /// How the axes of a value's node follow the kernel's, given how the view's axes do.

@@ -20,8 +20,8 @@ pub fn of(g: &Graph, v: usize, readers: &[(usize, usize)]) -> Option<Selection> 
     for &(n, k) in readers {
         match g.op(n)? {
             Op::TopK { .. } if found.is_none() && whole((n, k)) => found = Some(n),
-            Op::Gather { axis } if values.is_none() && k == 0 && whole((n, 0)) && whole((n, 1)) => {
-                let last = axis as usize + 1 == g.nodes[v].node.shape.len();
+            Op::Gather(taken) if values.is_none() && k == 0 && whole((n, 0)) && whole((n, 1)) => {
+                let last = taken.axis as usize + 1 == g.nodes[v].node.shape.len();
                 values = last.then_some(n);
                 values?;
             }

@@ -19,10 +19,14 @@ pub struct Facts {
     pub fold: bool,
 }
 
-/// For each node of the graph, whether a buffer will hold it; `forced` ones will in any case.
-pub fn decide(g: &Graph, forced: &[bool]) -> Vec<bool> {
+/// Why a value is stored, as `show` says it; `None` where it is not.
+pub type Reason = Option<&'static str>;
+
+/// For each node of the graph, whether a buffer will hold it and why; `forced` ones will in any case. Leaves are `read`.
+pub fn decide(g: &Graph, forced: &[Reason]) -> Vec<Reason> {
     let n = g.nodes.len();
     let mut stored = vec![false; n];
+    let mut reasons = vec![None; n];
     let mut facts = vec![Facts::default(); n];
     let mut edges: Vec<Vec<(usize, usize)>> = vec![vec![]; n];
     for (i, p) in g.nodes.iter().enumerate() {
@@ -34,6 +38,7 @@ pub fn decide(g: &Graph, forced: &[bool]) -> Vec<bool> {
         let p = &g.nodes[i];
         let Some(op) = g.op(i) else {
             stored[i] = true;
+            reasons[i] = Some("read");
             facts[i] = Facts { reads: g.size(i), ops: 0, cheap: true, fold: false };
             continue;
         };
@@ -67,28 +72,39 @@ pub fn decide(g: &Graph, forced: &[bool]) -> Vec<bool> {
         let again = p.node.was_computed() || (g.cut && p.held);
         let little = f.ops <= 1 || (f.cheap && f.ops <= 4);
         // What stands above a fold is decided when the fold is lowered: a row's kernel makes it once a row.
-        let spread = !(f.fold || f.cheap && f.ops <= 4) && (many_maps(&views) || repeated(g.size(i), &views));
+        let spread = match f.fold || f.cheap && f.ops <= 4 {
+            false if many_maps(&views) => Some("read through several views"),
+            false if repeated(g.size(i), &views) => Some("read many times through a broadcast"),
+            _ => None,
+        };
         f.fold |= fold;
         // Nothing of it goes to memory where it is selected from in the kernel that makes it.
         let selected = f.fold && select::of(g, i, &edges[i]).is_some();
-        stored[i] = match op {
-            _ if p.root || forced[i] => true, // (a), (d)
-            Op::Scalar(_) => false,
-            Op::Reshape | Op::Update | Op::TopK { .. } => true,
+        let again = again.then_some("needed again");
+        let reason = match op {
+            _ if p.root => Some("asked for"),      // (a)
+            _ if forced[i].is_some() => forced[i], // (d)
+            Op::Scalar(_) => None,
+            Op::Reshape => Some("no view has this shape"),
+            Op::Update => Some("written in parts"),
+            Op::TopK { .. } => Some("a selection"),
             // The selection of what it takes from writes it.
-            Op::Gather { .. } if !stored[p.args[0] as usize] => true,
-            Op::Dot if !selected && !taken_as_made(g, &edges[i]) => true,
-            _ if fold => again,                           // (b)
-            _ => small && ((again && !little) || spread), // (b), (c)
+            Op::Gather(_) if !stored[p.args[0] as usize] => Some("the selection finds it"),
+            Op::Dot if !selected && !taken_as_made(g, &edges[i]) => Some("its readers do more than fold it"),
+            _ if fold => again,                                 // (b)
+            _ if small => again.filter(|_| !little).or(spread), // (b), (c)
+            _ => None,
         };
         // A library, a gather and a selection read memory.
-        stored[i] |= !selected
-            && edges[i].iter().any(|&(c, k)| {
-                matches!((g.op(c), k), (Some(Op::Dot | Op::TopK { .. }), _) | (Some(Op::Gather { .. }), 0))
-            });
+        let memory = |&(c, k): &(usize, usize)| {
+            matches!((g.op(c), k), (Some(Op::Dot | Op::TopK { .. }), _) | (Some(Op::Gather(_)), 0))
+        };
+        let from = (!selected && edges[i].iter().any(memory)).then_some("a product, selection or gather reads it");
+        reasons[i] = reason.or(from);
+        stored[i] = reasons[i].is_some();
         facts[i] = f;
     }
-    stored
+    reasons
 }
 
 /// Whether all who read a product of matrices are elementwise or fold it: lowering tries to make it in their kernel.

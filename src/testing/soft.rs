@@ -132,10 +132,7 @@ impl Backend for Soft {
         }
         match operand.checked_sub(1) {
             None => Ok(()),
-            Some(o) => {
-                let len = launch.operands[o as usize].gather.map_or(0, |g| g.1);
-                Err(Error::Index { op: "take", index: index as i64, axis: 0, len, at: String::new() })
-            }
+            Some(o) => Err(launch.operands[o as usize].gather.unwrap().error(index as i64)),
         }
     }
 

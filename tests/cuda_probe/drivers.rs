@@ -197,7 +197,9 @@ fn no_driver() -> Result<(), Failed> {
     let cpu = said(None, &[("NDCUDA_DEVICE", "cpu")])?;
     assert_eq!(line(&cpu, "default: "), "cpu");
     let wrong = said(None, &[("NDCUDA_DEVICE", "gpu")])?;
-    assert!(line(&wrong, "default: ").contains("a device is cpu, cuda or cuda:N"));
+    assert!(line(&wrong, "default: ").starts_with("NDCUDA_DEVICE=gpu: a device is cpu, cuda or cuda:N"));
+    let empty = said(None, &[("NDCUDA_DEVICE", "")])?;
+    assert_eq!((line(&empty, "default: "), empty.out.as_str()), ("cpu", plain.out.as_str()));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Values in and out: moved where they can be, equality, closeness, printing.
 
-use crate::harness::on_the_host;
+use crate::harness::{on_the_host, quietly};
 use approx::{assert_abs_diff_eq, assert_relative_eq, assert_ulps_eq};
 use ndarray::{Array0, Array1, Array2, Array3, Axis, ShapeBuilder, arr0, arr1, arr2, s};
 use ndcuda::debug::trace;
@@ -182,6 +182,26 @@ fn creation(dev: &Device) {
     assert_eq!(dev.arange(5u8, 5, 1).shape(), [0]);
     assert_eq!(dev.arange(10i64, 0, -4), arr1(&[10i64, 6, 2]));
     assert_eq!(dev.arange(3i32, 0, 1).len(), 0);
+    // Lengths and elements of integers that no f64 tells apart.
+    let far = 1i64 << 60;
+    assert_eq!(dev.arange(far, far + 5, 1), arr1(&[far, far + 1, far + 2, far + 3, far + 4]));
+    assert_eq!(dev.arange(u64::MAX - 3, u64::MAX, 1), arr1(&[u64::MAX - 3, u64::MAX - 2, u64::MAX - 1]));
+    assert_eq!(dev.arange(i64::MIN, i64::MAX, i64::MAX), arr1(&[i64::MIN, -1, i64::MAX - 1]));
+    assert_eq!(dev.arange(i64::MAX, i64::MIN, i64::MIN), arr1(&[i64::MAX, -1]));
+    assert_eq!(dev.arange(-128i8, 127, 100), arr1(&[-128i8, -28, 72]));
+    assert_eq!(dev.arange(-128i8, 127, 1).len(), 255);
+    assert_eq!(dev.arange(0.0f64, 1e-320, 1e300), arr1(&[0.0]));
+    assert_eq!(dev.arange(0.0f32, 1.0, -1.0).len(), 0);
+    for wrong in [
+        quietly(|| dev.arange(0, 5, 0)).err(),
+        quietly(|| dev.arange(0.0, 5.0, 0.0)).err(),
+        quietly(|| dev.arange(0.0, 5.0, f64::NAN)).err(),
+        quietly(|| dev.arange(0.0, f32::INFINITY, 1.0)).err(),
+        quietly(|| dev.arange(f32::NAN, 1.0, 1.0)).err(),
+        quietly(|| dev.arange(0.0, 5.0, f32::INFINITY)).err(),
+    ] {
+        assert!(wrong.as_ref().is_some_and(|text| text.contains("arange: there is no range from")), "{wrong:?}");
+    }
     let l = dev.linspace(-1.0f32, 1.0, 7);
     l.all_close(&Array1::linspace(-1.0f32, 1.0, 7), 1e-6, 1e-7).unwrap();
     assert_eq!(l.slice(s![6]).item().unwrap(), 1.0);

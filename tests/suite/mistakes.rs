@@ -161,10 +161,127 @@ fn indices_out_of_range_are_late_errors(dev: &Device) {
     assert_eq!(x, arr1(&[10.0f32, 20.0, 30.0]));
 }
 
+/// The axis and call of the gather that failed, whichever it is of a kernel's; `u64` indices as they are.
+fn a_bad_index_names_its_own_gather(dev: &Device) {
+    let text = |e: ndcuda::Result<()>| e.unwrap_err().to_string();
+    let x = dev.array(Array2::from_shape_fn((3, 5), |(i, j)| (i * 5 + j) as f32)).unwrap();
+    let at = |v: &[i64]| dev.array(arr1(v)).unwrap();
+    names(&text(x.take(Axis(1), &at(&[0, 7])).eval()), &["take: index 7", "axis 1 of length 5"]);
+    names(&text(x.take(Axis(0), &at(&[0, 3])).eval()), &["take: index 3", "axis 0 of length 3"]);
+    // The view's axis, and not the one it walks in memory.
+    names(&text(x.t().take(Axis(1), &at(&[0, 4])).eval()), &["take: index 4", "axis 1 of length 3"]);
+    let each = |v: [[i64; 2]; 3]| x.take_along_axis(Axis(1), &dev.array(ndarray::arr2(&v)).unwrap());
+    names(&text(each([[0, 1], [2, 3], [4, 5]]).eval()), &["take_along_axis: index 5", "axis 1 of length 5"]);
+
+    // Two in one kernel, one of them wrong.
+    let pair = |rows: &[i64], columns: &[i64]| {
+        x.take(Axis(0), &at(rows)).slice(s![.., ..2]) + x.slice(s![..2, ..]).take(Axis(1), &at(columns))
+    };
+    assert_eq!(ndcuda::debug::trace(|| pair(&[0, 1], &[0, 1]).eval().unwrap()).1.kernels, 1);
+    names(&text(pair(&[0, 1], &[0, 6]).eval()), &["take: index 6", "axis 1 of length 5"]);
+    names(&text(pair(&[0, 4], &[0, 1]).eval()), &["take: index 4", "axis 0 of length 3"]);
+    // One plan may not tell of another's call.
+    let one = x.slice(s![0, ..]);
+    names(&text(one.take(Axis(0), &at(&[9])).eval()), &["take: index 9"]);
+    names(&text(one.take_along_axis(Axis(0), &at(&[9])).eval()), &["take_along_axis: index 9"]);
+
+    let wide = dev.array(arr1(&[0, u64::MAX])).unwrap();
+    names(&text(x.take(Axis(1), &wide).eval()), &["index 18446744073709551615", "axis 1 of length 5"]);
+    names(&text(x.take(Axis(1), &at(&[-1])).eval()), &["index -1", "axis 1 of length 5"]);
+}
+
+/// Shapes that cannot be counted, or whose elements could have no addresses, however little memory they take.
+fn shapes_beyond_all_memory(dev: &Device) {
+    let too_many = |text: String, op: &str, shape: &str| names(&text, &[op, shape, "elements"]);
+    let half = 1usize << 31;
+    let full = format!("[{half}, {half}]");
+    too_many(panics(|| dev.eye::<f32>(half)), "eye", &full);
+    too_many(panics(|| dev.zeros::<f32, _>((1 << 63, 2))), "zeros", "[9223372036854775808, 2]");
+    too_many(panics(|| dev.ones::<f32, _>((half, 1usize << 33)).sum()), "ones", &format!("{half}"));
+    too_many(panics(|| dev.full((1usize << 40, 1usize << 40), 1u8)), "full", "1099511627776");
+    too_many(panics(|| dev.linspace(0.0f64, 1.0, (1 << 61) + 2)), "linspace", "[2305843009213693954]");
+    too_many(panics(|| dev.ones::<f64, _>((1usize << 61) + 1) + 1.0), "ones", "[2305843009213693953]");
+    too_many(panics(|| dev.arange(0u64, u64::MAX, 1)), "arange", "[18446744073709551615]");
+    let none = dev.zeros::<f32, _>((0, 3));
+    too_many(panics(|| none.reshape((1usize << 63, 2))), "reshape", "[9223372036854775808, 2]");
+    // An extent of zero makes the others no better.
+    too_many(panics(|| none.reshape((0, half, half, 2))), "reshape", &format!("[0, {half}, {half}, 2]"));
+    assert_eq!(none.reshape((half, 0)).shape(), [half, 0]);
+    let one = dev.scalar(1.0f32);
+    assert!(one.broadcast((half, half)).is_none() && one.broadcast((1usize << 40, 1usize << 40)).is_none());
+    let mut row = dev.ones::<f32, _>((1, half));
+    let column = dev.ones::<f32, _>((half, 1));
+    too_many(panics(|| &row + &column), "add", &full);
+    too_many(row.try_add(&column).unwrap_err().to_string(), "add", &full);
+    assert!(matches!(row.try_mul(&column), Err(Error::Shape { op: "mul", .. })));
+    too_many(panics(|| column.dot(&row)), "dot", &full);
+    too_many(panics(|| column.cast::<i64>().dot(&row.cast::<i64>())), "dot", &full);
+    too_many(panics(|| row.take(Axis(0), &dev.zeros::<i64, _>(half))), "take", &full);
+    too_many(panics(|| row.take_along_axis(Axis(0), &dev.zeros::<i64, _>((half, 1)))), "take_along_axis", &full);
+    too_many(panics(|| row += &column), "add", &full);
+    too_many(dev.from_fn((half, half), |_| 0u8).unwrap_err().to_string(), "from_fn", &full);
+    let host = ndarray::arr0(0u8);
+    let stretched = host.broadcast((half, half)).unwrap();
+    too_many(dev.array(stretched).unwrap_err().to_string(), "array", &full);
+
+    // Below that, what is never stored costs nothing.
+    let large = (dev.ones::<f32, _>((1usize << 20, 1, 2)) - dev.ones::<f32, _>((1, 1usize << 20, 2))).abs();
+    let part = large.slice(s![..3, ..4, ..]).sum_axis(Axis(2));
+    assert_eq!(part, Array2::zeros((3, 4)));
+    assert_eq!(dev.eye::<f32>(1 << 29).slice(s![5, 4..7]) + 1.0, arr1(&[1.0f32, 2.0, 1.0]));
+}
+
+/// Memory that is not there is an error wherever a `Result` says so.
+fn no_memory_is_an_error(dev: &Device) {
+    let gone = |e: Option<Error>| match e.unwrap() {
+        Error::At { source, .. } => assert!(matches!(*source, Error::OutOfMemory { .. }), "{source}"),
+        e => assert!(matches!(e, Error::OutOfMemory { .. }), "{e}"),
+    };
+    gone(dev.from_fn(1usize << 45, |i| i as f32).err());
+    if crate::harness::on_the_host(dev) {
+        gone(dev.zeros::<f64, _>(1usize << 58).to_ndarray().err());
+        gone(dev.zeros::<f32, _>(1usize << 45).to_ndarray().err());
+        gone((dev.ones::<f64, _>((1usize << 60) - 1) + 1.0).to_ndarray().err());
+        gone(dev.array(ndarray::arr0(0u8).broadcast(1usize << 58).unwrap()).err());
+    }
+}
+
+fn more_axes_than_any_array_has(dev: &Device) {
+    let shape = |n: usize| IxDyn(&vec![1; n]);
+    let many = |text: String, op: &str| names(&text, &[op, "33 axes"]);
+    let most = dev.zeros::<f32, _>(shape(32));
+    many(panics(|| dev.zeros::<f32, _>(shape(33))), "zeros");
+    many(panics(|| most.insert_axis(Axis(7))), "insert_axis");
+    many(panics(|| dev.scalar(1.0f32).reshape(shape(33))), "reshape");
+    assert!(most.broadcast(shape(33)).is_none());
+    many(dev.array(&ndarray::ArrayD::<f32>::zeros(shape(33))).unwrap_err().to_string(), "array");
+    many(dev.array(ndarray::ArrayD::<f32>::zeros(shape(33))).unwrap_err().to_string(), "array");
+    many(dev.from_fn(shape(33), |_| 0.0f32).unwrap_err().to_string(), "from_fn");
+    // 32 are right, to the last axis.
+    let mut extents = vec![1; 32];
+    (extents[0], extents[15], extents[31]) = (2, 3, 4);
+    let host = ndarray::ArrayD::from_shape_fn(IxDyn(&extents), |i| (i[0] * 100 + i[15] * 10 + i[31]) as f32);
+    let x = dev.array(&host).unwrap();
+    for axis in [0, 15, 31, 20] {
+        assert_eq!(x.sum_axis(Axis(axis)), host.sum_axis(Axis(axis)), "{axis}");
+    }
+    assert_eq!(x.sum_axes(&[Axis(0), Axis(31)]).shape().len(), 30);
+    assert_eq!(&x + &x, &host + &host);
+    let twos: Vec<usize> = (0..32).map(|a| if a % 2 == 0 { 2 } else { 1 }).collect();
+    let twos = dev.ones::<f32, _>(IxDyn(&twos));
+    assert_eq!(twos.sum_axes(&[0, 2, 4, 6, 30].map(Axis)).sum().item().unwrap(), 65536.0);
+}
+
 fn devices_do_not_mix(dev: &Device) {
     let other = Device::cpu_with_threads(1);
     let (a, b) = (dev.ones::<f32, _>(3), other.ones::<f32, _>(3));
     assert!(matches!(a.try_add(&b), Err(Error::Devices { op: "add", .. })));
+    // Two CPU devices are told apart.
+    let third = Device::cpu_with_threads(2).ones::<f32, _>(3);
+    let Err(Error::Devices { lhs, rhs, .. }) = b.try_add(&third) else { panic!("they add") };
+    names(&lhs, &["cpu (device ", ", 1 thread)"]);
+    names(&rhs, &["cpu (device ", ", 2 threads)"]);
+    assert!(matches!(ndcuda::eval((&b, &third)), Err(Error::Devices { lhs, rhs, .. }) if lhs != rhs));
     names(&panics(|| &a * &b), &["mul", "to_device"]);
     names(&panics(|| a.dot(&b)), &["dot", "to_device"]);
     names(
@@ -191,12 +308,13 @@ fn devices_do_not_mix(dev: &Device) {
 
 tests_on_devices! {
     shapes_that_do_not_fit the_twins_give_errors ranks_known_at_run_time empty_reductions
-    indices_out_of_range_are_late_errors devices_do_not_mix;
+    indices_out_of_range_are_late_errors a_bad_index_names_its_own_gather shapes_beyond_all_memory
+    no_memory_is_an_error more_axes_than_any_array_has devices_do_not_mix;
     once: devices_by_name
 }
 
 fn devices_by_name() {
-    assert!(matches!(Device::named("gpu"), Err(Error::Config { .. })));
+    assert!(matches!(Device::named("gpu"), Err(Error::Config { name: "device", .. })));
     assert!(matches!(Device::named("cuda:x"), Err(Error::Config { .. })));
     assert_eq!(Device::named("cpu").unwrap(), Device::cpu());
     assert_ne!(Device::cpu_with_threads(1), Device::cpu_with_threads(1));

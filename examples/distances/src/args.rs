@@ -1,6 +1,7 @@
 //! The command line.
 
 use ndcuda::distance::Metric;
+use ndcuda::{Device, Error};
 use std::path::PathBuf;
 
 /// What to do.
@@ -45,6 +46,15 @@ distances --x A.npy [--y B.npy] --metric M --out D.npy [--device D] [--progress]
     )
 }
 
+/// The device of `--device`, else of the environment.
+pub fn device(option: Option<&str>) -> ndcuda::Result<Device> {
+    let Some(name) = option else { return Device::from_env() };
+    Device::named(name).map_err(|e| match e {
+        Error::Config { name: "device", value, reason } => Error::Config { name: "--device", value, reason },
+        e => e,
+    })
+}
+
 /// What the arguments ask for, or what is wrong with them.
 pub fn parse(args: impl Iterator<Item = String>) -> Result<Mode, String> {
     let (mut x, mut y, mut metric, mut out, mut device, mut progress) = (None, None, None, None, None, false);
@@ -78,7 +88,7 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Mode, String> {
         }
         return Ok(Mode::Demo { device });
     };
-    let metric = metric.ok_or("--metric is missing")?.parse().map_err(|e: ndcuda::Error| e.to_string())?;
+    let metric = metric.ok_or("--metric is missing")?.parse().map_err(|e: Error| e.to_string())?;
     let out = out.ok_or("--out is missing")?.into();
     Ok(Mode::Files(Job { x: x.into(), y: y.map(PathBuf::from), metric, out, device, progress }))
 }

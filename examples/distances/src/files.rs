@@ -1,6 +1,6 @@
 //! `--x`: the distances between the rows of `.npy` files.
 
-use crate::args::Job;
+use crate::args::{Job, device};
 use ndcuda::distance::{Metric, cdist};
 use ndcuda::io::{AnyArray, read_npy, write_npy};
 use ndcuda::ndarray::Array2;
@@ -13,10 +13,7 @@ use std::path::Path;
 const BLOCK: usize = 1 << 22;
 
 pub fn run(job: &Job) -> Result<(), Box<dyn Error>> {
-    let device = match &job.device {
-        Some(name) => Device::named(name)?,
-        None => Device::from_env()?,
-    };
+    let device = device(job.device.as_deref())?;
     let x = matrix(&job.x, &device)?;
     let y = job.y.as_deref().map(|path| matrix(path, &device).map(|y| (path, y))).transpose()?;
     if let Some((path, y)) = &y {

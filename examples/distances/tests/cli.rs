@@ -238,11 +238,11 @@ fn failures_exit_with_1_and_name_the_file() {
         ("--x hollow.npy --metric cosine --out d.npy", "hollow.npy: its rows are empty"),
         ("--x x.npy --y wide.npy --metric cosine --out d.npy", "3 columns in x.npy, 5 in wide.npy"),
         ("--x x.npy --metric cosine --out no/such/d.npy", "no/such/d.npy: "),
-        ("--x x.npy --metric cosine --out d.npy --device abacus", "abacus"),
-        ("--device abacus", "abacus"),
+        ("--x x.npy --metric cosine --out d.npy --device abacus", "--device=abacus: a device is cpu"),
+        ("--device abacus", "--device=abacus: a device is cpu"),
     ] {
         let said = folder.fails(1, words);
-        assert!(said.contains(part), "{words}: {said}");
+        assert!(said.contains(part) && !said.contains("NDCUDA"), "{words}: {said}");
     }
     assert!(!folder.0.join("d.npy").exists());
 }
@@ -288,5 +288,13 @@ fn the_bench_prints_a_line_of_json() {
     assert_eq!(bench("--form knn:0").status.code(), Some(2));
     assert_eq!(bench("--n 0").status.code(), Some(2));
     assert_eq!(bench("--dtype i32").status.code(), Some(2));
-    assert_eq!(bench("--device abacus").status.code(), Some(1));
+    for (words, part) in [
+        ("--device abacus", "--device abacus: a device is cpu"),
+        ("--n 99999999999 --device cpu", "out of memory on the host"),
+        ("--n 9999999999999999999 --device cpu", "from_fn: shape [9999999999999999999, 128]"),
+    ] {
+        let out = bench(words);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.code() == Some(1) && said.contains(part), "{words}: {said}");
+    }
 }

@@ -8,7 +8,7 @@
 use super::map::{SERIAL, tile_size};
 use super::program::{Compiler, Count, FoldOp, Reg, RegInfo, TOp, TileAxes};
 use super::threads::Threads;
-use super::tile::{Frame, Homes, OperandInfo, operands, scratch};
+use super::tile::{Bad, Frame, Homes, OperandInfo, operands, scratch};
 use crate::backend::Args;
 use crate::error::Result;
 use crate::kernel::{Class, Id, KOp, KernelIr, Launch};
@@ -16,7 +16,6 @@ use crate::ops::Isa;
 use crate::ops::reduce::TILE;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicI64;
 
 /// Elements of a chunk.
 const CHUNK: usize = 1 << 16;
@@ -153,7 +152,7 @@ impl Fold {
     }
 
     /// Runs it.
-    pub fn run(&self, threads: &Threads, args: &Args<'_>, bad: &AtomicI64) -> Result<()> {
+    pub fn run(&self, threads: &Threads, args: &Args<'_>, bad: &Bad) -> Result<()> {
         let product = |axes: &[usize]| -> usize { axes.iter().map(|&a| self.launch.extents[a]).product() };
         let (o_axis, k_axis) =
             if self.along { (self.axes.rows, self.axes.lanes) } else { (self.axes.lanes, self.axes.rows) };
@@ -265,7 +264,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn thread(&self, bad: &'a AtomicI64, body: impl FnOnce(&mut Frame<'a>, *mut u8, *mut u8)) {
+    fn thread(&self, bad: &'a Bad, body: impl FnOnce(&mut Frame<'a>, *mut u8, *mut u8)) {
         let k = self.fold;
         let states = self.states.bytes;
         scratch(k.homes.bytes + 2 * states, |base| {

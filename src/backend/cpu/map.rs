@@ -2,12 +2,11 @@
 
 use super::program::{Compiler, Count, Reg, RegInfo, TOp, TileAxes};
 use super::threads::Threads;
-use super::tile::{Frame, Homes, OperandInfo, PAST_CACHES, fence, operands, scratch};
+use super::tile::{Bad, Frame, Homes, OperandInfo, PAST_CACHES, fence, operands, scratch};
 use crate::backend::Args;
 use crate::error::Result;
 use crate::kernel::{Id, KOp, KernelIr, Launch, Role};
 use crate::ops::Isa;
-use std::sync::atomic::AtomicI64;
 
 /// Scratch that tiles should fit: most of L1.
 const L1: usize = 24 << 10;
@@ -82,7 +81,7 @@ impl Map {
     }
 
     /// Runs it.
-    pub fn run(&self, threads: &Threads, args: &Args<'_>, bad: &AtomicI64) -> Result<()> {
+    pub fn run(&self, threads: &Threads, args: &Args<'_>, bad: &Bad) -> Result<()> {
         let ext = |a: Option<usize>| a.map_or(1, |a| self.launch.extents[a]);
         let (n, m) = (ext(self.axes.lanes), ext(self.axes.rows));
         let outer: usize = self.outer.iter().map(|&a| self.launch.extents[a]).product();

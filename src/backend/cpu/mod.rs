@@ -15,9 +15,9 @@ use super::{Args, Backend, Exe};
 use crate::buffer::{Buffer, Pool};
 use crate::error::{Error, Result};
 use crate::kernel::{self, KOp, KernelIr, Launch, Step};
+use crate::ops::Isa;
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The host's processor and memory.
 #[derive(Debug)]
@@ -34,15 +34,16 @@ enum Kernel {
     TopK(topk::TopK),
 }
 
-struct Ready {
-    kernel: Kernel,
-    gathered: usize,
-}
-
 impl Cpu {
     /// A CPU device with this many threads.
     pub fn new(threads: usize) -> Cpu {
         Cpu { threads: threads::Threads::new(threads), pool: Arc::default() }
+    }
+
+    /// What it has: `2 threads`.
+    pub fn describe(&self) -> String {
+        let n = self.threads.count();
+        format!("{n} thread{}", if n == 1 { "" } else { "s" })
     }
 }
 
@@ -56,8 +57,7 @@ fn several_passes(ir: &KernelIr) -> bool {
 }
 
 fn prepare(step: &Step) -> Result<Exe> {
-    let isa = tile::isa();
-    let mut gathered = 0;
+    let isa = Isa::asked()?;
     let kernel = match step {
         Step::Gemm(spec) => {
             let (ir, launch) = kernel::gemm::kernel(spec);
@@ -71,7 +71,6 @@ fn prepare(step: &Step) -> Result<Exe> {
             None => Kernel::TopK(topk::TopK::new(spec, isa)),
         },
         Step::Kernel(ir, launch) => {
-            gathered = launch.operands.iter().filter_map(|b| Some(b.gather?.1)).next().unwrap_or(0);
             if ir.folded.is_empty() {
                 Kernel::Map(map::Map::new(ir, launch, isa)?)
             } else if let Some(k) = pairwise::Pairwise::new(ir, launch, isa)? {
@@ -83,7 +82,7 @@ fn prepare(step: &Step) -> Result<Exe> {
             }
         }
     };
-    Ok(Box::new(Ready { kernel, gathered }))
+    Ok(Box::new(kernel))
 }
 
 impl Backend for Cpu {
@@ -126,21 +125,18 @@ impl Backend for Cpu {
     }
 
     fn run(&self, exe: &Exe, args: &Args<'_>) -> Result<()> {
-        let Some(ready) = exe.downcast_ref::<Ready>() else {
+        let Some(kernel) = exe.downcast_ref::<Kernel>() else {
             return Err(Error::Internal { stage: "cpu", detail: "a step of another device".into() });
         };
-        let bad = AtomicI64::new(i64::MIN);
-        match &ready.kernel {
+        let bad = tile::Bad::new();
+        match kernel {
             Kernel::Map(k) => k.run(&self.threads, args, &bad)?,
             Kernel::Fold(k) => k.run(&self.threads, args, &bad)?,
             Kernel::Passes(k) => k.run(&self.threads, args, &bad)?,
             Kernel::Pairwise(k) => k.run(&self.threads, &self.pool, args, &bad)?,
             Kernel::TopK(k) => k.run(&self.threads, args)?,
         }
-        match bad.load(Ordering::Relaxed) {
-            i64::MIN => Ok(()),
-            index => Err(Error::Index { op: "take", index, axis: 0, len: ready.gathered, at: String::new() }),
-        }
+        bad.into_inner().map_or(Ok(()), Err)
     }
 
     fn synchronize(&self) -> Result<()> {

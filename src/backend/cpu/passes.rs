@@ -3,13 +3,12 @@
 use super::map::SERIAL;
 use super::program::{Compiler, Count, FoldOp, Reg, RegInfo, TOp, TileAxes};
 use super::threads::Threads;
-use super::tile::{Frame, Homes, OperandInfo, PAST_CACHES, fence, operands, scratch};
+use super::tile::{Bad, Frame, Homes, OperandInfo, PAST_CACHES, fence, operands, scratch};
 use crate::backend::Args;
 use crate::error::Result;
 use crate::kernel::{Id, KOp, KernelIr, Launch, Nest, Role};
 use crate::ops::Isa;
 use crate::ops::reduce::TILE;
-use std::sync::atomic::AtomicI64;
 
 /// What runs once a row, or for each tile of it.
 struct Segment {
@@ -124,7 +123,7 @@ impl Passes {
     }
 
     /// Runs it.
-    pub fn run(&self, threads: &Threads, args: &Args<'_>, bad: &AtomicI64) -> Result<()> {
+    pub fn run(&self, threads: &Threads, args: &Args<'_>, bad: &Bad) -> Result<()> {
         let ext = &self.launch.extents;
         let rows: usize = self.results.iter().map(|&a| ext[a]).product();
         let work: usize = ext.iter().product();

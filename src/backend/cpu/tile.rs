@@ -2,14 +2,17 @@
 
 use super::program::{Count, Reg, RegInfo, TOp, TileAxes};
 use crate::backend::Args;
-use crate::kernel::{Bind, KernelIr, Launch};
-use crate::ops::Isa;
+use crate::error::Error;
+use crate::kernel::{Bind, Gather, KernelIr, Launch};
 use smallvec::SmallVec;
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::OnceLock;
 
 /// Bytes of results that no cache would keep until they are read again: they are written past it.
 pub const PAST_CACHES: usize = 16 << 20;
+
+/// The first error that a gather met.
+pub type Bad = OnceLock<Error>;
 
 /// An operand as tiles see it.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +23,8 @@ pub struct OperandInfo {
     pub lane: isize,
     /// As `lane`.
     pub row: isize,
-    /// Stride and length of the gathered axis.
-    pub gather: Option<(isize, usize)>,
+    /// The axis that a value indexes.
+    pub gather: Option<Gather>,
 }
 
 /// The operands of a kernel for tiles over these axes.
@@ -157,8 +160,8 @@ pub struct Frame<'a> {
     pub in_place: bool,
     /// Results go past the caches, out of registers' homes.
     pub past_caches: bool,
-    /// The first index out of range that a gather met; `i64::MIN`: none.
-    pub bad_index: &'a AtomicI64,
+    /// Where a gather notes an index out of range.
+    pub bad_index: &'a Bad,
 }
 
 impl<'a> Frame<'a> {
@@ -171,7 +174,7 @@ impl<'a> Frame<'a> {
         operands: &'a [OperandInfo],
         args: &Args<'_>,
         rank: usize,
-        bad_index: &'a AtomicI64,
+        bad_index: &'a Bad,
     ) -> Self {
         let home: Pointers = homes.at.iter().map(|&at| scratch.wrapping_add(at)).collect();
         Frame {
@@ -325,18 +328,20 @@ impl<'a> Frame<'a> {
 
     unsafe fn gather(&mut self, dst: Reg, index: Reg, operand: u8, n: usize) {
         let info = self.operands[operand as usize];
-        let (stride, len) = info.gather.unwrap_or((0, 0));
+        let Some(gather) = info.gather else { return };
         let to = self.home(dst);
         self.cur[dst as usize] = to;
         let (p, idx) = (self.ptrs[operand as usize], self.cur[index as usize] as *const i64);
         for e in 0..n {
             // SAFETY: the index register holds `n` values.
             let i = unsafe { idx.add(e).read_unaligned() };
-            if i < 0 || i as usize >= len {
-                let _ = self.bad_index.compare_exchange(i64::MIN, i, Ordering::Relaxed, Ordering::Relaxed);
+            if i < 0 || i as usize >= gather.len {
+                let _ = self.bad_index.set(gather.error(i));
                 continue;
             }
-            let at = (e / self.lanes) as isize * info.row + (e % self.lanes) as isize * info.lane + i as isize * stride;
+            let at = (e / self.lanes) as isize * info.row
+                + (e % self.lanes) as isize * info.lane
+                + i as isize * gather.stride;
             // SAFETY: `i` is within the axis, the rest within the launch's extents.
             unsafe {
                 let from = p.offset(at * info.size as isize);
@@ -462,9 +467,4 @@ pub fn fence() {
     unsafe {
         std::arch::x86_64::_mm_sfence()
     }
-}
-
-/// The instruction set this process uses.
-pub fn isa() -> Isa {
-    Isa::detect()
 }

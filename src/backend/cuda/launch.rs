@@ -11,7 +11,7 @@ use super::shipped::{self, Shipped};
 use super::stage::Stage;
 use crate::backend::Args;
 use crate::error::{Error, Result};
-use crate::kernel::{KOp, KernelIr, Launch};
+use crate::kernel::{KernelIr, Launch};
 use cudarc::driver::sys;
 use smallvec::{SmallVec, smallvec};
 use std::ffi::c_void;
@@ -29,8 +29,8 @@ const FAULT: usize = 16;
 pub struct Kernel {
     ir: KernelIr,
     launch: Launch,
-    /// For each operand, the length of its gathered axis; empty where the kernel does not gather.
-    gathered: SmallVec<[usize; 4]>,
+    /// Whether some operand is indexed by a value.
+    gathers: bool,
     /// What it is compiled as, or is being, by how its operands' addresses are aligned.
     made: Mutex<Vec<(Aligned, Arc<Made>)>>,
     /// What ships and its program, once they were needed.
@@ -54,8 +54,8 @@ impl Kernel {
     /// A kernel whose function for buffers as the pool gives them was found as `found`, compiled as `variant`. What ships is made ready
     /// where there is none yet.
     pub fn new(ir: KernelIr, launch: Launch, variant: Variant, found: Found, modules: &Modules) -> Result<Kernel> {
-        let gathered = gathered(&ir, &launch);
-        let kernel = Kernel { ir, launch, gathered, made: Mutex::default(), shipped: OnceLock::new() };
+        let gathers = launch.operands.iter().any(|b| b.gather.is_some());
+        let kernel = Kernel { ir, launch, gathers, made: Mutex::default(), shipped: OnceLock::new() };
         let is_own = found.as_ref().is_some_and(|slot| matches!(slot.get(), Some(Answer::Made(_))));
         if let Some(module) = found {
             let aligned: Aligned = smallvec![0; kernel.ir.operands.len()];
@@ -148,9 +148,9 @@ impl Kernel {
             0 => None,
             n => Some(on.tickets(n)?),
         };
-        let fault = match self.gathered.is_empty() {
-            true => None,
-            false => {
+        let fault = match self.gathers {
+            false => None,
+            true => {
                 let block = on.pool.scratch(FAULT)?;
                 on.gpu.zero(block.address(), FAULT)?;
                 Some(block)
@@ -176,13 +176,11 @@ impl Kernel {
         let mut noted = [0u8; FAULT];
         on.stage.download(fault.address(), &mut noted)?;
         let word = |n: usize| noted[8 * n..8 * n + 8].iter().rev().fold(0u64, |v, &b| v << 8 | b as u64);
-        match word(0) {
-            0 => Ok(()),
-            operand => {
-                let len = self.gathered.get(operand as usize - 1).copied().unwrap_or(0);
-                Err(Error::Index { op: "take", index: word(1) as i64, axis: 0, len, at: String::new() })
-            }
-        }
+        let Some(operand) = word(0).checked_sub(1) else { return Ok(()) };
+        Err(match self.launch.operands.get(operand as usize).and_then(|b| b.gather) {
+            Some(gather) => gather.error(word(1) as i64),
+            None => Error::Internal { stage: "launch", detail: format!("operand {operand} noted an index") },
+        })
     }
 }
 
@@ -216,14 +214,6 @@ pub unsafe fn queue(
         )
     };
     gpu.check("cuLaunchKernel", status)
-}
-
-/// For each operand, the length of its gathered axis; empty where no kernel gathers.
-fn gathered(ir: &KernelIr, launch: &Launch) -> SmallVec<[usize; 4]> {
-    match ir.code.iter().any(|i| matches!(i.op, KOp::LoadAt(_) | KOp::StoreAt(_))) {
-        true => launch.operands.iter().map(|b| b.gather.map_or(0, |g| g.1)).collect(),
-        false => SmallVec::new(),
-    }
 }
 
 /// What kernels are queued with: the stream, memory, and words shared by all launches on the stream.

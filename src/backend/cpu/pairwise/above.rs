@@ -9,11 +9,10 @@ use super::{COLUMNS, Packed, Pairwise};
 use crate::backend::Args;
 use crate::backend::cpu::program::{Compiler, Count, FoldOp, Reg, TOp, TileAxes};
 use crate::backend::cpu::threads::Threads;
-use crate::backend::cpu::tile::{Frame, OperandInfo, operands};
+use crate::backend::cpu::tile::{Bad, Frame, OperandInfo, operands};
 use crate::error::Result;
 use crate::kernel::{Id, KOp, Launch};
 use std::ops::Range;
-use std::sync::atomic::AtomicI64;
 
 /// Columns of a chunk.
 const CHUNK: usize = 1 << 16;
@@ -93,7 +92,7 @@ impl<'a> Run<'a> {
         groups: usize,
         rows: &(impl Fn(usize) -> Range<usize> + Sync),
         place: &(impl Fn(&mut Frame<'_>) + Sync),
-        bad: &'a AtomicI64,
+        bad: &'a Bad,
     ) -> Result<()> {
         let k = self.kernel;
         let (n, m) = (k.extent(k.x.axis), k.extent(k.y.axis));

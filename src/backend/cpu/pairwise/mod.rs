@@ -20,7 +20,7 @@ mod vector;
 
 use super::program::{Compiler, Count, Reg, RegInfo, TOp, TileAxes};
 use super::threads::Threads;
-use super::tile::{Frame, Homes, OperandInfo, operands, scratch};
+use super::tile::{Bad, Frame, Homes, OperandInfo, operands, scratch};
 use crate::backend::Args;
 use crate::buffer::Pool;
 use crate::dtype::DType;
@@ -34,7 +34,6 @@ use micro::{Kernel, Run};
 use select::Select;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 use transpose::transpose;
 
 /// Length of a segment of k. Part of the order of a fold.
@@ -267,7 +266,7 @@ impl Pairwise {
     }
 
     /// Runs it.
-    pub fn run(&self, threads: &Threads, pool: &Arc<Pool>, args: &Args<'_>, bad: &AtomicI64) -> Result<()> {
+    pub fn run(&self, threads: &Threads, pool: &Arc<Pool>, args: &Args<'_>, bad: &Bad) -> Result<()> {
         // The operands of a selection stand after the kernel's own.
         let (bases, found) = args.bases.split_at(self.launch.operands.len());
         let args = &Args { bases, ..*args };
@@ -371,7 +370,7 @@ impl Pairwise {
         Ok(())
     }
 
-    fn thread<'a>(&'a self, args: &Args<'_>, bad: &'a AtomicI64, body: impl FnOnce(&mut Frame<'a>)) {
+    fn thread<'a>(&'a self, args: &Args<'_>, bad: &'a Bad, body: impl FnOnce(&mut Frame<'a>)) {
         let own = self.own_bytes();
         scratch(self.homes.bytes + own, |base| {
             let regs = base.wrapping_add(own);

@@ -6,14 +6,13 @@ use super::{COLUMNS, Packed, Pairwise};
 use crate::backend::Args;
 use crate::backend::cpu::program::Reg;
 use crate::backend::cpu::threads::Threads;
-use crate::backend::cpu::tile::Frame;
+use crate::backend::cpu::tile::{Bad, Frame};
 use crate::backend::cpu::topk;
 use crate::buffer::Pool;
 use crate::error::Result;
 use crate::kernel::{Bind, KOp, KernelIr, Launch, TopKSpec};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 
 /// Units for each thread, at least, where there are columns to cut.
 const UNITS: usize = 4;
@@ -71,7 +70,7 @@ impl<'a> Run<'a> {
         groups: usize,
         rows: &(impl Fn(usize) -> Range<usize> + Sync),
         place: &(impl Fn(&mut Frame<'_>) + Sync),
-        bad: &'a AtomicI64,
+        bad: &'a Bad,
     ) -> Result<()> {
         let (k, s) = (self.kernel, &self.select.spec);
         let n = k.extent(k.x.axis);

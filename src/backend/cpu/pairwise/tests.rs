@@ -20,7 +20,7 @@ fn squares(x: &[f32], y: &[f32], [n, m, k]: [usize; 3], micro: bool, isa: Isa, r
     assert_eq!(kernel.code().is_none(), micro);
     let mut out = vec![f32::NAN; n * m];
     let bases = [x.as_ptr() as usize, y.as_ptr() as usize, out.as_mut_ptr() as usize];
-    let (threads, pool, bad) = (Threads::new(2), Arc::default(), AtomicI64::new(i64::MIN));
+    let (threads, pool, bad) = (Threads::new(2), Arc::default(), Bad::new());
     let args = Args { bases: &bases, params: &[], in_place: false };
     let mut times = vec![];
     for _ in 0..reps {

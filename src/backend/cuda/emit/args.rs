@@ -126,11 +126,11 @@ pub fn pack(
         word(&mut out, *v);
     }
     for o in gathered(ir) {
-        let Some((stride, len)) = launch.operands[o as usize].gather else {
+        let Some(gather) = launch.operands[o as usize].gather else {
             return fail(format!("operand {o} has no gathered axis"));
         };
-        word(&mut out, stride as u64);
-        word(&mut out, len as u64);
+        word(&mut out, gather.stride as u64);
+        word(&mut out, gather.len as u64);
     }
     let vectors = launch.extents.last().filter(|_| has_vectors(ir, variant)).map(|n| n / variant.width as usize);
     let patches = map::Patch::of(ir, variant).map(|p| p.counts(variant, &launch.extents));

@@ -126,7 +126,7 @@ pub(super) fn assemble(code: &Code, places: &Places, lanes: usize) -> Result<Pro
         .places
         .iter()
         .map(|p| {
-            let (stride, len) = p.gather.unwrap_or((0, 0));
+            let (stride, len) = p.gather.map_or((0, 0), |g| (g.stride, g.len));
             let counts = p.pairs.len() as u64 | (p.guards.len() as u64) << 8 | (p.operand as u64) << 16;
             let mut words = vec![0, counts, stride as u64, len as u64];
             words.extend(p.pairs.iter().flat_map(|&(r, stride)| [register(r), stride as u64]));

@@ -6,7 +6,7 @@ use super::codes::{self, Op};
 use crate::backend::cuda::scope::{Group, Scope, scope, stores, targets, top};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::kernel::{AxisSet, Class, Id, KOp, KernelIr, Launch};
+use crate::kernel::{AxisSet, Class, Gather, Id, KOp, KernelIr, Launch};
 
 /// A value, the indices along an axis, or a state: each has registers of its own until [`super::assemble`].
 pub(super) type Reg = usize;
@@ -62,7 +62,7 @@ pub(super) struct Place {
     pub operand: u8,
     pub pairs: Vec<(Reg, isize)>,
     pub guards: Vec<Reg>,
-    pub gather: Option<(isize, usize)>,
+    pub gather: Option<Gather>,
 }
 
 /// What the interpreter has to know.
