@@ -16,7 +16,7 @@ VIRTUAL = ["compute_75", "compute_80", "compute_90", "compute_120"]
 REAL = ["sm_80", "sm_90"]
 # Bytes, of pairwise kernels alone: they take all 128 registers that two blocks on a processor leave them, and now and then a compiler keeps
 # a few values in memory that are read once in a slice of k, of some 2000 instructions. Those of folds over j keep more, read once in a tile.
-SPILLS = {"pairwise": 48, "knn": 80, "kernel_sums": 80}
+SPILLS = {"pairwise": 64, "knn": 80, "kernel_sums": 80}
 
 
 def taken(cubin):
