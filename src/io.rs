@@ -380,7 +380,7 @@ pub fn write_npy<T: Element, D: Dimension>(path: impl AsRef<Path>, array: &Devic
 /// Where a path leads through symbolic links; nothing need be there.
 fn followed(path: &Path) -> std::io::Result<PathBuf> {
     let mut path = path.to_path_buf();
-    for _ in 0..LINKS {
+    for _ in 0..=LINKS {
         match fs::read_link(&path) {
             // Relative to the folder that has the link.
             Ok(to) => path = path.parent().unwrap_or(Path::new("")).join(to),

@@ -14,8 +14,8 @@
 //! # Ok::<(), ndcuda::Error>(())
 //! ```
 //!
-//! Shape errors panic at the call, as in `ndarray`; operations of several arrays, slices, reshapes, selections and distances have `try_`
-//! twins that return them. Errors of the device come with the first `Result` asked for. `ARCHITECTURE.md` in the repository says how an expression becomes a kernel.
+//! Shape errors panic at the call, as in `ndarray`; operators and other elementwise operations of two arrays, `dot`, slices, reshapes, `select`, `topk`
+//! and distances have `try_` twins that return them. Errors of the device come with the first `Result` asked for. `ARCHITECTURE.md` in the repository says how an expression becomes a kernel.
 
 pub mod api;
 mod array;

@@ -61,6 +61,8 @@ fn every_example_runs() {
 fn interop_runs_on_the_software_device() {
     let driver = softcuda_driver::control::built("libsoftcuda_driver.so").unwrap();
     let folder = std::env::temp_dir().join(format!("ndcuda-interop-{}", std::process::id()));
+    // Of a run that was killed.
+    std::fs::remove_dir_all(&folder).ok();
     std::fs::create_dir_all(&folder).unwrap();
     for name in ["libcuda.so", "libcuda.so.1"] {
         std::os::unix::fs::symlink(&driver, folder.join(name)).unwrap();

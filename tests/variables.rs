@@ -45,7 +45,9 @@ fn threads() {
     assert!(line(&one, "probe: ").contains("; 1 thread, "), "{one}");
     let (two, _) = run(&[("NDCUDA_NUM_THREADS", " 2 ")]);
     assert!(line(&two, "probe: ").contains("; 2 threads, "), "{two}");
-    for wrong in ["0", "-1", "many", ""] {
+    let (unset, _) = run(&[("NDCUDA_NUM_THREADS", "")]);
+    assert!(line(&unset, "probe: ").contains(" thread"), "{unset}");
+    for wrong in ["0", "-1", "many"] {
         let (out, _) = run(&[("NDCUDA_NUM_THREADS", wrong)]);
         let text = format!("NDCUDA_NUM_THREADS={wrong}: a positive whole number is needed");
         assert_eq!(line(&out, "default: "), text);

@@ -15,7 +15,7 @@ use crate::array::{DeviceArray, DeviceArray1, DeviceArray2, expect};
 use crate::dtype::Float;
 use crate::error::{Error, Result};
 use compose::in_f32;
-use ndarray::{Axis, Ix2, Ix3, NewAxis, s};
+use ndarray::{Axis, Dimension, Ix2, Ix3, NewAxis, s};
 
 /// Rows of one length, on one device.
 fn fit<T: Float>(op: &'static str, x: &DeviceArray2<T>, y: &DeviceArray2<T>) -> Result<()> {
@@ -23,17 +23,25 @@ fn fit<T: Float>(op: &'static str, x: &DeviceArray2<T>, y: &DeviceArray2<T>) -> 
         return Err(Error::Broadcast { op, lhs: x.shape().into(), rhs: y.shape().into() });
     }
     if x.device() != y.device() {
-        return Err(Error::Devices { op, lhs: x.device().to_string(), rhs: y.device().to_string() });
+        return Err(x.device().is_not(op, y.device()));
     }
     Ok(())
 }
 
-/// A parameter of this shape.
-fn shaped(op: &'static str, shape: &[usize], wanted: &[usize]) -> Result<()> {
-    if shape == wanted {
-        return Ok(());
+/// What goes with the rows `x` has this shape, and is where they are.
+fn shaped<T: Float, D: Dimension>(
+    op: &'static str,
+    x: &DeviceArray2<T>,
+    with: &DeviceArray<T, D>,
+    wanted: &[usize],
+) -> Result<()> {
+    if with.shape() != wanted {
+        return Err(Error::Shape { op, shape: with.shape().into(), reason: format!("{wanted:?} is needed") });
     }
-    Err(Error::Shape { op, shape: shape.into(), reason: format!("{wanted:?} is needed") })
+    if x.device() != with.device() {
+        return Err(x.device().is_not(op, with.device()));
+    }
+    Ok(())
 }
 
 /// `x[:, None, :]` and `y[None, :, :]`.
@@ -211,7 +219,7 @@ pub fn try_cdist_weighted<T: Float<Sum = T, Mean = T>>(
     w: &DeviceArray1<T>,
 ) -> Result<DeviceArray2<T>> {
     fit("cdist_weighted", x, y)?;
-    shaped("cdist_weighted", w.shape(), &x.shape()[1..])?;
+    shaped("cdist_weighted", x, w, &x.shape()[1..])?;
     compose::metric(x, y, metric, Some(w))
 }
 
@@ -232,7 +240,7 @@ pub fn try_seuclidean<T: Float<Sum = T>>(
     v: &DeviceArray1<T>,
 ) -> Result<DeviceArray2<T>> {
     fit("seuclidean", x, y)?;
-    shaped("seuclidean", v.shape(), &x.shape()[1..])?;
+    shaped("seuclidean", x, v, &x.shape()[1..])?;
     if in_f32::<T>() {
         return Ok(try_seuclidean(&x.cast::<f32>(), &y.cast(), &v.cast())?.cast());
     }
@@ -263,7 +271,7 @@ pub fn try_mahalanobis<T: Float<Sum = T>>(
 ) -> Result<DeviceArray2<T>> {
     fit("mahalanobis", x, y)?;
     let d = x.shape()[1];
-    shaped("mahalanobis", vi.shape(), &[d, d])?;
+    shaped("mahalanobis", x, vi, &[d, d])?;
     if in_f32::<T>() {
         return Ok(try_mahalanobis(&x.cast::<f32>(), &y.cast(), &vi.cast())?.cast());
     }

@@ -74,7 +74,7 @@ pub fn knn_by<T: Float>(
     fit("knn", x, y)?;
     let distances = |x: &DeviceArray2<T>, y: &DeviceArray2<T>| {
         let d = distances(x, y)?;
-        shaped("knn", d.shape(), &[x.shape()[0], y.shape()[0]]).map(|()| d)
+        shaped("knn", x, &d, &[x.shape()[0], y.shape()[0]]).map(|()| d)
     };
     let (n, m) = (x.shape()[0], y.shape()[0]);
     if k > m {
@@ -171,6 +171,9 @@ fn between<T: Float<Sum = T, Mean = T>>(
 /// ```
 #[track_caller]
 pub fn pdist<T: Float<Sum = T, Mean = T>>(x: &DeviceArray2<T>, metric: Metric) -> Result<DeviceArray1<T>> {
+    if in_f32::<T>() {
+        return Ok(pdist(&x.cast::<f32>(), metric)?.cast());
+    }
     // The variance of the rows themselves, of all of them whatever the block.
     let variance = (metric == Metric::SEuclidean).then(|| x.var_axis(Axis(0), 1.0));
     if x.shape()[0] > SQUARE {
@@ -199,7 +202,7 @@ pub fn pdist_by<T: Float>(
 ) -> Result<DeviceArray1<T>> {
     let distances = |x: &DeviceArray2<T>, y: &DeviceArray2<T>| {
         let d = distances(x, y)?;
-        shaped("pdist", d.shape(), &[x.shape()[0], y.shape()[0]]).map(|()| d)
+        shaped("pdist", x, &d, &[x.shape()[0], y.shape()[0]]).map(|()| d)
     };
     let n = x.shape()[0];
     if n <= SQUARE {
@@ -207,7 +210,12 @@ pub fn pdist_by<T: Float>(
     }
     // Rows against the rows from theirs on: about half of the arithmetic of all pairs. There is no lazy concatenation: an update
     // of a part copies the rest, so the host puts the blocks together.
-    let mut out = Vec::with_capacity(n * (n - 1) / 2);
+    let pairs = n.checked_mul(n - 1).map_or(usize::MAX, |twice| twice / 2);
+    let mut out = Vec::new();
+    if out.try_reserve_exact(pairs).is_err() {
+        let requested = pairs.saturating_mul(size_of::<T>());
+        return Err(Error::OutOfMemory { device: "the host".into(), requested, detail: String::new() });
+    }
     let mut i = 0;
     while i + 1 < n {
         let rows = (BLOCK / (n - i)).clamp(1, n - i);

@@ -143,8 +143,10 @@ pub fn dot(a: &Value, b: &Value, mul: OpRef, at: At) -> Result<Value> {
     let gemm = dtype.is_float() && m > 1 && n > 1;
     let pairs = |k: usize| -> Dims { batch.iter().copied().chain([m, n, k]).collect() };
     // What is recorded below has these shapes and parts of them.
-    for shape in if gemm { [with([m, k]), with([k, n]), with([m, n])] } else { [with([m, n]), pairs(k), pairs(1)] } {
-        check("dot", &shape)?;
+    // A product's kernel has rows, columns and k as axes of its own, too.
+    let inner = if gemm { [with([m, k]), with([k, n])] } else { [pairs(k), pairs(1)] };
+    for shape in [with([m, n]), pairs(1)].iter().chain(&inner) {
+        check("dot", shape)?;
     }
     let (x, y) = (stretch(&x, &with([m, k])), stretch(&y, &with([k, n])));
     let mut out = if gemm {

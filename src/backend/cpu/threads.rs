@@ -84,7 +84,8 @@ pub type Next<'a> = dyn Fn() -> Option<usize> + 'a;
 /// Threads asked for by `NDCUDA_NUM_THREADS`, else those of the machine.
 pub fn from_environment() -> Result<usize> {
     match std::env::var("NDCUDA_NUM_THREADS") {
-        Ok(v) => match v.trim().parse() {
+        // Empty is as good as unset.
+        Ok(v) if !v.trim().is_empty() => match v.trim().parse() {
             Ok(n) if n > 0 => Ok(n),
             _ => Err(Error::Config {
                 name: "NDCUDA_NUM_THREADS",
@@ -92,7 +93,7 @@ pub fn from_environment() -> Result<usize> {
                 reason: "a positive whole number is needed".into(),
             }),
         },
-        Err(_) => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        _ => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
     }
 }
 

@@ -148,8 +148,8 @@ fn version(library: &Library) -> Result<(c_int, c_int), String> {
 pub struct Lazy {
     /// Its handle; none where the library is not there or did not start.
     made: OnceLock<Option<Blas>>,
-    /// The dtypes whose products it refused.
-    refused: Mutex<Vec<DType>>,
+    /// The dtypes whose products it refused, and whether with TF32.
+    refused: Mutex<Vec<(DType, bool)>>,
 }
 
 /// cuBLAS on one device.
@@ -196,23 +196,29 @@ fn leave_out(gpu: &Gpu, what: &str, why: &str) {
 impl Lazy {
     /// Whether products of this dtype go to cuBLAS; else our own kernel stands in. A lost device and want of memory are errors.
     pub fn takes(&self, dtype: DType, pool: &Pool) -> Result<bool> {
-        Ok(self.get(pool)?.is_some() && !self.refused().contains(&dtype))
+        Ok(self.get(pool)?.is_some() && !self.refused().contains(&(dtype, false)))
     }
 
     /// Queues a product; false where cuBLAS does not take it and our own kernel has to run it.
     pub fn run(&self, g: &Gemm, pool: &Pool, args: &Args<'_>, tf32: bool) -> Result<bool> {
         let Some(blas) = self.get(pool)? else { return Ok(false) };
-        if self.refused().contains(&g.dtype) {
-            return Ok(false);
-        }
-        let (call, status) = blas.run(g, pool, args, tf32)?;
-        if !matches!(status, ARCH_MISMATCH | NOT_SUPPORTED) {
-            return check(pool.gpu(), call, status).map(|()| true);
-        }
-        let mut refused = self.refused();
-        if !refused.contains(&g.dtype) {
-            refused.push(g.dtype);
-            leave_out(pool.gpu(), &format!("products of {}", g.dtype), &format!("{call} gives {}", meaning(status)));
+        // A GPU without TF32 still has the plain product.
+        for tf32 in [true, false].into_iter().skip(usize::from(!tf32)) {
+            if self.refused().contains(&(g.dtype, tf32)) {
+                continue;
+            }
+            let (call, status) = blas.run(g, pool, args, tf32)?;
+            if !matches!(status, ARCH_MISMATCH | NOT_SUPPORTED) {
+                return check(pool.gpu(), call, status).map(|()| true);
+            }
+            let mut refused = self.refused();
+            if !refused.contains(&(g.dtype, tf32)) {
+                refused.push((g.dtype, tf32));
+                if !tf32 {
+                    let what = format!("products of {}", g.dtype);
+                    leave_out(pool.gpu(), &what, &format!("{call} gives {}", meaning(status)));
+                }
+            }
         }
         Ok(false)
     }
@@ -235,7 +241,7 @@ impl Lazy {
         Ok(self.made.get_or_init(set).as_ref())
     }
 
-    fn refused(&self) -> MutexGuard<'_, Vec<DType>> {
+    fn refused(&self) -> MutexGuard<'_, Vec<(DType, bool)>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

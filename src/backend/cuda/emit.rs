@@ -116,7 +116,7 @@ fn scheme(ir: &KernelIr, variant: &Variant) -> Scheme {
 
 /// Every axis of a kernel.
 fn all_axes(ir: &KernelIr) -> AxisSet {
-    AxisSet((1u32 << ir.axes) - 1)
+    AxisSet::first(ir.axes as usize)
 }
 
 /// The C++ type that holds a value of this dtype.

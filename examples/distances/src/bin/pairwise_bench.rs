@@ -143,7 +143,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Job>, String> 
 fn run<T: Float<Sum = T, Mean = T>>(job: &Job) -> Result<String, Box<dyn Error>> {
     let device = match &job.device {
         Some(name) => Device::named(name).map_err(|e| match e {
-            ndcuda::Error::Config { reason, .. } => format!("--device {name}: {reason}"),
+            ndcuda::Error::Config { name: "device", value, reason } => format!("--device={value}: {reason}"),
             e => e.to_string(),
         })?,
         None => Device::from_env()?,

@@ -1,7 +1,7 @@
 //! Folds over k of a combine of x(i, k) and y(j, k): a matrix product over other operations than multiply and add.
 //!
-//! Both operands are packed once, their prologues computed on the way: y as panels `[k][columns]`, x as panels `[k][rows]`,
-//! as wide as the micro-kernel's block of results. k is folded in segments of fixed length, a chain within each and a left
+//! Both operands are packed once, their prologues computed on the way, into panels as wide as the micro-kernel's
+//! block of results: `[segment][panel][k][columns]` of y, `[segment][panel][k][rows]` of x. k is folded in segments of fixed length, a chain within each and a left
 //! fold across, so the bits of a result depend on nothing but its own two rows. Epilogues run on blocks of results in cache.
 //! Of one row x, y is packed panel by panel as it is needed. Results that are folded over j in their turn ([`above`]) stay
 //! in blocks. Combines that no micro-kernel knows run as code on tiles in L1 ([`code`]).
@@ -306,7 +306,7 @@ impl Pairwise {
                             if p < nx { (&self.x, p, at.x, 0) } else { (&self.y, p - nx, base + at_y, 1) };
                         let norm = at.norms[norms] + p * side.width * size;
                         for s in 0..ext[self.k].div_ceil(SEGMENT).max(1) {
-                            // SAFETY: the panel is `width * k` elements of the packed memory, and this thread's alone.
+                            // SAFETY: the panel is `width * k` elements of the packed memory, a run for each segment, and this thread's alone.
                             unsafe {
                                 self.fill(f, side, p, s, args);
                                 for v in 0..side.values.len() {

@@ -20,19 +20,21 @@ pub(super) fn variant(along: Along<'_>) -> Variant {
     Variant { patch: patch(along, &v), ..v }
 }
 
-/// The axis of patches: what an operand lies along that does not lie along the last one, where both are long.
+/// The axis of patches: what an operand lies along that does not lie along the last one, where patches of the two are mostly full.
 fn patch(along: Along<'_>, v: &Variant) -> Option<u8> {
     let (ir, extents) = (along.ir, &along.launch.extents);
     let last = (ir.axes as usize).checked_sub(1)?;
     let across = ir.code.iter().find_map(|inst| {
         let (KOp::Load(o) | KOp::Store(o)) = inst.op else { return None };
         let step = |a: usize| along.launch.operands[o as usize].strides[a].unsigned_abs();
-        let own = |a: &usize| *a != last && step(*a) == 1 && extents[*a] >= 8;
+        let own = |a: &usize| *a != last && step(*a) == 1;
         if inst.over.has(last) && step(last) > 1 { inst.over.iter().find(own) } else { None }
     })?;
     let patched = Variant { patch: Some(across as u8), ..*v };
-    let fits = ir.index == Width::W64 || threads(ir, &patched, extents) < 1 << 31;
-    (fits && extents[last] >= 8).then_some(across as u8)
+    let wanted = threads(ir, &patched, extents);
+    let fits = ir.index == Width::W64 || wanted < 1 << 31;
+    // Of short axes most places of a patch are empty, and a warp's sectors near each other as it is.
+    (fits && wanted <= 4 * threads(ir, v, extents)).then_some(across as u8)
 }
 
 /// Threads that have a vector, those of patches beyond the end included.
@@ -43,8 +45,8 @@ pub(super) fn threads(ir: &KernelIr, v: &Variant, extents: &[usize]) -> u64 {
     p.counts(v, extents).iter().map(|&n| n as u64).product::<u64>() * around * THREADS as u64
 }
 
-/// The patch of vectors that the threads of a block take together: a warp's lanes lie along both of its axes, so that whole sectors are asked for
-/// whichever of these an operand lies along.
+/// The patch of vectors that the threads of a block take together: a warp's lanes lie along both of its axes, so that with vectors of
+/// elements of 2 bytes and more whole sectors are asked for, whichever of these an operand lies along.
 #[derive(Clone, Copy)]
 pub(super) struct Patch {
     axis: usize,
@@ -112,7 +114,7 @@ impl Map<'_, '_> {
             }
             (1, _) => self.w.count(self.axes),
             (width, 1) => format!("a.n[0].n / {width}"),
-            (_, n) => format!("{} * a.m.n", self.w.count(AxisSet((1 << (n - 1)) - 1))),
+            (_, n) => format!("{} * a.m.n", self.w.count(AxisSet::first(n as usize - 1))),
         };
         self.w.line(format_args!("const Count total = {total};"));
         self.w.line(format_args!("const Count step = gridDim.x * (Count){per};"));

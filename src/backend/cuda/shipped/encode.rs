@@ -101,7 +101,7 @@ pub(super) fn along_x(ir: &KernelIr) -> Option<bool> {
 }
 
 fn all_axes(ir: &KernelIr) -> AxisSet {
-    AxisSet(((1u64 << ir.axes) - 1) as u32)
+    AxisSet::first(ir.axes as usize)
 }
 
 /// The axes of the results that groups of lanes work on.
