@@ -289,7 +289,7 @@ fn the_bench_prints_a_line_of_json() {
     assert_eq!(bench("--n 0").status.code(), Some(2));
     assert_eq!(bench("--dtype i32").status.code(), Some(2));
     for (words, part) in [
-        ("--device abacus", "--device abacus: a device is cpu"),
+        ("--device abacus", "--device=abacus: a device is cpu"),
         ("--n 99999999999 --device cpu", "out of memory on the host"),
         ("--n 9999999999999999999 --device cpu", "from_fn: shape [9999999999999999999, 128]"),
     ] {
