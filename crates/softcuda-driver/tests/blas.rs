@@ -342,7 +342,6 @@ fn deferred_products_run_in_their_stream() {
 fn calls_fail_on_request() {
     let (_blas, _alone) = blas();
     let (_context, stream) = device();
-    control().fail(Kind::Blas, 2);
     let cublas = CudaBlas::new(stream.clone()).unwrap();
     let x = stream.clone_htod(&[1.0f32; 4]).unwrap();
     let mut y = stream.alloc_zeros::<f32>(4).unwrap();
@@ -350,6 +349,7 @@ fn calls_fail_on_request() {
         // SAFETY: sizes that fit the arrays.
         unsafe { cublas.gemm(simple(2, 2, 2, 1.0f32, 0.0), &x, &x, &mut y) }.map_err(|e| e.0)
     };
+    control().fail(Kind::Blas, 1);
     assert_eq!(run(), Err(Status::CUBLAS_STATUS_EXECUTION_FAILED));
     assert_eq!(run(), Ok(()));
     control().fail(Kind::Blas, 1);
