@@ -2,7 +2,7 @@
 
 mod host;
 
-pub(crate) use host::room;
+pub(crate) use host::{no_room, room};
 
 use crate::buffer::Buffer;
 use crate::device::Device;

@@ -1,6 +1,6 @@
 //! Reading and writing NumPy's `.npy` files.
 
-use crate::array::{DeviceArray, DeviceArrayD};
+use crate::array::{DeviceArray, DeviceArrayD, no_room};
 use crate::device::Device;
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
@@ -323,8 +323,7 @@ fn elements<T: Element>(mut from: impl Read, n: usize, big_endian: bool, checked
         let many = (n - out.len()).min(CHUNK / size);
         let room = if checked { n - out.len() } else { many };
         if out.try_reserve_exact(room).is_err() {
-            let (device, detail) = ("the host".into(), String::new());
-            return Err(Fail::Other(Error::OutOfMemory { device, requested: n * size, detail }));
+            return Err(Fail::Other(no_room(n * size)));
         }
         let bytes = &mut buffer[..many * size];
         from.read_exact(bytes).map_err(read_error)?;

@@ -4,13 +4,12 @@ use crate::array::{DeviceArray, DeviceArray1, DeviceArray2, expect, room};
 use crate::device::Device;
 use crate::dtype::{Element, Float, Number};
 use crate::error::{Error, Result};
+use crate::graph::build::At;
 use crate::graph::{Value, build};
 use crate::layout::check;
 use crate::ops::row;
 use ndarray::{Array, Dimension, IntoDimension, Ix1, Ix2};
 use std::panic::Location;
-
-type At = &'static Location<'static>;
 
 /// An integer's value; `None` of a float.
 fn integer<T: Number>(x: T) -> Option<i128> {

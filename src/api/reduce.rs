@@ -3,13 +3,12 @@
 use crate::array::{DeviceArray, DeviceArray0, DeviceArrayD, expect};
 use crate::dtype::{DType, Element, Float};
 use crate::error::Result;
+use crate::graph::build::At;
 use crate::graph::{Value, build};
 use crate::ops::reduce::{ALL, ANY, ARGMAX, ARGMIN, MAX, MIN, MOMENTS, PROD, ReducerRef};
 use crate::ops::row;
 use ndarray::{Axis, Dimension, RemoveAxis};
 use std::panic::Location;
-
-type At = &'static Location<'static>;
 
 /// What each reduction is in terms of the reducer table.
 #[derive(Clone, Copy)]

@@ -13,7 +13,8 @@ pub(super) fn bytes_of<T: Element>(elements: &mut [T]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr() as *mut u8, size_of_val(elements)) }
 }
 
-fn no_room(bytes: usize) -> Error {
+/// The error of host memory that is not there.
+pub(crate) fn no_room(bytes: usize) -> Error {
     Error::OutOfMemory { device: "the host".into(), requested: bytes, detail: String::new() }
 }
 

@@ -1,6 +1,6 @@
 //! Each metric as a composition of array methods, with weights for the coordinates where there are any.
 
-use super::{Metric, cityblock, euclidean, rows, seuclidean, sqeuclidean_broadcast};
+use super::{Metric, rows, seuclidean};
 use crate::array::{DeviceArray, DeviceArray1, DeviceArray2};
 use crate::dtype::{DType, Float};
 use crate::error::{Error, Result};
@@ -92,9 +92,6 @@ fn of<T: Float<Sum = T, Mean = T>>(
     w: Weights<'_, T>,
 ) -> DeviceArray2<T> {
     match metric {
-        Metric::SqEuclidean if w.0.is_none() => sqeuclidean_broadcast(x, y),
-        Metric::Euclidean if w.0.is_none() => euclidean(x, y),
-        Metric::CityBlock if w.0.is_none() => cityblock(x, y),
         Metric::SqEuclidean => {
             let (x, y) = rows(x, y);
             let diff = x - y;
@@ -127,10 +124,7 @@ fn of<T: Float<Sum = T, Mean = T>>(
             (cosine * T::from_f64(-1.0) + T::ONE).clamp(T::ZERO, T::from_f64(2.0))
         }
         Metric::Correlation => {
-            let centred = |x: &DeviceArray2<T>| match w.0 {
-                Some(weights) => x - w.sum_rows(x.clone()) / weights.sum(),
-                None => x - x.mean_keep(Axis(1)),
-            };
+            let centred = |x: &DeviceArray2<T>| x - w.sum_rows(x.clone()) / w.total(x);
             of(&centred(x), &centred(y), Metric::Cosine, w)
         }
         Metric::Canberra => {

@@ -2,7 +2,7 @@
 
 use super::compose::{in_f32, variance_of_both};
 use super::{Metric, fit, shaped, try_cdist, try_seuclidean};
-use crate::array::{DeviceArray1, DeviceArray2};
+use crate::array::{DeviceArray1, DeviceArray2, room};
 use crate::dtype::Float;
 use crate::error::{Error, Result};
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
@@ -72,10 +72,7 @@ pub fn knn_by<T: Float>(
     distances: impl Fn(&DeviceArray2<T>, &DeviceArray2<T>) -> Result<DeviceArray2<T>>,
 ) -> Result<(DeviceArray2<T>, DeviceArray2<i64>)> {
     fit("knn", x, y)?;
-    let distances = |x: &DeviceArray2<T>, y: &DeviceArray2<T>| {
-        let d = distances(x, y)?;
-        shaped("knn", x, &d, &[x.shape()[0], y.shape()[0]]).map(|()| d)
-    };
+    let distances = checked("knn", distances);
     let (n, m) = (x.shape()[0], y.shape()[0]);
     if k > m {
         let reason = format!("{k} neighbours of {m} rows");
@@ -130,6 +127,17 @@ pub fn knn_by<T: Float>(
         }
     }
     Ok((x.device().array(nearest)?, x.device().array(indices)?))
+}
+
+/// Distances of a block of rows, which have to have its shape.
+fn checked<T: Float>(
+    op: &'static str,
+    distances: impl Fn(&DeviceArray2<T>, &DeviceArray2<T>) -> Result<DeviceArray2<T>>,
+) -> impl Fn(&DeviceArray2<T>, &DeviceArray2<T>) -> Result<DeviceArray2<T>> {
+    move |x, y| {
+        let d = distances(x, y)?;
+        shaped(op, x, &d, &[x.shape()[0], y.shape()[0]]).map(|()| d)
+    }
 }
 
 /// Elements of the part of the matrix that is made at a time.
@@ -200,10 +208,7 @@ pub fn pdist_by<T: Float>(
     x: &DeviceArray2<T>,
     distances: impl Fn(&DeviceArray2<T>, &DeviceArray2<T>) -> Result<DeviceArray2<T>>,
 ) -> Result<DeviceArray1<T>> {
-    let distances = |x: &DeviceArray2<T>, y: &DeviceArray2<T>| {
-        let d = distances(x, y)?;
-        shaped("pdist", x, &d, &[x.shape()[0], y.shape()[0]]).map(|()| d)
-    };
+    let distances = checked("pdist", distances);
     let n = x.shape()[0];
     if n <= SQUARE {
         return condensed(&distances(x, x)?);
@@ -211,11 +216,7 @@ pub fn pdist_by<T: Float>(
     // Rows against the rows from theirs on: about half of the arithmetic of all pairs. There is no lazy concatenation: an update
     // of a part copies the rest, so the host puts the blocks together.
     let pairs = n.checked_mul(n - 1).map_or(usize::MAX, |twice| twice / 2);
-    let mut out = Vec::new();
-    if out.try_reserve_exact(pairs).is_err() {
-        let requested = pairs.saturating_mul(size_of::<T>());
-        return Err(Error::OutOfMemory { device: "the host".into(), requested, detail: String::new() });
-    }
+    let mut out = room(pairs)?;
     let mut i = 0;
     while i + 1 < n {
         let rows = (BLOCK / (n - i)).clamp(1, n - i);

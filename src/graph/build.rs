@@ -9,7 +9,7 @@ use crate::ops::reduce::{self, ReducerRef};
 use smallvec::{SmallVec, smallvec};
 use std::panic::Location;
 
-type At = &'static Location<'static>;
+pub type At = &'static Location<'static>;
 
 fn node(device: DeviceId, dtype: DType, shape: Dims, op: Op, args: SmallVec<[Value; 3]>, at: At) -> Value {
     Value::whole(Node::pending(device, dtype, shape, Expr { op, args, region: None }, at))
@@ -142,8 +142,7 @@ pub fn dot(a: &Value, b: &Value, mul: OpRef, at: At) -> Result<Value> {
     let dtype = a.dtype();
     let gemm = dtype.is_float() && m > 1 && n > 1;
     let pairs = |k: usize| -> Dims { batch.iter().copied().chain([m, n, k]).collect() };
-    // What is recorded below has these shapes and parts of them.
-    // A product's kernel has rows, columns and k as axes of its own, too.
+    // What is recorded below has these shapes and parts of them; a product's kernel has rows, columns and k as axes of its own.
     let inner = if gemm { [with([m, k]), with([k, n])] } else { [pairs(k), pairs(1)] };
     for shape in [with([m, n]), pairs(1)].iter().chain(&inner) {
         check("dot", shape)?;

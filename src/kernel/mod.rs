@@ -229,6 +229,11 @@ pub struct KernelIr {
 }
 
 impl KernelIr {
+    /// Every axis.
+    pub fn all_axes(&self) -> AxisSet {
+        AxisSet::first(self.axes as usize)
+    }
+
     /// Whether some fold is inside another: over other axes, in the inner loop.
     pub fn folds_folds(&self) -> bool {
         self.code.iter().any(|i| matches!(i.op, KOp::Reduce { axes, .. } if axes != self.folded))

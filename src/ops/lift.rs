@@ -191,6 +191,19 @@ pub(crate) use lift;
 /// Elements between two looks at whether one was rare.
 pub(super) const BLOCK: usize = 64;
 
+/// Asks for the cache line at `p`, which need not be anyone's.
+#[inline(always)]
+pub fn prefetch(p: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch never faults; SSE is part of the target.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
 /// The operand at `p` as a slice.
 ///
 /// # Safety

@@ -23,7 +23,7 @@ mod tests;
 pub mod trig;
 
 pub use cast::cast;
-pub use lift::{Isa, Loop, Loops};
+pub use lift::{Isa, Loop, Loops, prefetch};
 pub use oracle::Oracle;
 
 use crate::dtype::DType;

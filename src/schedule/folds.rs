@@ -3,7 +3,7 @@
 //! A kernel has up to two levels of folded axes: those folded for a result, and those of the folds inside what is folded
 //! there (the distance below an argmin). All folds of one level share their axes.
 
-use super::lower::{Lower, Stop, bug};
+use super::lower::{APART, Lower, Stop, bug};
 use super::place::{AMap, Along};
 use crate::graph::{Op, Value};
 use crate::kernel::{AxisSet, Id, KOp};
@@ -35,7 +35,7 @@ impl Lower<'_> {
             // A fold of one element has an axis all the same.
             full.push(1);
         }
-        let Some(image) = image(map) else { return Err(Stop::Store(i)) };
+        let Some(image) = image(map) else { return Err(Stop::Store(i, APART)) };
         let pair = self.pair(i, axes);
         let norm = self.dot && *reducer == reduce::SUM && self.square(i) == Some(true);
         let mut partial = false;
@@ -51,7 +51,7 @@ impl Lower<'_> {
             _ if image.sorted && self.d.deep.is_empty() => self.axes_of_row(i, &image, &full),
             _ => None,
         };
-        let Some(axes_of) = axes_of else { return Err(Stop::Store(i)) };
+        let Some(axes_of) = axes_of else { return Err(Stop::Store(i, APART)) };
         self.d.pair |= pair && *reducer == reduce::SUM;
         self.d.ordered |= reducer.ordered && full.len() > 1;
         // The argument's axes: kept ones follow `map`, folded ones the fold's axes.
@@ -98,7 +98,7 @@ impl Lower<'_> {
         let k = expr.args[0].shape()[r - 1];
         let whole = image(map).filter(|m| m.axes == self.around() && k != 1);
         let axes = whole.and_then(|m| self.level(&m.axes)).and_then(|deep| self.axes_of_level(deep, &smallvec![k]));
-        let Some(axes) = axes else { return Err(Stop::Store(i)) };
+        let Some(axes) = axes else { return Err(Stop::Store(i, APART)) };
         let along = Along { axis: Some(axes[0] as u8), step: 1, start: 0 };
         let (mut x, mut y) = (map.clone(), map.clone());
         (x[r - 1], y[r - 2]) = (along, along);

@@ -78,13 +78,16 @@ pub struct Draft {
 
 /// Why a kernel could not be made.
 pub enum Stop {
-    /// This node has to be stored first.
-    Store(usize),
+    /// This node has to be stored first, and why.
+    Store(usize, &'static str),
     /// Too many instructions or operands.
     Limit,
     /// A defect.
     Fail(Error),
 }
+
+/// Why what no kernel fuses with its readers is stored.
+pub const APART: &str = "no one kernel makes it and what reads it";
 
 /// What a step of the plan will be.
 #[derive(Debug)]
@@ -125,10 +128,7 @@ pub fn all(g: &Graph, forced: &mut [Reason]) -> Result<(Vec<Reason>, Vec<Job>)> 
                     None => return Ok((reasons, jobs)),
                 }
             }
-            Err(Stop::Store(node)) if matches!(g.op(node), Some(Op::Reduce { .. } | Op::Dot)) => {
-                (node, "no one kernel makes it and what reads it")
-            }
-            Err(Stop::Store(node)) => (node, "one kernel would be too large"),
+            Err(Stop::Store(node, why)) => (node, why),
             Err(Stop::Fail(e)) => return Err(e),
             Err(Stop::Limit) => break,
         };
@@ -171,7 +171,7 @@ fn attempt(g: &Graph, stored: &[bool]) -> Result<Vec<Job>, Stop> {
                 let selection = select::of(g, v, &select::readers(g, v));
                 let made = one(g, stored, v, &g.nodes[v].node.shape, |l, map| l.compute(v, map), Place::Whole)?;
                 let (Some(selection), Job::Kernel(draft)) = (selection, made) else {
-                    return Err(Stop::Store(v));
+                    return Err(Stop::Store(v, APART));
                 };
                 jobs.push(Job::Select(draft, selection));
             }
@@ -207,7 +207,7 @@ fn one(
     let map = l.open(shape);
     match body(&mut l, &map) {
         Ok(value) => match l.misfit() {
-            Some(fold) => Err(Stop::Store(fold)),
+            Some(fold) => Err(Stop::Store(fold, APART)),
             None => {
                 l.d.targets.push(Target { node, value, place });
                 Ok(Job::Kernel(Box::new(l.d)))
@@ -300,7 +300,7 @@ impl<'a> Lower<'a> {
         let inline = self.also.contains(&i) && self.is_whole(&map);
         if self.stored[i] && !inline {
             if self.also.contains(&i) {
-                return Err(Stop::Store(i));
+                return Err(Stop::Store(i, APART));
             }
             return self.load(LoadKey { node: i, leaf, map, gather: None }, smallvec![]);
         }
@@ -348,7 +348,7 @@ impl<'a> Lower<'a> {
                 let axis = taken.axis;
                 if self.also.contains(&(self.g.nodes[i].args[0] as usize)) {
                     // It reads other elements than the one in the register.
-                    return Err(Stop::Store(i));
+                    return Err(Stop::Store(i, APART));
                 }
                 let index = self.edge(i, 1, map)?;
                 let g = self.g;
@@ -368,7 +368,7 @@ impl<'a> Lower<'a> {
                 self.load(key, smallvec![index])?
             }
             Op::Dot => self.dot(i, map)?,
-            Op::Reshape | Op::Update | Op::TopK { .. } => return Err(Stop::Store(i)),
+            Op::Reshape | Op::Update | Op::TopK { .. } => return Err(Stop::Store(i, APART)),
         };
         self.d.memo.insert(key, id);
         self.d.inlined.push(i);
@@ -463,7 +463,7 @@ impl<'a> Lower<'a> {
         let near = |n: &&usize| done.iter().position(|m| m == *n).map_or(usize::MAX, |p| p.abs_diff(half));
         let small = done.iter().filter(|&&n| g.size(n) <= largest).min_by_key(near);
         match small.or_else(|| done.iter().min_by_key(|&&n| g.size(n))) {
-            Some(&n) => Stop::Store(n),
+            Some(&n) => Stop::Store(n, "one kernel would be too large"),
             None => bug("one operation exceeds a kernel"),
         }
     }

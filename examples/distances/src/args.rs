@@ -1,7 +1,7 @@
 //! The command line.
 
+use ndcuda::Error;
 use ndcuda::distance::Metric;
-use ndcuda::{Device, Error};
 use std::path::PathBuf;
 
 /// What to do.
@@ -44,15 +44,6 @@ distances --x A.npy [--y B.npy] --metric M --out D.npy [--device D] [--progress]
     --progress    a line on stderr even where that is no terminal",
         metrics.join(", ")
     )
-}
-
-/// The device of `--device`, else of the environment.
-pub fn device(option: Option<&str>) -> ndcuda::Result<Device> {
-    let Some(name) = option else { return Device::from_env() };
-    Device::named(name).map_err(|e| match e {
-        Error::Config { name: "device", value, reason } => Error::Config { name: "--device", value, reason },
-        e => e,
-    })
 }
 
 /// What the arguments ask for, or what is wrong with them.

@@ -47,7 +47,7 @@ const METRICS: [Metric; 2] = [
 pub fn run(device: Option<&str>) -> Result<(), Box<dyn Error>> {
     let device = match device {
         Some(name) => {
-            let device = crate::args::device(Some(name))?;
+            let device = crate::device::device(Some(name))?;
             println!("device: {device} (--device)");
             device
         }

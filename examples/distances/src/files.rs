@@ -1,6 +1,7 @@
 //! `--x`: the distances between the rows of `.npy` files.
 
-use crate::args::{Job, device};
+use crate::args::Job;
+use crate::device::device;
 use ndcuda::distance::{Metric, cdist};
 use ndcuda::io::{AnyArray, read_npy, write_npy};
 use ndcuda::ndarray::Array2;

@@ -3,6 +3,7 @@
 
 mod args;
 mod demo;
+mod device;
 mod files;
 mod picture;
 

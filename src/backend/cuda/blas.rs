@@ -396,14 +396,15 @@ impl Blas {
         }
         let owned = Owned { handle: made.get(), destroy: functions.destroy };
         // SAFETY: handle and stream are of one context and live.
-        let status = making_room(pool, || unsafe { (functions.set_stream)(owned.handle, gpu.cu_stream().cast()) })?;
-        if status != 0 {
-            return fails("cublasSetStream", status);
-        }
+        let stream = || unsafe { (functions.set_stream)(owned.handle, gpu.cu_stream().cast()) };
         // SAFETY: the handle lives.
-        let status = making_room(pool, || unsafe { (functions.set_math_mode)(owned.handle, NO_REDUCED_PRECISION) })?;
-        if status != 0 {
-            return fails("cublasSetMathMode", status);
+        let mode = || unsafe { (functions.set_math_mode)(owned.handle, NO_REDUCED_PRECISION) };
+        let settings: [(&str, &dyn Fn() -> Status); 2] = [("cublasSetStream", &stream), ("cublasSetMathMode", &mode)];
+        for (call, set) in settings {
+            match making_room(pool, set)? {
+                0 => {}
+                status => return fails(call, status),
+            }
         }
         Ok(Ok(Blas { functions, handle: Mutex::new(owned) }))
     }

@@ -14,7 +14,7 @@ mod write;
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::kernel::{AxisSet, Class, Id, KOp, KernelIr, Launch};
+use crate::kernel::{Class, Id, KOp, KernelIr, Launch};
 pub use variant::{Variant, pooled, variant};
 use write::Writer;
 
@@ -112,11 +112,6 @@ fn scheme(ir: &KernelIr, variant: &Variant) -> Scheme {
         Class::Rows | Class::Pairwise { .. } => Scheme::Fold { along_x: true },
         Class::Columns => Scheme::Fold { along_x: false },
     }
-}
-
-/// Every axis of a kernel.
-fn all_axes(ir: &KernelIr) -> AxisSet {
-    AxisSet::first(ir.axes as usize)
 }
 
 /// The C++ type that holds a value of this dtype.

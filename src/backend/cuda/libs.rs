@@ -162,9 +162,7 @@ fn folders(wanted: Wanted) -> Vec<PathBuf> {
     out.extend(user_folder());
     let mut sites = vec![];
     for root in [variable("VIRTUAL_ENV"), variable("CONDA_PREFIX")].into_iter().flatten() {
-        for lib in ["lib", "lib64"] {
-            sites.extend(python_sites(&root.join(lib)));
-        }
+        sites.extend(python_sites(&root));
         sites.push(root.join("Lib").join("site-packages"));
         out.push(root.join("lib"));
         // conda-forge's packages of CUDA have what is for one architecture here.
@@ -172,11 +170,9 @@ fn folders(wanted: Wanted) -> Vec<PathBuf> {
         out.push(root.join("Library").join("bin"));
     }
     if let Some(home) = variable("HOME") {
-        for lib in ["lib", "lib64"] {
-            sites.extend(python_sites(&home.join(".local").join(lib)));
-        }
+        sites.extend(python_sites(&home.join(".local")));
     }
-    for root in ["/usr/local/lib", "/usr/local/lib64", "/usr/lib", "/usr/lib64"] {
+    for root in ["/usr/local", "/usr"] {
         sites.extend(python_sites(Path::new(root)));
     }
     for site in sites {
@@ -210,12 +206,16 @@ pub fn user_folder() -> Option<PathBuf> {
 }
 
 /// `python3.N/site-packages` and its kin in a `lib` folder.
-fn python_sites(lib: &Path) -> Vec<PathBuf> {
-    let mut pythons: Vec<PathBuf> = read_dir(lib).into_iter().flatten().flatten().map(|e| e.path()).collect();
-    pythons.retain(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("python3")));
-    pythons.sort();
-    pythons.reverse();
-    pythons.iter().flat_map(|p| [p.join("site-packages"), p.join("dist-packages")]).collect()
+fn python_sites(root: &Path) -> Vec<PathBuf> {
+    let in_lib = |lib| {
+        let mut pythons: Vec<PathBuf> =
+            read_dir(root.join(lib)).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        pythons.retain(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("python3")));
+        pythons.sort();
+        pythons.reverse();
+        pythons.into_iter().flat_map(|p| [p.join("site-packages"), p.join("dist-packages")])
+    };
+    ["lib", "lib64"].into_iter().flat_map(in_lib).collect()
 }
 
 /// Whether a file is a library of this stem, and of this major where one is given.

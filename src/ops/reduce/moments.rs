@@ -3,6 +3,7 @@
 use super::fold::{contiguous, stay_a_loop, tree};
 use super::isa::Body;
 use super::lane::{Real, Sum};
+use crate::ops::lift::prefetch;
 use std::marker::PhantomData;
 
 /// How far ahead of the values being read memory is asked for, in bytes.
@@ -40,14 +41,9 @@ unsafe fn deviations<T: Real, const B: usize>(p: *const T, n: usize, mean: T) ->
 /// Asks for the cache lines at `p`, which may lie beyond what is readable.
 #[inline(always)]
 fn ahead<T>(p: *const T, bytes: usize) {
-    #[cfg(target_arch = "x86_64")]
     for line in (0..bytes).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch never faults; SSE is part of the target.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast::<i8>().wrapping_add(line)) }
+        prefetch(p.cast::<u8>().wrapping_add(line));
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (p, bytes);
 }
 
 /// The two factors of Chan's merge of `a` values with `b`: the share of `b`, and `a * b / (a + b)`.

@@ -2,11 +2,13 @@
 
 use ndcuda::debug::trace;
 use ndcuda::distance::{Metric, cdist, knn, mahalanobis, sqeuclidean_expanded};
-use ndcuda::{Device, DeviceArray2, Float, bf16, f16};
+use ndcuda::{DeviceArray2, Float, bf16, f16};
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Instant;
 
+#[path = "../device.rs"]
+mod device;
 /// The probe of what the cores can do at best.
 #[path = "../../../../benches/ports/mod.rs"]
 mod ports;
@@ -141,13 +143,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Job>, String> 
 }
 
 fn run<T: Float<Sum = T, Mean = T>>(job: &Job) -> Result<String, Box<dyn Error>> {
-    let device = match &job.device {
-        Some(name) => Device::named(name).map_err(|e| match e {
-            ndcuda::Error::Config { name: "device", value, reason } => format!("--device={value}: {reason}"),
-            e => e.to_string(),
-        })?,
-        None => Device::from_env()?,
-    };
+    let device = device::device(job.device.as_deref())?;
     let mut state = 1u64;
     let mut rows = |n: usize| -> ndcuda::Result<DeviceArray2<T>> {
         device.from_fn((n, job.d), |_| {

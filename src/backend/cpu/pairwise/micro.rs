@@ -1,9 +1,9 @@
 //! Micro-kernels: a block of results in registers, one step for each k.
 
 use super::code::Code;
-use super::vector::{Plain, Vector, prefetch};
+use super::vector::{Plain, Vector};
 use crate::dtype::DType;
-use crate::ops::Isa;
+use crate::ops::{Isa, prefetch};
 
 /// What one step does with an element of each operand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

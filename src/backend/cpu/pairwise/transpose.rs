@@ -1,7 +1,6 @@
 //! Packing: rows of memory become columns of panels.
 
-use super::vector::prefetch;
-use crate::ops::Isa;
+use crate::ops::{Isa, prefetch};
 use std::ops::Range;
 
 /// `to[l * width + r] = from[r * row + l * lane]`, and zeros for the rows a panel lacks.
@@ -157,8 +156,7 @@ unsafe fn square<const WHOLE: bool>(from: *const f32, row: isize, rows: usize, t
             // SAFETY: the caller's: a column has `all` elements.
             unsafe {
                 match all {
-                    _ if WHOLE => _mm256_storeu_ps(to, column),
-                    8 => _mm256_storeu_ps(to, column),
+                    n if WHOLE || n == 8 => _mm256_storeu_ps(to, column),
                     2 => _mm_store_sd(to.cast(), _mm_castps_pd(low)),
                     _ => _mm_storeu_ps(to, low),
                 }

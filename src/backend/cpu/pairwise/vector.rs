@@ -1,18 +1,5 @@
 //! SIMD vectors of one element type and instruction set, as little as the micro-kernels need.
 
-/// Asks for the cache line at `p`, which need not be anyone's.
-#[inline(always)]
-pub fn prefetch(p: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch never faults; SSE is part of the target.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = p;
-}
-
 /// A vector of floats.
 ///
 /// # Safety

@@ -1,7 +1,7 @@
 //! A kernel's argument struct, the bytes that fill it, and its grid.
 
 use super::write::Writer;
-use super::{Scheme, Variant, all_axes, fold, map, scheme};
+use super::{Scheme, Variant, fold, map, scheme};
 use crate::error::{Error, Result};
 use crate::kernel::{AxisSet, Class, KOp, KernelIr, Launch, Role, Width};
 
@@ -196,7 +196,7 @@ pub fn grid(ir: &KernelIr, variant: &Variant, extents: &[usize]) -> Grid {
                 let (scratch, tickets) = match parts {
                     1 => (0, 0),
                     _ => (
-                        count(all_axes(ir).minus(ir.folded)) * parts * plan.folds_above() as u64 * STATE_BYTES as u64,
+                        count(ir.all_axes().minus(ir.folded)) * parts * plan.folds_above() as u64 * STATE_BYTES as u64,
                         rows,
                     ),
                 };

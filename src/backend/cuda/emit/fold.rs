@@ -12,7 +12,7 @@ mod walk;
 use super::args::THREADS;
 use super::variant::{Along, Variant, cost, widths};
 use super::write::Writer;
-use super::{SEGMENT, all_axes, gathers};
+use super::{SEGMENT, gathers};
 use crate::backend::cuda::scope::{scope, targets, top};
 use crate::error::Result;
 use crate::kernel::{AxisSet, FoldOrder, KernelIr};
@@ -67,7 +67,7 @@ pub(super) struct Layout {
 /// By extents alone, so that neither device nor variant changes the bits of a fold.
 pub(super) fn layout(ir: &KernelIr, extents: &[usize], along_x: bool) -> Layout {
     let count = |axes: AxisSet| axes.iter().map(|a| extents[a] as u64).product::<u64>();
-    let results = count(all_axes(ir).minus(ir.folded));
+    let results = count(ir.all_axes().minus(ir.folded));
     let folded = top(ir).0.groups.iter().map(|g| count(g.axes)).max().unwrap_or(1);
     if chained(ir) {
         // A lane for each segment, as far as they go.
@@ -121,7 +121,9 @@ pub(super) fn variant(along: Along<'_>, along_x: bool) -> Variant {
     if !along_x {
         // Columns are computed once more after their folds, where an index in place may be written over.
         let simple = !gathers(ir) && single(ir) && flat(ir);
-        let Some((axis, n)) = last(all_axes(ir).minus(ir.folded)).filter(|_| simple) else { return Variant::default() };
+        let Some((axis, n)) = last(ir.all_axes().minus(ir.folded)).filter(|_| simple) else {
+            return Variant::default();
+        };
         let fits = |w: &u8| n % *w as usize == 0 && n >= 32 * *w as usize && *w as usize * cost(ir) <= 128;
         let ways = widths(ir, axis).into_iter().filter(fits);
         return ways.filter_map(|w| along.variant(axis, w)).next().unwrap_or_default();

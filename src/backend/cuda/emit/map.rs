@@ -1,6 +1,5 @@
 //! Elementwise kernels: a thread takes a few vectors of neighbours at a time, in strides of the grid. All are loaded before the first is computed.
 
-use super::all_axes;
 use super::args::THREADS;
 use super::variant::{Access, Along, Variant, cost, widths};
 use super::write::Writer;
@@ -40,8 +39,8 @@ fn patch(along: Along<'_>, v: &Variant) -> Option<u8> {
 /// Threads that have a vector, those of patches beyond the end included.
 pub(super) fn threads(ir: &KernelIr, v: &Variant, extents: &[usize]) -> u64 {
     let count = |axes: AxisSet| axes.iter().map(|a| extents[a] as u64).product::<u64>();
-    let Some(p) = Patch::of(ir, v) else { return count(all_axes(ir)).div_ceil(v.width as u64) };
-    let around = count(all_axes(ir).minus(AxisSet::one(p.axis)).minus(AxisSet::one(p.last)));
+    let Some(p) = Patch::of(ir, v) else { return count(ir.all_axes()).div_ceil(v.width as u64) };
+    let around = count(p.around(ir.all_axes()));
     p.counts(v, extents).iter().map(|&n| n as u64).product::<u64>() * around * THREADS as u64
 }
 
@@ -69,6 +68,11 @@ impl Patch {
         Some(Patch { axis, last, lanes: [lanes, 32 / lanes] })
     }
 
+    /// The axes that it does not lie along.
+    fn around(&self, axes: AxisSet) -> AxisSet {
+        axes.minus(AxisSet::one(self.axis)).minus(AxisSet::one(self.last))
+    }
+
     /// Rows and vectors of a patch.
     fn size(&self) -> [u32; 2] {
         [self.lanes[0] * WARPS[0], self.lanes[1] * WARPS[1]]
@@ -93,7 +97,7 @@ pub(super) fn unroll(ir: &KernelIr, v: &Variant) -> u32 {
 
 pub(super) fn emit(w: &mut Writer) -> Result<()> {
     let patch = Patch::of(w.ir, &w.variant);
-    Map { unroll: unroll(w.ir, &w.variant), width: w.variant.width, axes: all_axes(w.ir), patch, w }.kernel()
+    Map { unroll: unroll(w.ir, &w.variant), width: w.variant.width, axes: w.ir.all_axes(), patch, w }.kernel()
 }
 
 struct Map<'w, 'a> {
@@ -109,7 +113,7 @@ impl Map<'_, '_> {
         let per = THREADS * self.unroll;
         let total = match (self.width, self.w.ir.axes) {
             _ if let Some(p) = self.patch => {
-                let around = self.w.count(self.axes.minus(AxisSet::one(p.axis)).minus(AxisSet::one(p.last)));
+                let around = self.w.count(p.around(self.axes));
                 format!("a.m[0].n * a.m[1].n * {around} * {THREADS}")
             }
             (1, _) => self.w.count(self.axes),
@@ -160,8 +164,8 @@ impl Map<'_, '_> {
     }
 
     /// The indices of a thread's vector in a patch; there is none beyond the end.
-    fn split_patches(&mut self, Patch { axis, last, lanes }: Patch) {
-        let patch = Patch { axis, last, lanes };
+    fn split_patches(&mut self, patch: Patch) {
+        let Patch { axis, last, lanes } = patch;
         let ([rows, vectors], [tall, wide], width) = (patch.size(), lanes, self.width);
         self.w.line(format_args!("const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32;"));
         self.w.line(format_args!("const Count at = t / {THREADS}, row = a.m[1].div(at), rest = a.m[0].div(row);"));
@@ -170,7 +174,7 @@ impl Map<'_, '_> {
         self.w.line(format_args!("const Index x{axis} = (row - rest * a.m[0].n) * {rows} + {down};"));
         self.w.line(format_args!("const Index x{last} = ((at - row * a.m[1].n) * {vectors} + {along}) * {width};"));
         self.w.line(format_args!("if ((Count)x{axis} >= a.n[{axis}].n || (Count)x{last} >= a.n[{last}].n) continue;"));
-        self.w.split("rest", self.axes.minus(AxisSet::one(axis)).minus(AxisSet::one(last)));
+        self.w.split("rest", patch.around(self.axes));
     }
 
     /// The elements of a vector, and its stores.

@@ -9,9 +9,9 @@
 mod above;
 mod text;
 
+use super::factors;
 use super::variant::{Access, Along, Variant};
 use super::write::Writer;
-use super::{all_axes, factors};
 use crate::error::Result;
 use crate::kernel::{AxisSet, Class, FoldOrder, Id, KOp, KernelIr};
 
@@ -148,7 +148,7 @@ fn axes(ir: &KernelIr) -> Option<Axes> {
         _ => None,
     });
     let k = inner.filter(|_| ir.order == FoldOrder::Chain && ir.folds_folds())?;
-    Some(Axes { i: AxisSet::EMPTY, j: ir.folded.minus(k), k, batch: all_axes(ir).minus(ir.folded) })
+    Some(Axes { i: AxisSet::EMPTY, j: ir.folded.minus(k), k, batch: ir.all_axes().minus(ir.folded) })
 }
 
 /// The plan of a kernel whose folds all go over k, side by side, with results over (i, j), and of one that folds these over j; `None` for
@@ -158,7 +158,7 @@ pub(super) fn plan(ir: &KernelIr, variant: &Variant) -> Option<Plan> {
     let Axes { i, j, k, batch } = axes;
     let all = i.union(j).union(k).union(batch);
     let over_j = ir.folded.minus(k);
-    if j.is_empty() || all != all_axes(ir) || !(over_j.is_empty() || over_j == j) {
+    if j.is_empty() || all != ir.all_axes() || !(over_j.is_empty() || over_j == j) {
         return None;
     }
     let (mut folds, mut above) = (vec![], vec![]);
@@ -273,7 +273,7 @@ pub(super) fn variant(along: Along<'_>) -> Variant {
             *access = Access::Strided;
         }
     }
-    let results = all_axes(ir).minus(over_k);
+    let results = ir.all_axes().minus(over_k);
     if let Some(last) = j.iter().last().filter(|&a| extents[a] % run == 0) {
         for inst in &ir.code {
             let KOp::Store(o) = inst.op else { continue };

@@ -100,13 +100,9 @@ pub(super) fn along_x(ir: &KernelIr) -> Option<bool> {
     }
 }
 
-fn all_axes(ir: &KernelIr) -> AxisSet {
-    AxisSet::first(ir.axes as usize)
-}
-
 /// The axes of the results that groups of lanes work on.
 pub(super) fn outer_axes(ir: &KernelIr) -> AxisSet {
-    all_axes(ir).minus(ir.folded)
+    ir.all_axes().minus(ir.folded)
 }
 
 /// What decides how folds are laid over the device.
@@ -134,7 +130,7 @@ pub(super) fn encode(ir: &KernelIr, launch: &Launch, parts: u32) -> Result<Code>
     let mut e = Encoder::new(ir, launch, parts);
     e.params();
     if along_x(ir).is_none() {
-        let walk = e.open(Walker::Grid, all_axes(ir));
+        let walk = e.open(Walker::Grid, ir.all_axes());
         for (id, inst) in ir.code.iter().enumerate() {
             match inst.op {
                 KOp::Param(_) => {}

@@ -2,7 +2,7 @@
 
 use super::super::map;
 use super::super::variant::Access;
-use super::super::{SEGMENT, all_axes, factors, register};
+use super::super::{SEGMENT, factors, register};
 use super::{chained, order, splits};
 use crate::backend::cuda::emit::write::Writer;
 use crate::backend::cuda::scope::{Group, Scope, level, scope, targets, top};
@@ -11,7 +11,7 @@ use crate::kernel::{AxisSet, Id, KOp};
 
 pub(super) fn emit(w: &mut Writer, along_x: bool) -> Result<()> {
     let (scope, seen) = top(w.ir);
-    let outer = all_axes(w.ir).minus(w.ir.folded);
+    let outer = w.ir.all_axes().minus(w.ir.folded);
     let (lane, row) = if along_x { ("x", "y") } else { ("y", "x") };
     let columns = if along_x { 1 } else { w.variant.width as u32 };
     let per = if columns > 1 { format!(" / {columns}") } else { String::new() };

@@ -7,7 +7,6 @@
 
 use super::text::Pairwise;
 use super::{Plan, STATE};
-use crate::backend::cuda::emit::all_axes;
 use crate::backend::cuda::scope::stores;
 use crate::error::Result;
 use crate::kernel::{AxisSet, Id, KOp, KernelIr};
@@ -268,7 +267,7 @@ impl Pairwise<'_, '_, '_> {
             self.w.value(id)?;
         }
         for id in stores {
-            self.w.store(id, all_axes(ir).minus(ir.folded), "");
+            self.w.store(id, ir.all_axes().minus(ir.folded), "");
         }
         self.w.close();
         Ok(())

@@ -1,7 +1,7 @@
 //! The text of pairwise kernels.
 
 use super::super::variant::Access;
-use super::super::{SEGMENT, all_axes, register};
+use super::super::{SEGMENT, register};
 use super::{Axes, Fill, Fold, Plan, roots};
 use crate::backend::cuda::emit::write::Writer;
 use crate::backend::cuda::scope::stores;
@@ -593,7 +593,7 @@ impl Pairwise<'_, '_, '_> {
         for id in stores {
             match whole.contains(&id) {
                 true => self.w.line(format_args!("nd_store(&o{id}.at[e], v{});", ir.code[id as usize].args[0])),
-                false => self.w.store(id, all_axes(ir).minus(plan.axes.k), ""),
+                false => self.w.store(id, ir.all_axes().minus(plan.axes.k), ""),
             }
         }
         self.w.close();
