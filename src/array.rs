@@ -113,10 +113,11 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
         out
     }
 
-    /// Keeps what is pending short: beyond a depth, the nearest value that is no larger than those around it is
-    /// evaluated. A failure stays in that node and comes with the next result asked for.
+    /// Keeps what is pending short: beyond a depth, the smallest value on the longest way down is evaluated, the nearest of equally small
+    /// ones. A failure stays in that node and comes with the next result asked for.
     fn relieve(&self, sole: bool) {
-        if self.value.node.pending_depth() <= DEPTH {
+        // What is noted may be of before a value below was made: then nothing is too deep, and this value perhaps one that is never to be stored.
+        if self.value.node.pending_depth() <= DEPTH || self.value.node.current_depth() <= DEPTH {
             return;
         }
         let mut node = self.value.node.clone();
@@ -205,7 +206,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
             let e = Error::Shape {
                 op: row.name,
                 shape: self.value.shape().into(),
-                reason: format!("assigning the result, of shape {:?}, would change it", value.shape()),
+                reason: format!("in place, the result would change it to {:?}", value.shape()),
             };
             panic!("{e}");
         }
@@ -493,13 +494,19 @@ where
     }
 }
 
-impl<T: Element, D: Dimension> IntoDevice for ArrayView<'_, T, D> {
-    type Elem = T;
-    type Dim = D;
-    fn into_device(self, device: &Device, at: &'static Location<'static>) -> Result<DeviceArray<T, D>> {
-        copy_in(self, device, at)
-    }
+macro_rules! copied_in {
+    ($($from:ty),*) => {$(
+        impl<T: Element, D: Dimension> IntoDevice for $from {
+            type Elem = T;
+            type Dim = D;
+            fn into_device(self, device: &Device, at: &'static Location<'static>) -> Result<DeviceArray<T, D>> {
+                copy_in(self.view(), device, at)
+            }
+        }
+    )*};
 }
+
+copied_in!(ArrayView<'_, T, D>, ArrayViewMut<'_, T, D>, ndarray::ArcArray<T, D>, ndarray::CowArray<'_, T, D>);
 
 fn copy_in<T: Element, D: Dimension>(
     v: ArrayView<'_, T, D>,

@@ -19,6 +19,18 @@ pub enum Error {
         /// Shape of the right operand.
         rhs: Shape,
     },
+    /// Operands whose shapes an operation does not take together, and why.
+    #[error("{op}: shapes {lhs:?} and {rhs:?} do not fit: {reason}")]
+    Mismatch {
+        /// The operation.
+        op: &'static str,
+        /// Shape of the left operand.
+        lhs: Shape,
+        /// Shape of the right operand.
+        rhs: Shape,
+        /// Which extents differ.
+        reason: String,
+    },
     /// A shape that an operation cannot take, and why.
     #[error("{op}: shape {shape:?}: {reason}")]
     Shape {

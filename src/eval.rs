@@ -12,6 +12,7 @@ use crate::layout::size;
 use crate::schedule::{Caps, Graph, Plan, plan};
 use smallvec::SmallVec;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 /// Why an evaluation runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -249,7 +250,10 @@ fn donate(graph: &Graph, ready: &Ready, slots: &Slots, step: usize, slot: u16) -
     let own = graph.leaves[leaf as usize].stored.layout.offset == 0
         && graph.leaves[leaf as usize].start == 0
         && buffer.bytes() == size(&ready.slots[slot as usize].layout.shape) * ready.slots[slot as usize].dtype.size();
-    (closed && alone && own && !buffer.is_shared() && buffer.references() == 4).then(|| buffer.clone())
+    let free = closed && alone && own && !buffer.is_shared() && buffer.references() == 4;
+    // Who let the last other handle go has read what it reads: counts are looked at without an order of their own.
+    fence(Ordering::Acquire);
+    free.then(|| buffer.clone())
 }
 
 /// What evaluating a node would run, as text.

@@ -57,7 +57,7 @@ impl<T: Number, D: Dimension> DeviceArray<T, D> {
     /// As [`dot`](Self::dot).
     ///
     /// # Errors
-    /// [`crate::Error::Broadcast`] if the shapes do not fit, [`crate::Error::Devices`].
+    /// [`crate::Error::Mismatch`] if the shapes do not fit, [`crate::Error::Devices`].
     #[track_caller]
     pub fn try_dot<E: Dimension>(&self, rhs: &DeviceArray<T, E>) -> Result<DeviceArray<T, <D as Dot<E>>::Output>>
     where

@@ -43,6 +43,12 @@ macro_rules! with_ndarray {
 
 with_ndarray!(ArrayBase<S, D>, &ArrayBase<S, D>);
 
+impl<T: Element, D: Dimension, S: Data<Elem = T>> PartialEq<DeviceArray<T, D>> for &ArrayBase<S, D> {
+    fn eq(&self, other: &DeviceArray<T, D>) -> bool {
+        other == *self
+    }
+}
+
 impl<T: Element, D: Dimension, S: Data<Elem = T>> PartialEq<DeviceArray<T, D>> for ArrayBase<S, D> {
     fn eq(&self, other: &DeviceArray<T, D>) -> bool {
         other == self
@@ -74,6 +80,17 @@ macro_rules! approximate {
                     && expect(self.with_host(|a| {
                         a.iter().zip(other.iter()).all(|(x, y)| T::$eq(x, y, epsilon.clone() $(, $extra.clone())*))
                     }))
+            }
+        }
+
+        impl<T: Element + $trait, D: Dimension, S: Data<Elem = T>> $trait<DeviceArray<T, D>> for ArrayBase<S, D>
+        where
+            T::Epsilon: Clone,
+        {
+            approximate!(@default $trait);
+            fn $eq(&self, other: &DeviceArray<T, D>, epsilon: T::Epsilon $(, $extra: $extra_ty)*) -> bool {
+                // Each is symmetric.
+                other.$eq(self, epsilon $(, $extra)*)
             }
         }
     )*};

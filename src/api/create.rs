@@ -84,7 +84,8 @@ impl Device {
         build::map(&row::add, &[&scaled, &scalar(start)], at)
     }
 
-    /// `start, start + step, ...` up to but not including `stop`: element `i` is `start + i * step`.
+    /// `start, start + step, ...` up to but not including `stop`: element `i` is `start + i * step`, rounded once more for 16-bit floats (which may make
+    /// the last one `stop`).
     ///
     /// # Panics
     /// If `step` is zero, or any of the three is NaN or infinite, or if there would be 2^60 elements or more.
@@ -104,7 +105,14 @@ impl Device {
         };
         let Some(n) = n else { panic!("arange: there is no range from {start} to {stop} in steps of {step}") };
         let at = Location::caller();
-        DeviceArray::wrap(expect(self.ramp("arange", start, step, n, at)), self)
+        let wide = T::DTYPE.compute();
+        if wide == T::DTYPE {
+            return DeviceArray::wrap(expect(self.ramp("arange", start, step, n, at)), self);
+        }
+        // 16-bit floats have not all of the indices.
+        let (start, step) = (f32::from_f64(start.to_f64()), f32::from_f64(step.to_f64()));
+        let ramp: DeviceArray1<f32> = DeviceArray::wrap(expect(self.ramp("arange", start, step, n, at)), self);
+        ramp.cast()
     }
 
     /// `n` values from `start` to `stop`, both included, evenly spaced.

@@ -212,8 +212,8 @@ impl<D: Dimension> DeviceArray<bool, D> {
 impl<T: Number, D: Dimension> DeviceArray<T, D> {
     /// Powers with a whole exponent, by repeated squaring. Integers wrap.
     ///
-    /// The relative error in floats is at most `n * EPSILON / 2`; negative powers are reciprocals of positive ones. Beyond 64 it is
-    /// [`powf`](Self::powf), where the type has `n` exactly.
+    /// The relative error in floats is at most `n * EPSILON / 2` where nothing is subnormal, and for negative exponents, which are powers of the
+    /// reciprocal, twice that. Beyond 64 it is [`powf`](Self::powf), where the type has `n` exactly.
     ///
     /// # Panics
     /// If an array of integers is given a negative exponent.
@@ -237,7 +237,8 @@ impl<T: Number, D: Dimension> DeviceArray<T, D> {
             return self.before_scalar(&row::mul, T::ZERO).before_scalar(&row::add, T::ONE);
         }
         let mut left = n.unsigned_abs();
-        let mut square = self.clone();
+        // A power of the reciprocal, not the reciprocal of a power: that may be infinite where the result is a number.
+        let mut square = if n < 0 { self.map1(&row::recip) } else { self.clone() };
         let mut power: Option<DeviceArray<T, D>> = None;
         loop {
             if left & 1 == 1 {
@@ -252,7 +253,6 @@ impl<T: Number, D: Dimension> DeviceArray<T, D> {
             }
             square = square.map1(&row::square);
         }
-        let power = power.unwrap_or(square);
-        if n < 0 { power.map1(&row::recip) } else { power }
+        power.unwrap_or(square)
     }
 }

@@ -8,7 +8,7 @@ use crate::graph::Node;
 use ndarray::Dimension;
 use std::sync::Arc;
 
-/// What `eval` takes: an array, a reference to one, or a tuple or slice of those.
+/// What `eval` takes: an array, a reference to one, or a tuple (of up to six), array, vector or slice of those.
 pub trait Roots {
     /// Adds the nodes and notes the device.
     #[doc(hidden)]
@@ -44,6 +44,18 @@ impl<R: Roots + ?Sized> Roots for &R {
 impl<R: Roots> Roots for [R] {
     fn roots(&self, out: &mut RootList) -> Result<()> {
         self.iter().try_for_each(|r| r.roots(out))
+    }
+}
+
+impl<R: Roots, const N: usize> Roots for [R; N] {
+    fn roots(&self, out: &mut RootList) -> Result<()> {
+        self[..].roots(out)
+    }
+}
+
+impl<R: Roots> Roots for Vec<R> {
+    fn roots(&self, out: &mut RootList) -> Result<()> {
+        self[..].roots(out)
     }
 }
 

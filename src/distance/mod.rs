@@ -1,8 +1,8 @@
 //! Distances between the rows of two matrices: `(n, d)` and `(m, d)` to `(n, m)`. Public methods alone, composed as one
 //! writes them in NumPy; none makes the `(n, m, d)` temporary.
 //!
-//! Functions panic where the rows differ in length or the arrays are on two devices; each has a `try_` twin that returns that
-//! as an error.
+//! Rows that differ in length and arrays on two devices are an error of the functions that return a `Result`; the others panic,
+//! and each of them has a `try_` twin.
 
 mod compose;
 mod metric;
@@ -20,7 +20,8 @@ use ndarray::{Axis, Dimension, Ix2, Ix3, NewAxis, s};
 /// Rows of one length, on one device.
 fn fit<T: Float>(op: &'static str, x: &DeviceArray2<T>, y: &DeviceArray2<T>) -> Result<()> {
     if x.shape()[1] != y.shape()[1] {
-        return Err(Error::Broadcast { op, lhs: x.shape().into(), rhs: y.shape().into() });
+        let reason = format!("rows of {} and of {} elements", x.shape()[1], y.shape()[1]);
+        return Err(Error::Mismatch { op, lhs: x.shape().into(), rhs: y.shape().into(), reason });
     }
     if x.device() != y.device() {
         return Err(x.device().is_not(op, y.device()));
@@ -144,9 +145,10 @@ pub fn try_euclidean<T: Float<Sum = T>>(x: &DeviceArray2<T>, y: &DeviceArray2<T>
 /// Implementation #0, the slides' double loop over rows: one small expression for each pair. For comparison.
 ///
 /// # Errors
-/// Whatever the device fails with.
+/// If the rows differ in length, the arrays are on two devices, or whatever the device fails with.
 #[track_caller]
 pub fn sqeuclidean_loop<T: Float<Sum = T>>(x: &DeviceArray2<T>, y: &DeviceArray2<T>) -> Result<DeviceArray2<T>> {
+    fit("sqeuclidean_loop", x, y)?;
     let mut out = ndarray::Array2::from_elem((x.shape()[0], y.shape()[0]), T::ZERO);
     for i in 0..x.shape()[0] {
         let xi: DeviceArray1<T> = x.index_axis(Axis(0), i);
@@ -186,7 +188,8 @@ pub fn try_cdist<T: Float<Sum = T, Mean = T>>(
     compose::metric(x, y, metric, None)
 }
 
-/// As [`cdist`], with a weight for each coordinate: what SciPy's `cdist(x, y, metric, w=w)` gives. Weights are not negative.
+/// As [`cdist`], with a weight for each coordinate: what SciPy's `cdist(x, y, metric, w=w)` gives. Weights are not
+/// negative; that is not looked at, since values may not be there yet (SciPy refuses them).
 ///
 /// ```
 /// use ndcuda::{distance::{Metric, cdist_weighted}, prelude::*};

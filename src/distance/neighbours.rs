@@ -249,8 +249,10 @@ pub fn condensed<T: Float>(d: &DeviceArray2<T>) -> Result<DeviceArray1<T>> {
     if d.shape()[1] != n {
         return Err(Error::Shape { op: "condensed", shape: d.shape().into(), reason: "not square".into() });
     }
-    let at: Array1<i64> = (0..n).flat_map(|i| (i + 1..n).map(move |j| (i * n + j) as i64)).collect();
-    Ok(d.try_reshape(n * n)?.take(Axis(0), &d.device().array(at)?))
+    // No more than the elements of `d`, so neither product overflows.
+    let mut at = room(n * n.saturating_sub(1) / 2)?;
+    at.extend((0..n).flat_map(|i| (i + 1..n).map(move |j| (i * n + j) as i64)));
+    Ok(d.try_reshape(n * n)?.take(Axis(0), &d.device().array(Array1::from(at))?))
 }
 
 /// The symmetric matrix with zeros on its diagonal of a condensed one; SciPy's `squareform` of a vector.
@@ -276,7 +278,8 @@ pub fn squareform<T: Float>(d: &DeviceArray1<T>) -> Result<DeviceArray2<T>> {
         let (i, j) = (i.min(j), i.max(j));
         if i == j { 0 } else { (i * (2 * n - i - 1) / 2 + j - i - 1) as i64 }
     };
-    let at: Array1<i64> = (0..n * n).map(|p| place(p / n, p % n)).collect();
-    let all = d.take(Axis(0), &dev.array(at)?).try_reshape((n, n))?;
+    let mut at = room(n * n)?;
+    at.extend((0..n * n).map(|p| place(p / n, p % n)));
+    let all = d.take(Axis(0), &dev.array(Array1::from(at))?).try_reshape((n, n))?;
     Ok(dev.eye::<bool>(n).where_(T::ZERO, all))
 }

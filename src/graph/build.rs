@@ -124,20 +124,24 @@ pub fn sum(v: &Value, axes: &[usize], keep: bool, at: At) -> Result<Value> {
 
 /// The matrix product with NumPy's `matmul` rules for ranks 1, 2 and batches.
 pub fn dot(a: &Value, b: &Value, mul: OpRef, at: At) -> Result<Value> {
-    let fail = || Error::Broadcast { op: "dot", lhs: a.shape().into(), rhs: b.shape().into() };
+    let fail = |reason| Error::Mismatch { op: "dot", lhs: a.shape().into(), rhs: b.shape().into(), reason };
     if a.shape().is_empty() || b.shape().is_empty() {
-        return Err(fail());
+        return Err(fail("one has no axis to fold; multiply by it".into()));
     }
     let (lead, trail) = (a.shape().len() == 1, b.shape().len() == 1);
+    let down = |vector| if vector { "the axis" } else { "the last but one" };
     let x = if lead { a.with(a.view().insert_axis(0)) } else { a.clone() };
     let y = if trail { b.with(b.view().insert_axis(1)) } else { b.clone() };
     let (xs, ys) = (x.shape(), y.shape());
     let (xr, yr) = (xs.len(), ys.len());
     let (m, k, n) = (xs[xr - 2], xs[xr - 1], ys[yr - 1]);
     if ys[yr - 2] != k {
-        return Err(fail());
+        let reason =
+            format!("the last axis of the first has {k} elements, {} of the second {}", down(trail), ys[yr - 2]);
+        return Err(fail(reason));
     }
-    let batch = broadcast_shape(&xs[..xr - 2], &ys[..yr - 2]).ok_or_else(fail)?;
+    let batch = broadcast_shape(&xs[..xr - 2], &ys[..yr - 2])
+        .ok_or_else(|| fail("the axes before the last two do not broadcast together".into()))?;
     let with = |tail: [usize; 2]| -> Dims { batch.iter().copied().chain(tail).collect() };
     let dtype = a.dtype();
     let gemm = dtype.is_float() && m > 1 && n > 1;

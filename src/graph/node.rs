@@ -3,14 +3,16 @@
 use crate::buffer::Buffer;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::hash::Fast;
 use crate::layout::{Dims, Layout, Taken, View};
 use crate::ops::OpRef;
 use crate::ops::reduce::ReducerRef;
 use smallvec::SmallVec;
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Which device a node's value lives on; equal for handles of one device only.
@@ -79,8 +81,9 @@ pub struct Node {
     pub dtype: DType,
     /// Its shape.
     pub shape: Dims,
-    /// Pending operations on the longest path below it, itself included; 0 where the value was there from the start.
-    pub depth: u32,
+    /// Pending operations on the longest path below it, itself included, when that was last looked at: since then it may have
+    /// become less. 0 where the value was there from the start.
+    depth: AtomicU32,
     /// Where the user's program recorded it.
     pub at: &'static Location<'static>,
     value: OnceLock<Result<Stored>>,
@@ -102,7 +105,7 @@ impl Node {
             device,
             dtype,
             shape,
-            depth,
+            depth: depth.into(),
             at,
             value: OnceLock::new(),
             expr: Mutex::new(Some(Arc::new(expr))),
@@ -116,7 +119,7 @@ impl Node {
             device,
             dtype,
             shape: stored.layout.shape.clone(),
-            depth: 0,
+            depth: 0.into(),
             at,
             value: OnceLock::from(Ok(stored)),
             expr: Mutex::new(None),
@@ -141,9 +144,39 @@ impl Node {
         drop(expr);
     }
 
-    /// `depth`, or 0 once the value is there.
+    /// Pending operations on the longest path below it, itself included, at most; 0 once the value is there.
     pub fn pending_depth(&self) -> u32 {
-        if self.depth == 0 || self.value.get().is_some() { 0 } else { self.depth }
+        if self.value.get().is_some() { 0 } else { self.depth.load(Ordering::Relaxed) }
+    }
+
+    /// As [`pending_depth`](Self::pending_depth) exactly, as it is now: it looks at all that is pending below.
+    pub fn current_depth(self: &Arc<Node>) -> u32 {
+        // A node, its expression, the argument that is next, the depth below.
+        type Entry = (Arc<Node>, Option<Arc<Expr>>, usize, u32);
+        let enter =
+            |node: &Arc<Node>| -> Entry { (node.clone(), node.expr().filter(|_| node.value().is_none()), 0, 0) };
+        let mut stack = vec![enter(self)];
+        let mut seen: HashSet<*const Node, Fast> = HashSet::default();
+        loop {
+            let Some((node, expr, next, below)) = stack.last_mut() else { return 0 };
+            if let Some(arg) = expr.as_ref().and_then(|e| e.args.get(*next)) {
+                if seen.contains(&Arc::as_ptr(&arg.node)) {
+                    (*next, *below) = (*next + 1, (*below).max(arg.node.pending_depth()));
+                } else {
+                    let entry = enter(&arg.node);
+                    stack.push(entry);
+                }
+                continue;
+            }
+            if expr.is_some() {
+                node.depth.store(1 + *below, Ordering::Relaxed);
+            }
+            seen.insert(Arc::as_ptr(node));
+            if stack.len() == 1 {
+                return self.pending_depth();
+            }
+            stack.pop();
+        }
     }
 
     /// Whether an earlier evaluation computed this value without storing it.
@@ -172,7 +205,7 @@ impl Node {
 /// Graphs are deep (a loop of 100,000 additions): they are taken down with a stack of our own, not the thread's.
 impl Drop for Expr {
     fn drop(&mut self) {
-        if self.args.iter().all(|v| v.node.depth <= 1) {
+        if self.args.iter().all(|v| v.node.depth.load(Ordering::Relaxed) <= 1) {
             return;
         }
         let mut nodes: Vec<Arc<Node>> = self.args.drain(..).map(|v| v.node).collect();

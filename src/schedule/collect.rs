@@ -141,13 +141,7 @@ impl Graph {
                 continue;
             }
             let Some((node, expr, _)) = stack.pop() else { break };
-            let key = Arc::as_ptr(&node) as usize;
             let uses = !stack.is_empty() as u32;
-            if let Some(i) = index.get(key) {
-                // Met twice on the way down, as an argument and as an argument's argument.
-                self.nodes[i as usize].uses += uses;
-                continue;
-            }
             let args = expr.as_ref().map_or_else(SmallVec::new, |e| {
                 e.args.iter().map(|a| index.get(Arc::as_ptr(&a.node) as usize).unwrap_or(0)).collect()
             });
@@ -167,7 +161,7 @@ impl Graph {
                 self.scalar_of.insert(self.nodes.len(), self.scalars.len() as u16);
                 self.scalars.push(bits);
             }
-            index.insert(key);
+            index.insert(Arc::as_ptr(&node) as usize);
             self.nodes.push(PNode { node, expr, args, entries: SmallVec::new(), uses, root: false, held: false, leaf });
         }
         Ok(())
@@ -269,9 +263,9 @@ fn view_key(key: &mut Vec<u64>, view: &View) {
     key.push(view.shape.len() as u64);
     key.extend(view.shape.iter().map(|&x| x as u64));
     for s in &view.src {
-        key.push(match *s {
-            Src::Axis { axis, step } => (step as u64) << 8 | axis as u64,
-            Src::Broadcast => 255,
-        });
+        match *s {
+            Src::Axis { axis, step } => key.extend([axis as u64, step as u64]),
+            Src::Broadcast => key.push(u64::MAX),
+        }
     }
 }

@@ -243,11 +243,15 @@ pub struct Lower<'a> {
     pub dot: bool,
     /// The kernel.
     pub d: Draft,
+    /// Values whose code is not complete, each an argument of the one before, and how much there was of the kernel when each began.
+    path: Vec<(usize, usize)>,
+    /// Values computed here, and how much of the kernel each is.
+    done: Vec<(usize, usize)>,
 }
 
 impl<'a> Lower<'a> {
     fn new(g: &'a Graph, stored: &'a [bool], also: &'a [usize], roots: &[usize]) -> Self {
-        let mut l = Lower { g, stored, also, inside: 0, dot: false, d: Draft::default() };
+        let mut l = Lower { g, stored, also, inside: 0, dot: false, d: Draft::default(), path: vec![], done: vec![] };
         let product = |n: usize| matches!(g.op(n), Some(Op::Dot | Op::Reduce { .. })) && l.is_product(n);
         let (mut below, mut next, mut dot) = (roots.to_vec(), 0, roots.iter().any(|&n| product(n)));
         while let (Some(&n), false) = (below.get(next), dot) {
@@ -326,6 +330,7 @@ impl<'a> Lower<'a> {
         }
         let Some(op) = self.g.op(i) else { return Err(bug("a leaf is no operation")) };
         let dtype = self.g.nodes[i].node.dtype;
+        self.path.push((i, self.grown()));
         let id = match op {
             Op::Scalar(_) => {
                 let n = self.g.scalar_of.get(&i).copied().unwrap_or(0);
@@ -372,6 +377,9 @@ impl<'a> Lower<'a> {
         };
         self.d.memo.insert(key, id);
         self.d.inlined.push(i);
+        if let Some((_, start)) = self.path.pop() {
+            self.done.push((i, self.grown() - start));
+        }
         Ok(id)
     }
 
@@ -448,22 +456,23 @@ impl<'a> Lower<'a> {
         self.d.code[id as usize].over
     }
 
-    /// The inlined value to store instead, so that a kernel that grew too large falls into two of about equal size.
+    /// How much there is of the kernel: instructions, and operands, of which there may be a tenth as many.
+    fn grown(&self) -> usize {
+        self.d.code.len() + 10 * self.d.loads.len()
+    }
+
+    /// The value to store instead, so that a kernel that grew too large falls into two of about equal size: one that was computed here, or one that
+    /// was on the way (of a long chain through last arguments there is no other).
     fn cut(&self, root: usize) -> Stop {
-        let g = self.g;
-        let done: Vec<usize> = self
-            .d
-            .inlined
-            .iter()
-            .copied()
-            .filter(|&n| n != root && !matches!(g.op(n), Some(Op::Scalar(_) | Op::Iota { .. }) | None))
-            .collect();
+        let (g, all) = (self.g, self.grown());
+        let began = self.path.iter().map(|&(n, start)| (n, all - start));
+        let some = |n: usize| n != root && !matches!(g.op(n), Some(Op::Scalar(_) | Op::Iota { .. }) | None);
+        let parts: Vec<_> = self.done.iter().copied().chain(began).filter(|&(n, _)| some(n)).collect();
         let largest = self.d.loads.iter().map(|k| g.size(k.node)).max().unwrap_or(0).max(g.size(root));
-        let half = done.len() / 2;
-        let near = |n: &&usize| done.iter().position(|m| m == *n).map_or(usize::MAX, |p| p.abs_diff(half));
-        let small = done.iter().filter(|&&n| g.size(n) <= largest).min_by_key(near);
-        match small.or_else(|| done.iter().min_by_key(|&&n| g.size(n))) {
-            Some(&n) => Stop::Store(n, "one kernel would be too large"),
+        let small =
+            parts.iter().filter(|&&(n, _)| g.size(n) <= largest).min_by_key(|&&(_, part)| all.abs_diff(2 * part));
+        match small.or_else(|| parts.iter().min_by_key(|&&(n, _)| g.size(n))) {
+            Some(&(n, _)) => Stop::Store(n, "one kernel would be too large"),
             None => bug("one operation exceeds a kernel"),
         }
     }

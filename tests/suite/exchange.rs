@@ -126,6 +126,7 @@ fn equality(dev: &Device) {
     assert!(x == host);
     assert!(host == x);
     assert!(x == reference);
+    assert!(reference == x);
     assert!(x == same);
     assert!(x == view);
     assert!(x != &host + 1.0 && x != dev.zeros::<f32, _>((2, 2)) && x.slice(s![.., ..1]) != host);
@@ -146,6 +147,10 @@ fn closeness(dev: &Device) {
     assert_relative_eq!(x, y, max_relative = 1e-5);
     assert_relative_eq!(x, near, max_relative = 1e-5);
     assert_abs_diff_eq!(x, near, epsilon = 0.6);
+    assert_abs_diff_eq!(near, x, epsilon = 0.6);
+    assert_relative_eq!(near, x, max_relative = 1e-5);
+    assert_ulps_eq!(near, x, max_ulps = 10);
+    assert!(!approx::relative_eq!(near, x, max_relative = 1e-8, epsilon = 1e-9));
     assert_ulps_eq!(x, near, max_ulps = 10);
     assert!(!approx::relative_eq!(x, near, max_relative = 1e-8, epsilon = 1e-9));
     assert!(!approx::relative_eq!(x, dev.ones::<f32, _>(2)));
@@ -212,6 +217,16 @@ fn creation(dev: &Device) {
     assert_eq!(dev.from_fn((2, 3), |(i, j)| (i * 3 + j) as u16).unwrap(), arr2(&[[0u16, 1, 2], [3, 4, 5]]));
     let x = dev.arange(0.0f32, 6.0, 1.0).reshape((2, 3));
     assert_eq!(x.ones_like().sum_axis(Axis(0)), arr1(&[2.0f32; 3]));
+    assert_eq!(x.t().zeros_like(), Array2::<f32>::zeros((3, 2)));
+    // 16-bit floats have not all of these indices, and all of these values.
+    let small = dev.arange(f16::from_f32(-1024.0), f16::from_f32(1024.0), f16::from_f32(0.5));
+    assert_eq!(small.cast::<f32>(), Array1::range(-1024.0f32, 1024.0, 0.5));
+    let small = dev.arange(bf16::from_f32(-64.0), bf16::from_f32(64.0), bf16::from_f32(0.5));
+    assert_eq!(small.cast::<f32>(), Array1::range(-64.0f32, 64.0, 0.5));
+    let mut shared = arr1(&[1u8, 2, 3]).into_shared();
+    assert_eq!(dev.array(shared.clone()).unwrap(), shared);
+    assert_eq!(dev.array(shared.view_mut()).unwrap(), arr1(&[1u8, 2, 3]));
+    assert_eq!(dev.array(ndarray::CowArray::from(shared.view())).unwrap(), shared);
     assert_eq!(x.full_like(2.5), Array2::from_elem((2, 3), 2.5f32));
     assert_eq!((x.dtype(), x.ndim(), x.len(), x.len_of(Axis(1)), x.is_empty()), (DType::F32, 2, 6, 3, false));
     assert_eq!(x.raw_dim(), ndarray::Ix2(2, 3));
@@ -228,6 +243,13 @@ fn powers(dev: &Device) {
     let f = dev.array(arr1(&[2.0f64, -0.5])).unwrap();
     assert_eq!(f.powi(-2), arr1(&[0.25, 4.0]));
     assert_eq!(f.powi(0), arr1(&[1.0, 1.0]));
+    // The result is a number where the power of which it is the reciprocal is not.
+    let far = dev.array(arr1(&[1e160f64, -1e-160, 1e300])).unwrap();
+    far.powi(-2).slice(s![..1]).all_close(&arr1(&[1e-320]), 1e-3, 0.0).unwrap();
+    assert_eq!(far.powi(-2).slice(s![1..]), arr1(&[f64::INFINITY, 0.0]));
+    assert_eq!(far.powi(-3).slice(s![1..]), arr1(&[f64::NEG_INFINITY, 0.0]));
+    dev.array(arr1(&[1e13f32])).unwrap().powi(-3).all_close(&arr1(&[1e-39]), 1e-3, 0.0).unwrap();
+    assert_eq!(dev.array(arr1(&[f16::from_f32(1024.0)])).unwrap().powi(-2), arr1(&[f16::from_f32(2f32.powi(-20))]));
     assert_eq!(2.0f64 - &f * 2.0 / 1.0, arr1(&[-2.0, 3.0]));
     assert_eq!(7i32 % dev.array(arr1(&[2, 3, 0])).unwrap(), arr1(&[1, 1, 0]));
 }

@@ -89,7 +89,16 @@ fn the_twins_give_errors(dev: &Device) {
     let a = dev.zeros::<f32, _>((2, 3));
     let b = dev.zeros::<f32, _>((4, 3));
     assert!(matches!(a.try_add(&b), Err(Error::Broadcast { op: "add", .. })));
-    assert!(matches!(a.try_dot(&b), Err(Error::Broadcast { op: "dot", .. })));
+    assert!(matches!(a.try_dot(&b), Err(Error::Mismatch { op: "dot", .. })));
+    names(
+        &panics(|| a.dot(&a)),
+        &["dot", "[2, 3] and [2, 3]", "last axis of the first has 3", "last but one of the second 2"],
+    );
+    names(&panics(|| dev.zeros::<f32, _>(1).dot(&a)), &["dot", "[1] and [2, 3]", "has 1", "2"]);
+    let batches = |n: usize| dev.zeros::<f32, _>((n, 2, 2));
+    names(&panics(|| batches(2).dot(&batches(3))), &["dot", "[2, 2, 2] and [3, 2, 2]", "before the last two"]);
+    let e = ndcuda::distance::sqeuclidean_loop(&a, &dev.zeros((2, 1))).unwrap_err();
+    names(&e.to_string(), &["sqeuclidean_loop", "[2, 3] and [2, 1]", "rows of 3 and of 1"]);
     assert!(matches!(a.try_reshape(5), Err(Error::Shape { op: "reshape", .. })));
     assert!(matches!(a.try_slice(s![5, ..]), Err(Error::Index { index: 5, axis: 0, len: 2, .. })));
     assert!(matches!(a.try_select(Axis(1), &[3]), Err(Error::Index { op: "select", index: 3, axis: 1, len: 3, .. })));

@@ -150,6 +150,60 @@ fn lazy_loops_do_linear_work(dev: &Device) {
     }
 }
 
+fn a_cut_stores_no_broadcast(dev: &Device) {
+    // However many operations are pending when the broadcast is recorded: what is cut is small, and what is above it is not cut again.
+    let (n, d) = (60, 8);
+    let x = matrix(dev, n, d);
+    x.eval().unwrap();
+    for pending in 58..=70 {
+        let (out, t) = trace(|| {
+            let mut y = x.clone();
+            for _ in 0..pending {
+                y = &y + 1.0;
+            }
+            let diff = x.slice(s![.., NewAxis, ..]) - y.slice(s![NewAxis, .., ..]);
+            let out = diff.abs().sum_axis(Axis(2));
+            out.eval().map(|()| out)
+        });
+        let want = n * (n + 2 * d) * 4;
+        assert!(t.peak <= want, "{pending} pending: {} bytes of {want}: {t:?}", t.peak);
+        let (x, out) = (x.to_ndarray().unwrap(), out.unwrap().to_ndarray().unwrap());
+        let far = |i: usize, j: usize| (0..d).map(|k| (x[[i, k]] - x[[j, k]] - pending as f32).abs()).sum::<f32>();
+        approx::assert_relative_eq!(out[[3, 41]], far(3, 41), max_relative = 1e-4);
+    }
+}
+
+fn chains_go_through_any_argument(dev: &Device) {
+    // Each needs more operands or instructions than a kernel has, and nothing of it is complete before the last.
+    let n = 6;
+    for len in [19, 20, 21, 22, 45, 64, 70] {
+        let xs: Vec<DeviceArray1<f32>> =
+            (0..len).map(|i| dev.from_fn(n, |j| ((i * 5 + j * 3) % 11) as f32 / 16.0).unwrap()).collect();
+        let all: Vec<Array1<f32>> = xs.iter().map(|x| x.to_ndarray().unwrap()).collect();
+        let chain = |f: fn(&DeviceArray1<f32>, DeviceArray1<f32>) -> DeviceArray1<f32>| {
+            xs.iter().fold(dev.zeros::<f32, _>(n), |t, x| f(x, t)).to_ndarray().unwrap()
+        };
+        let want = |f: fn(&Array1<f32>, Array1<f32>) -> Array1<f32>| all.iter().fold(Array1::zeros(n), |t, x| f(x, t));
+        assert_eq!(chain(|x, t| x + t), want(|x, t| x + t), "{len} added from the left");
+        assert_eq!(chain(|x, t| x * t + 0.5), want(|x, t| x * t + 0.5), "Horner's of {len}");
+        let best = chain(|x, t| x.maximum(&t));
+        assert_eq!(
+            best,
+            want(|x, mut t| {
+                t.zip_mut_with(x, |t, &x| *t = t.max(x));
+                t
+            }),
+            "the best of {len}"
+        );
+    }
+    let x = dev.from_fn(64, |i| i as i32).unwrap();
+    let mut y = dev.zeros::<i32, _>(64);
+    for k in 0..64 {
+        y = x.equal(k).where_(&x * k, &y);
+    }
+    assert_eq!(y, Array1::from_shape_fn(64, |i| (i * i) as i32));
+}
+
 fn updates_run_in_place(dev: &Device) {
     let n = 1000;
     let x = dev.from_fn(n, |i| (i % 3) as f32).unwrap();
@@ -366,6 +420,7 @@ fn dots_follow_numpy(dev: &Device) {
 
 tests_on_devices! {
     fused_into_one_kernel a_statement_is_one_kernel constants_cost_nothing lazy_loops_do_linear_work
+    a_cut_stores_no_broadcast chains_go_through_any_argument
     updates_run_in_place a_held_distance_matrix_is_computed_at_most_twice a_thousand_scalars_are_one_plan
     a_resize_compiles_nothing loops_reuse_their_plans show_says_what_would_run half_precision_accumulates_in_f32 dots_follow_numpy
 }

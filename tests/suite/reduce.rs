@@ -4,7 +4,7 @@ use crate::harness::compiles_slowly;
 use ndarray::{
     Array, Array1, Array2, Array3, ArrayD, ArrayView1, Axis, Dimension, IxDyn, ShapeBuilder, Slice, arr1, s,
 };
-use ndcuda::{DType, Device, DeviceArray, DeviceArrayD, Element, Number, bf16, f16};
+use ndcuda::{DType, Device, DeviceArray, DeviceArray2, DeviceArrayD, Element, Number, bf16, f16};
 
 /// The value as an integer, where it is one.
 fn int<T: Element>(x: T) -> i128 {
@@ -290,6 +290,23 @@ fn types_axes_and_layouts(dev: &Device) {
 fn truth_values(dev: &Device) {
     let host = Array2::from_shape_fn((37, 130), |(i, j)| noise(i, j).is_multiple_of(3) || i == 5);
     let x = dev.array(&host).unwrap();
+    truth(&x, &host);
+    truth(&x.t(), &host.t().to_owned());
+    truth(&x.slice(s![1..;3, ..;-2]), &host.slice(s![1..;3, ..;-2]).to_owned());
+    assert!(dev.array(arr1(&[f32::NAN, 0.0])).unwrap().any().item().unwrap());
+    assert!(dev.array(arr1(&[f32::NAN, 1.0])).unwrap().all().item().unwrap());
+    assert!(!dev.array(arr1(&[-0.0f32])).unwrap().any().item().unwrap());
+    for b in [false, true] {
+        let one = dev.array(ndarray::arr0(b)).unwrap();
+        assert_eq!((one.any().item().unwrap(), one.all().item().unwrap(), one.min().item().unwrap()), (b, b, b));
+        assert_eq!((one.sum().item().unwrap(), one.mean().item().unwrap()), (b.into(), f64::from(u8::from(b))));
+    }
+    let none = dev.zeros::<bool, _>((0, 3));
+    assert_eq!((none.any_axis(Axis(0)), none.all_axis(Axis(0))), (dev.zeros(3), dev.ones(3)));
+    assert_eq!(none.count_nonzero_axis(Axis(0)), arr1(&[0i64; 3]));
+}
+
+fn truth(x: &DeviceArray2<bool>, host: &Array2<bool>) {
     for a in [0, 1] {
         let lane = |l: ArrayView1<bool>, f: fn(ArrayView1<bool>) -> i64| f(l);
         let by = |f: fn(ArrayView1<bool>) -> i64| host.map_axis(Axis(a), |l| lane(l, f));
@@ -308,9 +325,29 @@ fn truth_values(dev: &Device) {
         assert_eq!(x.argmax_axis(Axis(a)), by(|l| l.iter().position(|&b| b).unwrap_or(0) as i64));
         assert_eq!(x.argmin_axis(Axis(a)), by(|l| l.iter().position(|&b| !b).unwrap_or(0) as i64));
     }
-    assert!(dev.array(arr1(&[f32::NAN, 0.0])).unwrap().any().item().unwrap());
-    assert!(dev.array(arr1(&[f32::NAN, 1.0])).unwrap().all().item().unwrap());
-    assert!(!dev.array(arr1(&[-0.0f32])).unwrap().any().item().unwrap());
+}
+
+fn moments_over_several_axes(dev: &Device) {
+    let host = Array3::from_shape_fn((5, 7, 6), |(i, j, k)| (noise(i * 7 + j, k) % 1000) as f64 / 8.0);
+    let x = dev.array(&host).unwrap();
+    for (x, host) in [(x.clone(), host.clone()), (x.permuted_axes([2, 0, 1]), host.permuted_axes([2, 0, 1]))] {
+        for axes in [vec![0, 1], vec![0, 2], vec![1, 2], vec![0, 1, 2], vec![1]] {
+            let left: Vec<usize> = (0..3).filter(|a| !axes.contains(a)).collect();
+            let order: Vec<usize> = left.iter().chain(&axes).copied().collect();
+            let over: Vec<Axis> = axes.iter().map(|&a| Axis(a)).collect();
+            let n: usize = axes.iter().map(|&a| host.shape()[a]).product();
+            let rows = host.view().permuted_axes([order[0], order[1], order[2]]);
+            let rows = rows.as_standard_layout().to_owned().into_shape_with_order((host.len() / n, n)).unwrap();
+            let shape: Vec<usize> = left.iter().map(|&a| host.shape()[a]).collect();
+            let as_rows = |v: Array1<f64>| v.into_shape_with_order(IxDyn(&shape)).unwrap();
+            let close = |got: DeviceArrayD<f64>, want| got.all_close(&as_rows(want), 1e-13, 0.0).unwrap();
+            close(x.mean_axes(&over).into_dyn(), rows.mean_axis(Axis(1)).unwrap());
+            close(x.var_axes(&over, 1.0).into_dyn(), rows.var_axis(Axis(1), 1.0));
+            close(x.std_axes(&over, 0.0).into_dyn(), rows.std_axis(Axis(1), 0.0));
+        }
+    }
+    assert_eq!(x.std_keep(Axis(1), 1.0).shape(), [5, 1, 6]);
+    assert_eq!(x.std_keep(Axis(1), 1.0).remove_axis(Axis(1)), x.std_axis(Axis(1), 1.0));
 }
 
 fn nan_and_ties(dev: &Device) {
@@ -443,6 +480,6 @@ fn bits_do_not_depend_on_threads() {
 }
 
 tests_on_devices! {
-    types_axes_and_layouts truth_values nan_and_ties sizes_where_loops_end prologues_and_epilogues;
+    types_axes_and_layouts truth_values moments_over_several_axes nan_and_ties sizes_where_loops_end prologues_and_epilogues;
     once: bits_do_not_depend_on_threads
 }

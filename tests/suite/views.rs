@@ -249,6 +249,15 @@ fn arrays_are_values(dev: &Device) {
     assert_eq!(y, seen);
 }
 
+fn steps_of_any_size(dev: &Device) {
+    // Of indices no memory holds: steps that differ in their highest bits alone are two plans.
+    let far = dev.arange(0i64, 1 << 59, 1);
+    for bits in [56, 57] {
+        let x = far.slice(s![..1isize << (bits + 1); 1isize << bits]);
+        assert_eq!(&x + 0, arr1(&[0, 1i64 << bits]));
+    }
+}
+
 fn taking(dev: &Device) {
     let host = Array2::from_shape_fn((5, 4), |(i, j)| (i * 4 + j) as i16);
     let x = dev.array(&host).unwrap();
@@ -271,4 +280,5 @@ fn taking(dev: &Device) {
     assert_eq!(x.take(Axis(0), &sorted).take(Axis(0), &sorted), host);
 }
 
-tests_on_devices!(chains_follow_ndarray views_of_every_order_meet_in_one_kernel writing_parts arrays_are_values taking);
+tests_on_devices!(chains_follow_ndarray views_of_every_order_meet_in_one_kernel writing_parts arrays_are_values
+    steps_of_any_size taking);

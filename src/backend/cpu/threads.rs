@@ -12,10 +12,13 @@ pub struct Threads {
     pool: OnceLock<Option<rayon_core::ThreadPool>>,
 }
 
+/// More threads than any machine has cores for are not made: each costs memory, and the time to start it.
+const MOST: usize = 1024;
+
 impl Threads {
     /// `count` threads, at least one.
     pub fn new(count: usize) -> Threads {
-        Threads { count: count.max(1), pool: OnceLock::new() }
+        Threads { count: count.clamp(1, MOST), pool: OnceLock::new() }
     }
 
     /// How many.

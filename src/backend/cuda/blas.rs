@@ -331,6 +331,10 @@ impl Gemm {
         let flat = |strides: &[isize]| -> Option<i64> {
             let mut axes = s.batch.iter().zip(strides).rev().filter(|(n, _)| **n != 1);
             let Some((&n, &inner)) = axes.next() else { return Some(0) };
+            // cuBLAS's manual says nothing of strides below 0.
+            if inner < 0 {
+                return None;
+            }
             let mut reach = inner.checked_mul(n as isize)?;
             for (&n, &stride) in axes {
                 if stride != reach {
@@ -548,6 +552,7 @@ mod tests {
         assert!(Gemm::new(&spec(&[], [3, 5, 0], [&[0, 1], &[5, 1], c])).is_none(), "nothing to add up");
         assert!(Gemm::new(&spec(&[2, 2], size, [&[100, 12, 4, 1], &[0, 0, 5, 1], &[30, 15, 5, 1]])).is_none());
         assert!(Gemm::new(&spec(&[2, 2], size, [&[24, 12, 4, 1], &[0, 0, 5, 1], &[30, 15, 5, 1]])).is_some());
+        assert!(Gemm::new(&spec(&[2], size, [&[-12, 4, 1], &[0, 5, 1], &[15, 5, 1]])).is_none(), "matrices backwards");
         // Rows and columns of one element may have any stride.
         assert!(Gemm::new(&spec(&[], [1, 5, 4], [&[0, 1], &[5, 1], c])).is_some());
         assert!(Gemm::new(&spec(&[], [3, 5, 1], [&[4, 0], &[0, 1], c])).is_some());

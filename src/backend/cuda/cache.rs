@@ -4,7 +4,7 @@ use super::compile::{Arch, Form, OPTIONS};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// First bytes of an entry; the number changes with the format.
@@ -30,6 +30,8 @@ pub struct Key<'a> {
 pub struct Cache {
     folder: Option<PathBuf>,
     limit: u64,
+    /// Bytes written since the folder was last swept, by us.
+    unswept: AtomicU64,
 }
 
 impl Cache {
@@ -43,7 +45,12 @@ impl Cache {
                 .or_else(|| variable("LOCALAPPDATA"))
                 .map(|p| p.join("ndcuda")),
         };
-        Cache { folder, limit: LIMIT }
+        Cache::new(folder, LIMIT)
+    }
+
+    fn new(folder: Option<PathBuf>, limit: u64) -> Cache {
+        // The first entry sweeps.
+        Cache { folder, limit, unswept: limit.into() }
     }
 
     /// Where it is, for people.
@@ -82,11 +89,18 @@ impl Cache {
         fs::create_dir_all(folder)?;
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let temporary = folder.join(format!("{name}.{}.{n}.tmp", std::process::id()));
-        let written = fs::File::create_new(&temporary).and_then(|mut f| f.write_all(entry));
-        if let Err(e) = written.and_then(|()| fs::rename(&temporary, folder.join(name))) {
+        // Another's of this name is not ours to remove: containers that share a folder may have processes of one number.
+        let mut file = fs::File::create_new(&temporary)?;
+        if let Err(e) = file.write_all(entry).and_then(|()| fs::rename(&temporary, folder.join(name))) {
             let _ = fs::remove_file(&temporary);
             return Err(e);
         }
+        // Listing a folder of thousands of entries takes long: not for each of them.
+        let bytes = entry.len() as u64;
+        if self.unswept.fetch_add(bytes, Ordering::Relaxed) < self.limit / 16 {
+            return Ok(());
+        }
+        self.unswept.store(0, Ordering::Relaxed);
         self.sweep(folder)
     }
 
@@ -183,7 +197,7 @@ mod tests {
         }
 
         fn cache(&self, limit: u64) -> Cache {
-            Cache { folder: Some(self.0.clone()), limit }
+            Cache::new(Some(self.0.clone()), limit)
         }
     }
 
@@ -276,7 +290,7 @@ mod tests {
         cache.put(KEY, (13, 0), b"code");
         assert_eq!(cache.get(KEY), None);
         fs::remove_file(&folder.0).unwrap();
-        let none = Cache { folder: None, limit: LIMIT };
+        let none = Cache::new(None, LIMIT);
         none.put(KEY, (13, 0), b"code");
         none.remove(KEY);
         assert_eq!(none.get(KEY), None);

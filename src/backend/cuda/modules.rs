@@ -135,7 +135,11 @@ impl Modules {
             return Ok(module.clone());
         }
         match self.load(ptx.as_bytes(), entry)? {
-            Ok(module) => Ok(loaded().entry(name.into()).or_insert(Arc::new(module)).clone()),
+            Ok(module) => {
+                // Another thread's may be there by now; ours then goes behind the lock.
+                let module = Arc::new(module);
+                Ok(loaded().entry(name.into()).or_insert_with(|| module.clone()).clone())
+            }
             Err(status) => Err(self.refused(status)),
         }
     }
@@ -308,11 +312,11 @@ impl Modules {
         } else {
             vec![]
         };
-        let module = loaded.entry(text.own().into()).or_insert(module).clone();
+        let kept = loaded.entry(text.own().into()).or_insert_with(|| module.clone()).clone();
         drop(loaded);
-        // Unloading waits for the device: not under the lock.
-        drop(unused);
-        module
+        // Unloading waits for the device: not under the lock. Another thread's may have been there already, so ours may go, too.
+        drop((unused, module));
+        kept
     }
 
     /// The function from what is kept on disk.

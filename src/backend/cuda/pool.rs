@@ -106,21 +106,31 @@ impl Pool {
 
     /// Gives what is kept back to the device, once the stream is past it.
     pub fn trim(&self) -> Result<()> {
-        self.gpu.synchronize()?;
         if let Some(pool) = self.driver {
+            self.gpu.synchronize()?;
             // SAFETY: the device's own pool.
             return self.gpu.check("cuMemPoolTrimTo", unsafe { sys::cuMemPoolTrimTo(pool, 0) });
         }
-        let blocks = {
+        // Out of the lists first: what comes back meanwhile may be in use until the stream is past it.
+        let mut blocks = {
             let mut free = self.lock();
             free.kept = 0;
             std::mem::take(&mut free.blocks)
         };
-        for address in blocks.into_values().flatten() {
-            // SAFETY: it left the lists, so it is freed once, and nothing on the stream uses it.
-            self.gpu.check("cuMemFree", unsafe { sys::cuMemFree_v2(address) })?;
+        let freed = self.gpu.synchronize().and_then(|()| {
+            for address in blocks.values_mut().flat_map(|of| of.drain(..)) {
+                // SAFETY: it left the lists, so it is freed once, and nothing on the stream uses it.
+                self.gpu.check("cuMemFree", unsafe { sys::cuMemFree_v2(address) })?;
+            }
+            Ok(())
+        });
+        // Where that failed, the rest is still ours to hand out.
+        let mut free = self.lock();
+        for (size, rest) in blocks.into_iter().filter(|of| !of.1.is_empty()) {
+            free.kept += size * rest.len();
+            free.blocks.entry(size).or_default().extend(rest);
         }
-        Ok(())
+        freed
     }
 
     fn take(&self, size: usize, requested: usize) -> Result<u64> {
