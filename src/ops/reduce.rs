@@ -4,8 +4,10 @@
 //! into tiles, counts how many values a state has `seen`, and merges states of consecutive parts.
 //!
 //! What is promised of the bits: a result depends on the tiles and their order, not on the instruction set. Contiguous tiles are folded by 64
-//! accumulators (value `e` of a tile into accumulator `e % 64`), these by a tree of halves (`l` with `l + 32`, then 16, ...), and the tile's result
-//! into the state; lanes of `cols` are plain left folds. There is no fma.
+//! accumulators (value `e` of a tile into accumulator `e % 64`, but the last one that is left over after whole 64s into the last, those before it
+//! into those before), and these by a tree of halves (`l` with `l + 32`, then 16, ...). Where that order
+//! shows in the bits (sums and products of floats), several tiles are the leaves of a [`Tree`]: accumulator by accumulator, tiles are joined two by
+//! two, these pairs two by two, and so on, before the accumulators are. Lanes of `cols` are plain left folds. There is no fma.
 //!
 //! Zeros of both signs are equal: min and max return either of them, arg reducers the first. NaN results have one bit pattern.
 
@@ -31,9 +33,16 @@ use std::hash::{Hash, Hasher};
 pub type Init = unsafe fn(*mut u8, *mut u8, usize);
 /// Values of a contiguous tile at most: longer runs are folded tile by tile, in order. Part of what is promised.
 pub const TILE: usize = 1024;
+/// Accumulators of a contiguous tile: part of what is promised, too.
+pub const LANES: usize = 64;
 
-/// Folds `n` contiguous values into one state: `(tile, n, base, seen, s0, s1)`; `base` is the index along k of the first value.
+/// Folds `n` contiguous values into one state: `(tile, n, base, seen, s0, s1)`; `base` is the index along k of the first value. Reducers with a
+/// [`Tree`] take one tile at most.
 pub type Rows = unsafe fn(*const u8, usize, i64, i64, *mut u8, *mut u8);
+/// Adds `n` contiguous values, a leaf for each [`TILE`] of them, to an open tree: `(tile, n, leaf, width, open)`; `leaf` leaves are there before.
+pub type Leaves = unsafe fn(*const u8, usize, usize, usize, *mut u8);
+/// Joins the `leaves` of an open tree into one state: `(leaves, width, open, s0)`.
+pub type Close = unsafe fn(usize, usize, *const u8, *mut u8);
 /// Folds value `l` of the tile into lane `l`, for `n` lanes: `(tile, n, k, seen, s0, s1)`; `k` is the index of these values along k.
 pub type Cols = unsafe fn(*const u8, usize, i64, i64, *mut u8, *mut u8);
 /// `rows` calls of [`Cols`] in one, with the same bits: `(tile, rows, n, pitch, k0, seen, s0, s1)`; row `r` is at `tile + r * pitch`
@@ -43,6 +52,25 @@ pub type ColsBlock = unsafe fn(*const u8, usize, usize, usize, i64, i64, *mut u8
 pub type Merge = unsafe fn(usize, i64, i64, *mut u8, *mut u8, *const u8, *const u8);
 /// Writes the results of `n` lanes, of [`ReducerRow::out`]'s type: `(n, seen, s0, s1, out)`.
 pub type Finish = unsafe fn(usize, i64, *const u8, *const u8, *mut u8);
+
+/// How a fold whose order shows in its bits joins several tiles: as the leaves of a tree whose shape their number gives.
+///
+/// An open tree of leaves is at most one node of each size (16 leaves and 4 and 1 where 21 were added), each of `width` accumulators: as many as the
+/// first leaf has values, [`LANES`] at most. No other leaf may be longer, but where there are `LANES`.
+#[derive(Clone, Copy, Debug)]
+pub struct Tree {
+    /// Adds leaves.
+    pub leaves: [Leaves; 3],
+    /// Makes a state of them.
+    pub close: [Close; 3],
+}
+
+impl Tree {
+    /// The nodes for which a tree of up to `leaves` leaves needs room, `width` values each.
+    pub fn nodes(leaves: usize) -> usize {
+        leaves.max(1).ilog2() as usize + 1
+    }
+}
 
 /// A reducer's loops at one dtype; those that are compiled per instruction set are indexed by [`Isa`].
 ///
@@ -54,6 +82,8 @@ pub struct ReduceLoops {
     pub init: Init,
     /// Folds a contiguous tile into one state.
     pub rows: [Rows; 3],
+    /// How several tiles are folded into one state; `None` where `rows` takes them one after the other.
+    pub tree: Option<Tree>,
     /// Folds one value into each lane.
     pub cols: [Cols; 3],
     /// Folds several values into each lane.

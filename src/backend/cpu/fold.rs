@@ -2,23 +2,27 @@
 //!
 //! Where the folded axis is innermost in memory, a tile's lanes run along it and each of its rows is folded into one
 //! state; else the lanes are results and the tile's rows are folded into them. The order of a fold is fixed by the
-//! extents and this choice: tiles into a chunk's state, chunks in order into the result. Threads share blocks of
-//! results, or, where those are few, chunks; the bits are the same.
+//! extents and this choice. What is folded is cut into leaves, leaves into chunks, a power of two of leaves each. Sums and
+//! products of floats are chains within a leaf, a tree over leaves and a tree over chunks; all other folds go through a chunk
+//! in order. Threads share blocks of results, or, where those are few, chunks; the bits are the same.
 
 use super::map::{SERIAL, tile_size};
 use super::program::{Compiler, Count, FoldOp, Reg, RegInfo, TOp, TileAxes};
+use super::states::{Open, States, Waiting, in_pairs};
 use super::threads::Threads;
 use super::tile::{Bad, Frame, Homes, OperandInfo, operands, scratch};
 use crate::backend::Args;
 use crate::error::Result;
 use crate::kernel::{Class, Id, KOp, KernelIr, Launch};
 use crate::ops::Isa;
-use crate::ops::reduce::TILE;
+use crate::ops::reduce::{LANES, TILE, Tree};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-/// Elements of a chunk.
+/// Elements of a chunk, about.
 const CHUNK: usize = 1 << 16;
+/// Rows of a leaf where lanes are results: a chain of as many. Part of the order of a fold.
+const CHAIN: usize = 32;
 
 /// A compiled fold kernel.
 pub struct Fold {
@@ -34,7 +38,15 @@ pub struct Fold {
     side: usize,
     /// Elements that the homes of values hold.
     tile: usize,
-    steps_per_chunk: usize,
+    /// Elements of the folded axis in a leaf.
+    leaf: usize,
+    /// Leaves along that axis; what is too short for `side` joins the last.
+    leaves: usize,
+    leaves_per_chunk: usize,
+    states: States,
+    open: Open,
+    /// Memory that is folded as it lies.
+    plain: bool,
     main_operands: Vec<OperandInfo>,
     end_operands: Vec<OperandInfo>,
     regs: Vec<RegInfo>,
@@ -45,12 +57,6 @@ pub struct Fold {
     end: Vec<TOp>,
     homes: Homes,
     isa: Isa,
-}
-
-/// The states of one block of results.
-struct States {
-    at: Vec<[usize; 2]>,
-    bytes: usize,
 }
 
 impl Fold {
@@ -74,7 +80,7 @@ impl Fold {
         }
         let plain = main.is_empty() && folds.iter().all(|f| f.direct.is_some());
         let lanes = e_lane.clamp(1, TILE);
-        let (mut rows, mut side) = (1, 1);
+        let (mut rows, mut side, mut leaf) = (1, 1, lanes);
         if along {
             if lanes == e_lane {
                 rows = (TILE / lanes).clamp(1, e_row.max(1));
@@ -86,12 +92,19 @@ impl Fold {
         } else {
             let ordered = folds.iter().any(|f| f.ordered);
             if lanes < 64 && lanes == e_lane && folded.len() == 1 && !ordered {
-                side = (128 / lanes).max(1);
+                // A power of two, so that they are joined by halves.
+                side = 1 << (128 / lanes).ilog2();
             }
             // Narrow rows read in place are one stream: tiles of several pages of it.
             let room = if plain && side > 1 { 4 * TILE } else { TILE };
-            rows = (room / lanes).max(if plain { 8 } else { 1 });
-            rows = rows.div_ceil(side) * side;
+            rows = (room / lanes / side).max(if plain { 8 } else { 1 }) * side;
+            if folds.iter().any(|f| f.loops.tree.is_some()) {
+                // Leaves are whole tiles.
+                leaf = CHAIN * side;
+                rows = leaf.min(1 << rows.ilog2());
+            } else {
+                leaf = rows;
+            }
         }
         if side > 1 {
             // Rows side by side must lie without gaps; a copy makes them so.
@@ -104,8 +117,21 @@ impl Fold {
                 }
             }
         }
-        let per_step = if along { lanes } else { rows };
         let per_chunk = if along { CHUNK } else { (CHUNK / lanes).max(256) };
+        let k_outer = folded[..folded.len() - 1].to_vec();
+        let inner = if along { e_lane } else { (e_row + 1).saturating_sub(side).max(e_row.min(1)) };
+        let leaves = inner.div_ceil(leaf);
+        let total = leaves * k_outer.iter().map(|&a| launch.extents[a]).product::<usize>();
+        let leaves_per_chunk = (per_chunk / leaf).max(1).min(total.next_power_of_two());
+        let leaves_per_chunk = 1 << leaves_per_chunk.ilog2();
+        let open = if along {
+            // Where rows are closed one after the other, one place serves all.
+            let at_once = if plain && k_outer.is_empty() { 1 } else { rows };
+            Open::rows(&folds, at_once, leaves_per_chunk, lanes.min(LANES))
+        } else {
+            Open::lanes(&folds, leaves_per_chunk, lanes * side)
+        };
+        let states = States::new(&folds, if along { rows } else { lanes * side });
         // The results of a block, as one tile.
         let end_axes = TileAxes { lanes: o, rows: None };
         c.segment(end_axes, |_| false);
@@ -128,12 +154,17 @@ impl Fold {
             along,
             axes,
             o_outer: results[..results.len().saturating_sub(1)].to_vec(),
-            k_outer: folded[..folded.len() - 1].to_vec(),
+            k_outer,
             lanes,
             rows,
             side,
             tile,
-            steps_per_chunk: (per_chunk / per_step).max(1),
+            leaf,
+            leaves,
+            leaves_per_chunk,
+            states,
+            open,
+            plain,
             main_operands: operands(ir, launch, axes),
             end_operands: operands(ir, launch, end_axes),
             regs: c.regs,
@@ -154,82 +185,73 @@ impl Fold {
     /// Runs it.
     pub fn run(&self, threads: &Threads, args: &Args<'_>, bad: &Bad) -> Result<()> {
         let product = |axes: &[usize]| -> usize { axes.iter().map(|&a| self.launch.extents[a]).product() };
-        let (o_axis, k_axis) =
-            if self.along { (self.axes.rows, self.axes.lanes) } else { (self.axes.lanes, self.axes.rows) };
-        let (per_block, per_step) = if self.along { (self.rows, self.lanes) } else { (self.lanes, self.rows) };
+        let (o_axis, per_block) = if self.along { (self.axes.rows, self.rows) } else { (self.axes.lanes, self.lanes) };
         let across = self.extent(o_axis).div_ceil(per_block);
         let blocks = product(&self.o_outer) * across;
-        let k_tiles = self.extent(k_axis).div_ceil(per_step);
-        let steps = product(&self.k_outer) * k_tiles;
-        let chunks = steps.div_ceil(self.steps_per_chunk).max(1);
+        let leaves = product(&self.k_outer) * self.leaves;
+        let chunks = leaves.div_ceil(self.leaves_per_chunk).max(1);
         let work: usize = self.launch.extents.iter().product();
         let serial = work <= SERIAL;
-        let states = self.states();
-        let run = Run { fold: self, args, across, k_tiles, steps, states: &states };
+        let (bytes, states) = (self.states.bytes, &self.states);
+        let run = Run { fold: self, args, across, leaves, places: Tree::nodes(chunks) };
+        let n = if self.along { self.rows } else { self.lanes };
+        // SAFETY: the states of both hold all lanes.
+        let merge = |into, from| unsafe { states.merge(&self.folds, self.isa, n, into, from) };
         if serial || chunks == 1 || blocks >= 4 * threads.count() {
             // Enough blocks to share; several small ones at a time.
             let group = (SERIAL / (work / blocks.max(1)).max(1))
                 .clamp(1, 4096)
                 .min(blocks.div_ceil(4 * threads.count()).max(1));
             return threads.spread_apart(blocks.div_ceil(group), serial, &|next| {
-                run.thread(bad, |f, main, part| {
+                run.thread(bad, |f, states, open| {
+                    let place = |p: usize| states.wrapping_add(p * bytes);
                     while let Some(u) = next() {
                         for b in u * group..((u + 1) * group).min(blocks) {
-                            // The first chunk's states are the block's.
-                            // SAFETY: the plan bound every operand to a buffer that covers the launch's extents.
-                            let mut seen = unsafe { run.chunk(f, b, 0, main) };
-                            for c in 1..chunks {
-                                // SAFETY: as above.
-                                seen = unsafe { run.merge(main, seen, part, run.chunk(f, b, c, part)) };
+                            let mut waiting = Waiting::default();
+                            let both = |p, have, more| merge((place(p), have), (place(p + 1), more));
+                            for c in 0..chunks {
+                                // SAFETY: the plan bound every operand to a buffer that covers the launch's extents.
+                                let seen = unsafe { run.chunk(f, b, c, place(waiting.top()), open) };
+                                waiting.push(seen, both);
                             }
+                            let seen = waiting.all(both);
                             // SAFETY: as above.
-                            unsafe { run.finish(f, b, main, seen) };
+                            unsafe { run.finish(f, b, states, seen) };
                         }
                     }
                 });
             });
         }
-        // Few results, long folds: chunks are shared, and merged in their order.
-        let words = states.bytes.div_ceil(8);
+        // Few results, long folds: chunks are shared.
+        let words = bytes.div_ceil(8);
         let parts: Vec<Mutex<(i64, Vec<u64>)>> = (0..blocks * chunks).map(|_| Mutex::new((0, vec![]))).collect();
         threads.spread_apart(blocks * chunks, false, &|next| {
-            run.thread(bad, |f, _, part| {
+            run.thread(bad, |f, states, open| {
                 while let Some(u) = next() {
                     // SAFETY: as above.
-                    let seen = unsafe { run.chunk(f, u / chunks, u % chunks, part) };
+                    let seen = unsafe { run.chunk(f, u / chunks, u % chunks, states, open) };
                     let mut copy = vec![0u64; words];
-                    // SAFETY: both hold `states.bytes` bytes.
-                    unsafe { std::ptr::copy_nonoverlapping(part, copy.as_mut_ptr() as *mut u8, states.bytes) };
+                    // SAFETY: both hold `bytes` bytes.
+                    unsafe { std::ptr::copy_nonoverlapping(states, copy.as_mut_ptr() as *mut u8, bytes) };
                     *parts[u].lock().unwrap_or_else(PoisonError::into_inner) = (seen, copy);
                 }
             });
         })?;
-        run.thread(bad, |f, main, _| {
-            for b in 0..blocks {
-                let mut seen = 0;
-                for p in &parts[b * chunks..(b + 1) * chunks] {
-                    let mut p = p.lock().unwrap_or_else(PoisonError::into_inner);
-                    let n = p.0;
-                    // SAFETY: as above.
-                    seen = unsafe { run.merge(main, seen, p.1.as_mut_ptr() as *mut u8, n) };
-                }
+        let mut parts: Vec<(i64, Vec<u64>)> =
+            parts.into_iter().map(|p| p.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
+        run.thread(bad, |f, _, _| {
+            for (b, parts) in parts.chunks_mut(chunks).enumerate() {
+                in_pairs(chunks, |into, from| {
+                    let (head, tail) = parts.split_at_mut(from);
+                    let (into, from) = (&mut head[into], &mut tail[0]);
+                    let state = |p: &mut (i64, Vec<u64>)| (p.1.as_mut_ptr() as *mut u8, p.0);
+                    into.0 = merge(state(into), state(from));
+                });
                 // SAFETY: as above.
-                unsafe { run.finish(f, b, main, seen) };
+                unsafe { run.finish(f, b, parts[0].1.as_mut_ptr() as *mut u8, parts[0].0) };
             }
         });
         Ok(())
-    }
-
-    fn states(&self) -> States {
-        let lanes = if self.along { self.rows } else { self.lanes * self.side };
-        let mut s = States { at: vec![], bytes: 0 };
-        for f in &self.folds {
-            let first = s.bytes;
-            let second = first + (lanes * f.sizes[0]).next_multiple_of(64);
-            s.bytes = second + (lanes * f.sizes[1]).next_multiple_of(64);
-            s.at.push([first, second]);
-        }
-        s
     }
 }
 
@@ -258,19 +280,29 @@ struct Run<'a> {
     fold: &'a Fold,
     args: &'a Args<'a>,
     across: usize,
-    k_tiles: usize,
-    steps: usize,
-    states: &'a States,
+    /// Leaves of a result.
+    leaves: usize,
+    /// States that a thread has room for.
+    places: usize,
+}
+
+/// Part of a leaf, or several leaves in one: where it begins along k, and how long it is.
+struct Span {
+    leaf: usize,
+    base: i64,
+    seen: i64,
+    count: usize,
 }
 
 impl<'a> Run<'a> {
     fn thread(&self, bad: &'a Bad, body: impl FnOnce(&mut Frame<'a>, *mut u8, *mut u8)) {
         let k = self.fold;
-        let states = self.states.bytes;
-        scratch(k.homes.bytes + 2 * states, |base| {
+        let states = self.places * k.states.bytes;
+        let before = states + k.open.bytes;
+        scratch(k.homes.bytes + before, |base| {
             let rank = k.launch.extents.len();
             let mut f =
-                Frame::new(&k.regs, &k.homes, base.wrapping_add(2 * states), &k.main_operands, self.args, rank, bad);
+                Frame::new(&k.regs, &k.homes, base.wrapping_add(before), &k.main_operands, self.args, rank, bad);
             // SAFETY: the homes were laid out for tiles of this size.
             unsafe { f.setup(&k.params, self.args.params, &k.setup, k.tile) };
             body(&mut f, base, base.wrapping_add(states));
@@ -292,81 +324,160 @@ impl<'a> Run<'a> {
     }
 
     /// Folds one chunk of a block into `part`; how many values along k that were.
-    unsafe fn chunk(&self, f: &mut Frame<'a>, b: usize, c: usize, part: *mut u8) -> i64 {
+    unsafe fn chunk(&self, f: &mut Frame<'a>, b: usize, c: usize, part: *mut u8, open: *mut u8) -> i64 {
         let k = self.fold;
         let n = self.block(f, b);
         f.operands = &k.main_operands;
         f.axes = k.axes;
-        let isa = k.isa as usize;
         let lanes = if k.along { n } else { n * k.side };
-        for (fold, at) in k.folds.iter().zip(&self.states.at) {
+        for (fold, at) in k.folds.iter().zip(&k.states.at) {
             // SAFETY: `part` holds the states of a block.
             unsafe { (fold.loops.init)(part.add(at[0]), part.add(at[1]), lanes) };
         }
-        let (k_axis, per) = if k.along { (k.axes.lanes, k.lanes) } else { (k.axes.rows, k.rows) };
-        let extent = k.extent(k_axis);
-        let mut seen = 0i64;
-        let end = ((c + 1) * k.steps_per_chunk).min(self.steps);
-        let mut step = c * k.steps_per_chunk;
-        while step < end {
-            let (t, outer) = (step % self.k_tiles, step / self.k_tiles);
-            // Memory folded as it lies: all tiles of a row at once.
-            let plain = k.main.is_empty() && k.folds.iter().all(|f| f.direct.is_some());
-            let span = if k.along && plain { (end - step).min(self.k_tiles - t) } else { 1 };
-            step += span;
+        let axis = if k.along { k.axes.lanes } else { k.axes.rows };
+        let extent = k.extent(axis);
+        let first = c * k.leaves_per_chunk;
+        let end = (first + k.leaves_per_chunk).min(self.leaves);
+        let (mut leaf, mut seen) = (first, 0i64);
+        while leaf < end {
+            let (t, outer) = (leaf % k.leaves, leaf / k.leaves);
+            // Memory folded as it lies: all leaves of a row at once.
+            let span = if k.along && k.plain { (end - leaf).min(k.leaves - t) } else { 1 };
             let mut o = outer;
             for &axis in k.k_outer.iter().rev() {
                 f.index[axis] = o % k.launch.extents[axis];
                 o /= k.launch.extents[axis];
             }
-            if let Some(a) = k_axis {
-                f.index[a] = t * per;
-            }
-            let count = (extent - t * per).min(per * span);
-            (f.rows, f.lanes) = if k.along { (n, count) } else { (count, n) };
-            f.seek(&k.launch, self.args.bases);
-            // SAFETY: the launch covers this tile.
-            unsafe { f.run(&k.main) };
-            let base = (outer * extent + t * per) as i64;
-            for (fold, at) in k.folds.iter().zip(&self.states.at) {
-                let (tile, pitch) = match fold.direct {
-                    Some(o) => (f.ptrs[o as usize] as *const u8, f.operands[o as usize].row),
-                    None => (f.cur[fold.arg as usize] as *const u8, f.lanes as isize),
-                };
-                let size = self.arg_size(fold);
-                // SAFETY: the tile is `rows` rows of `lanes` values, `pitch` apart; the states hold all results.
+            let (from, to) = (t * k.leaf, if t + span == k.leaves { extent } else { (t + span) * k.leaf });
+            let step = if k.along { to - from } else { k.rows };
+            for at in (from..to).step_by(step) {
+                let count = (to - at).min(step);
+                if let Some(a) = axis {
+                    f.index[a] = at;
+                }
+                (f.rows, f.lanes) = if k.along { (n, count) } else { (count, n) };
+                f.seek(&k.launch, self.args.bases);
+                let tile = Span { leaf: leaf - first, base: (outer * extent + at) as i64, seen, count };
+                // SAFETY: the launch covers this tile; the states hold all results.
                 unsafe {
-                    let (s0, s1) = (part.add(at[0]), part.add(at[1]));
+                    f.run(&k.main);
                     if k.along {
-                        for r in 0..n {
-                            let row = tile.offset(r as isize * pitch * size as isize);
-                            (fold.loops.rows[isa])(
-                                row,
-                                count,
-                                base,
-                                seen,
-                                s0.add(r * fold.sizes[0]),
-                                s1.add(r * fold.sizes[1]),
-                            );
-                        }
-                    } else if pitch < 0 || k.side > 1 {
-                        self.side_by_side(fold, tile, pitch, count, n, base, seen, s0, s1);
+                        self.fold_along(f, n, &tile, (leaf + span == end).then_some(end - first), part, open);
                     } else {
-                        (fold.loops.cols_block[isa])(tile, count, n, pitch as usize, base, seen, s0, s1);
+                        self.fold_across(f, n, &tile, at - from, part, open);
                     }
                 }
+                seen += count as i64;
             }
-            seen += count as i64;
+            leaf += span;
+            if !k.along {
+                // SAFETY: as above.
+                unsafe { self.join_leaves(lanes, leaf - first, leaf == end, part, open) };
+            }
         }
         if !k.along && k.side > 1 {
             // SAFETY: as above.
-            unsafe { self.join(n, seen, part) };
+            unsafe { self.join_sides(n, seen, part) };
         }
         seen
     }
 
-    fn arg_size(&self, fold: &FoldOp) -> usize {
-        fold.sizes[0]
+    /// Where the tile that fold `i` reads lies, and how many elements from row to row.
+    fn tile(&self, f: &Frame<'a>, i: usize) -> (*const u8, isize) {
+        let fold = &self.fold.folds[i];
+        match fold.direct {
+            Some(o) => (f.ptrs[o as usize] as *const u8, f.operands[o as usize].row),
+            None => (f.cur[fold.arg as usize] as *const u8, f.lanes as isize),
+        }
+    }
+
+    /// Folds `n` rows along k, each into its state; `all` are the leaves of the chunk, after the last of them.
+    unsafe fn fold_along(
+        &self,
+        f: &Frame<'a>,
+        n: usize,
+        span: &Span,
+        all: Option<usize>,
+        part: *mut u8,
+        open: *mut u8,
+    ) {
+        let (k, isa) = (self.fold, self.fold.isa as usize);
+        let width = k.lanes.min(LANES);
+        for (i, (fold, at)) in k.folds.iter().zip(&k.states.at).enumerate() {
+            let (tile, pitch) = self.tile(f, i);
+            let tree = fold.loops.tree.filter(|_| all != Some(1));
+            for r in 0..n {
+                // SAFETY: the tile is `n` rows of `count` values, `pitch` apart; states and open trees are there for each row.
+                unsafe {
+                    let row = tile.offset(r as isize * pitch * fold.sizes[0] as isize);
+                    let (s0, s1) = (part.add(at[0] + r * fold.sizes[0]), part.add(at[1] + r * fold.sizes[1]));
+                    let Some(tree) = tree else {
+                        (fold.loops.rows[isa])(row, span.count, span.base, span.seen, s0, s1);
+                        continue;
+                    };
+                    let shared = k.plain && k.k_outer.is_empty();
+                    let open = open.add(k.open.at[i] + if shared { 0 } else { r * k.open.pitch[i] });
+                    (tree.leaves[isa])(row, span.count, span.leaf, width, open);
+                    if let Some(leaves) = all {
+                        (tree.close[isa])(leaves, width, open, s0);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where a fold has the nodes of its open tree: the first is the state itself.
+    fn node(&self, i: usize, node: usize, part: *mut u8, open: *mut u8) -> *mut u8 {
+        let k = self.fold;
+        match node {
+            0 => part.wrapping_add(k.states.at[i][0]),
+            _ => open.wrapping_add(k.open.at[i] + (node - 1) * k.open.pitch[i]),
+        }
+    }
+
+    /// Folds rows of `n` results into their lanes; `done` rows of the leaf are there before.
+    unsafe fn fold_across(&self, f: &Frame<'a>, n: usize, span: &Span, done: usize, part: *mut u8, open: *mut u8) {
+        let k = self.fold;
+        for (i, (fold, at)) in k.folds.iter().zip(&k.states.at).enumerate() {
+            let (tile, pitch) = self.tile(f, i);
+            let (s0, seen) = match fold.loops.tree {
+                Some(_) => (self.node(i, span.leaf.count_ones() as usize, part, open), done as i64),
+                None => (self.node(i, 0, part, open), span.seen),
+            };
+            // SAFETY: the tile is `count` rows of `n` values, `pitch` apart; the states hold all results.
+            unsafe {
+                let s1 = part.add(at[1]);
+                if pitch < 0 || k.side > 1 {
+                    self.side_by_side(fold, tile, pitch, span.count, n, span.base, seen, s0, s1);
+                } else {
+                    (fold.loops.cols_block[k.isa as usize])(
+                        tile,
+                        span.count,
+                        n,
+                        pitch as usize,
+                        span.base,
+                        seen,
+                        s0,
+                        s1,
+                    );
+                }
+            }
+        }
+    }
+
+    /// Joins the last of `leaves` leaves with those that wait for it, and all, after the last of the chunk.
+    unsafe fn join_leaves(&self, lanes: usize, leaves: usize, last: bool, part: *mut u8, open: *mut u8) {
+        let k = self.fold;
+        let before = leaves - 1;
+        let top = before.count_ones() as usize;
+        let joined = if last { top } else { before.trailing_ones() as usize };
+        for (i, fold) in k.folds.iter().enumerate().filter(|(_, f)| f.loops.tree.is_some()) {
+            for node in (top - joined..top).rev() {
+                let (into, from) = (self.node(i, node, part, open), self.node(i, node + 1, part, open));
+                // SAFETY: the nodes have all lanes; these folds have one state, and ask only whether there are values.
+                unsafe { (fold.loops.merge[k.isa as usize])(lanes, 1, 1, into, into, from, from) };
+            }
+        }
     }
 
     /// Rows of `n` values, `side` of them at once as one long row; what is left goes to the first.
@@ -384,7 +495,7 @@ impl<'a> Run<'a> {
         s1: *mut u8,
     ) {
         let (k, isa) = (self.fold, self.fold.isa as usize);
-        let size = self.arg_size(fold) as isize;
+        let size = fold.sizes[0] as isize;
         let whole = rows / k.side;
         // Full tiles have whole groups: each lane has seen the same number before.
         let each = seen / k.side as i64;
@@ -403,48 +514,31 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Merges the lanes that stood side by side, in order, into the first `n`.
-    unsafe fn join(&self, n: usize, seen: i64, part: *mut u8) {
+    /// Merges the lanes that stood side by side into the first `n`, by halves.
+    unsafe fn join_sides(&self, n: usize, seen: i64, part: *mut u8) {
         let k = self.fold;
         let (each, extra) = (seen / k.side as i64, seen % k.side as i64);
-        for (fold, at) in k.folds.iter().zip(&self.states.at) {
-            let mut have = each + extra;
-            for g in 1..k.side {
-                // SAFETY: the states hold `side * n` lanes.
-                unsafe {
-                    let (s0, s1) = (part.add(at[0]), part.add(at[1]));
-                    let (f0, f1) = (s0.add(g * n * fold.sizes[0]), s1.add(g * n * fold.sizes[1]));
-                    (fold.loops.merge[k.isa as usize])(n, have, each, s0, s1, f0, f1);
+        for (fold, at) in k.folds.iter().zip(&k.states.at) {
+            let (mut have, mut sides) = (each, k.side);
+            while sides > 1 {
+                let half = sides.next_power_of_two() / 2;
+                // The first has what was left over, too.
+                for (g, count, extra) in [(0, 1, extra), (1, sides - half - 1, 0)] {
+                    let lane = |g: usize, state: usize| part.wrapping_add(at[state] + g * n * fold.sizes[state]);
+                    let (i0, i1, f0, f1) = (lane(g, 0), lane(g, 1), lane(half + g, 0), lane(half + g, 1));
+                    // SAFETY: the states hold `side * n` lanes.
+                    unsafe { (fold.loops.merge[k.isa as usize])(count * n, have + extra, have, i0, i1, f0, f1) };
                 }
-                have += each;
+                (sides, have) = (half, 2 * have);
             }
         }
-    }
-
-    /// Merges a chunk's states into the block's; how many values those hold then.
-    unsafe fn merge(&self, main: *mut u8, have: i64, part: *mut u8, seen: i64) -> i64 {
-        let k = self.fold;
-        let lanes = if k.along { k.rows } else { k.lanes };
-        for (fold, at) in k.folds.iter().zip(&self.states.at) {
-            // SAFETY: both hold the states of a block.
-            unsafe {
-                let (m0, m1, p0, p1) = (main.add(at[0]), main.add(at[1]), part.add(at[0]), part.add(at[1]));
-                if have == 0 {
-                    std::ptr::copy_nonoverlapping(p0, m0, lanes * fold.sizes[0]);
-                    std::ptr::copy_nonoverlapping(p1, m1, lanes * fold.sizes[1]);
-                } else {
-                    (fold.loops.merge[k.isa as usize])(lanes, have, seen, m0, m1, p0, p1);
-                }
-            }
-        }
-        have + seen
     }
 
     /// Results of a block, and what follows from them.
     unsafe fn finish(&self, f: &mut Frame<'a>, b: usize, main: *mut u8, seen: i64) {
         let k = self.fold;
         let n = self.block(f, b);
-        for (fold, at) in k.folds.iter().zip(&self.states.at) {
+        for (fold, at) in k.folds.iter().zip(&k.states.at) {
             let to = f.home[fold.dst as usize];
             f.cur[fold.dst as usize] = to;
             // SAFETY: the home holds a tile of results.

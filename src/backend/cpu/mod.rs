@@ -5,6 +5,7 @@ mod map;
 mod pairwise;
 mod passes;
 mod program;
+mod states;
 mod threads;
 mod tile;
 mod topk;

@@ -8,11 +8,15 @@ use crate::backend::Args;
 use crate::error::Result;
 use crate::kernel::{Id, KOp, KernelIr, Launch, Nest, Role};
 use crate::ops::Isa;
-use crate::ops::reduce::TILE;
+use crate::ops::reduce::{LANES, TILE, Tree};
+
+/// Bytes that each state of a fold has, before its open tree.
+const STATE: usize = 64;
 
 /// What runs once a row, or for each tile of it.
 struct Segment {
     ops: Vec<TOp>,
+    /// Folds, and where their states are.
     folds: Vec<(FoldOp, usize)>,
     after: Vec<TOp>,
     tiled: bool,
@@ -53,6 +57,10 @@ impl Passes {
         let mut c = Compiler::new(ir, launch, isa);
         let mut segments = vec![];
         let mut state_bytes = 0;
+        let inner = c.extent(lane);
+        let row: usize = folded.iter().map(|&a| launch.extents[a]).product();
+        let leaves = row / inner.max(1) * inner.div_ceil(TILE);
+        let tree_bytes = |size: usize| Tree::nodes(leaves) * inner.min(LANES) * size;
         let varies = |id: Id| !ir.code[id as usize].over.and(ir.folded).is_empty();
         for part in body {
             let (range, tiled) = match part {
@@ -71,7 +79,8 @@ impl Passes {
                         let mut f = c.fold(id, Count::One, &mut s.ops)?;
                         f.direct = f.direct.filter(|_| tiled);
                         let at = state_bytes;
-                        state_bytes += 128;
+                        let tree = f.loops.tree.map_or(0, |_| tree_bytes(f.sizes[0]));
+                        state_bytes += 2 * STATE + tree.next_multiple_of(64);
                         s.folds.push((f, at));
                         ids.push(id);
                     }
@@ -102,7 +111,6 @@ impl Passes {
             std::iter::once(&c.setup[..]).chain(segments.iter().flat_map(|s| [&s.ops[..], &s.after[..]])).collect();
         let out = ir.operands.iter().filter(|o| o.role == Role::Out);
         let writes_rows = (0..ir.code.len()).any(|i| matches!(ir.code[i].op, KOp::Store(_)) && varies(i as Id));
-        let row: usize = folded.iter().map(|&a| launch.extents[a]).product();
         let homes = Homes::new(&c.regs, &lists, &fixed, TILE, row);
         Ok(Passes {
             launch: launch.clone(),
@@ -174,10 +182,12 @@ impl Passes {
         let n = self.lane.map_or(1, |a| ext[a]);
         let outer: usize = self.k_outer.iter().map(|&a| ext[a]).product();
         for (fold, at) in &s.folds {
-            // SAFETY: 128 bytes of state each.
-            unsafe { (fold.loops.init)(states.add(*at), states.add(at + 64), 1) };
+            // SAFETY: two states each.
+            unsafe { (fold.loops.init)(states.add(*at), states.add(at + STATE), 1) };
         }
-        let mut seen = 0i64;
+        let leaves = outer * n.div_ceil(TILE);
+        let (isa, width) = (self.isa as usize, n.min(LANES));
+        let (mut seen, mut leaf) = (0i64, 0);
         for o in 0..outer {
             let mut rest = o;
             for &axis in self.k_outer.iter().rev() {
@@ -202,18 +212,30 @@ impl Passes {
                         Some(o) => f.ptrs[o as usize],
                         None => f.cur[fold.arg as usize],
                     };
-                    let rows = fold.loops.rows[self.isa as usize];
-                    // SAFETY: the tile has `lanes` values; the state is one lane.
-                    unsafe { rows(tile, f.lanes, f.along as i64, seen, states.add(*at), states.add(at + 64)) };
+                    // SAFETY: the tile has `lanes` values; the state is one lane, and its tree follows it.
+                    unsafe {
+                        let (s0, s1, open) = (states.add(*at), states.add(at + STATE), states.add(at + 2 * STATE));
+                        match fold.loops.tree.filter(|_| leaves > 1) {
+                            Some(tree) => (tree.leaves[isa])(tile, f.lanes, leaf, width, open),
+                            None => (fold.loops.rows[isa])(tile, f.lanes, f.along as i64, seen, s0, s1),
+                        }
+                    }
                 }
+                leaf += f.lanes.div_ceil(TILE);
                 seen += f.lanes as i64;
             }
         }
         for (fold, at) in &s.folds {
             let to = f.home[fold.dst as usize];
             f.cur[fold.dst as usize] = to;
-            // SAFETY: the home holds one value.
-            unsafe { (fold.loops.finish)(1, seen, states.add(*at), states.add(at + 64), to) };
+            // SAFETY: the tree has these leaves; the home holds one value.
+            unsafe {
+                let (s0, s1, open) = (states.add(*at), states.add(at + STATE), states.add(at + 2 * STATE));
+                if let Some(tree) = fold.loops.tree.filter(|_| leaves > 1) {
+                    (tree.close[isa])(leaves, width, open, s0);
+                }
+                (fold.loops.finish)(1, seen, s0, s1, to);
+            }
         }
         (f.rows, f.lanes) = (1, 1);
         // SAFETY: registers alone.

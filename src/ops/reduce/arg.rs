@@ -1,8 +1,9 @@
 //! Loops of argmin and argmax. State: the best value, and its index along k (i64).
 
-use super::fold::{LANES, contiguous, stay_a_loop};
+use super::fold::{contiguous, stay_a_loop};
 use super::isa::Body;
 use super::lane::{Lane, Min};
+use super::{LANES, TILE};
 use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 
@@ -119,6 +120,7 @@ unsafe fn blocks<T: Lane, const B: usize>(
 
 impl<T: Lane> Body for Args<T> {
     const MERGE_IS_STEP: bool = false;
+    const CUT: usize = TILE;
     const SIZE: usize = size_of::<T>();
 
     unsafe fn init(s0: *mut u8, s1: *mut u8, n: usize, flip: u64) {

@@ -2,18 +2,19 @@
 
 use super::isa::Body;
 use super::lane::{Fold, Lane};
+use super::{LANES, TILE};
+use std::array::from_fn;
+use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 use std::sync::atomic::{Ordering, compiler_fence};
 
-/// Accumulators of a contiguous fold: part of what is promised, since they fix the order of a float sum.
-pub(super) const LANES: usize = 64;
 /// Up to here a contiguous fold looks at its first accumulators only; the rest stay neutral.
 pub(super) const SHORT: usize = 16;
 
 /// The [`Body`] of a [`Fold`].
 pub(super) struct Folds<F>(PhantomData<F>);
 
-/// Folds `n` contiguous values, turned: value `e` into accumulator `e % LANES`, then the accumulators by a tree.
+/// Folds `n` contiguous values, turned: into accumulators, then these by a tree.
 ///
 /// # Safety
 /// `p` is aligned and valid for `n` values.
@@ -29,9 +30,22 @@ pub(super) unsafe fn contiguous<F: Fold>(p: *const F::T, n: usize, flip: u64) ->
         return tree_of(&mut acc, n, F::step);
     }
     if n == 2 * SHORT {
-        let mut acc: [F::T; 2 * SHORT] = std::array::from_fn(at);
-        return tree(&mut acc, F::step);
+        let acc: [F::T; 2 * SHORT] = from_fn(at);
+        return tree(&acc, F::step);
     }
+    // SAFETY: the caller's promise, passed on.
+    let acc = unsafe { accumulators::<F>(p, n, flip) };
+    tree(&acc, F::step)
+}
+
+/// Folds `n` contiguous values, turned: value `e` into accumulator `e % LANES`; what is left over after whole `LANES`, into the last.
+///
+/// # Safety
+/// As [`contiguous`].
+#[inline(always)]
+unsafe fn accumulators<F: Fold>(p: *const F::T, n: usize, flip: u64) -> [F::T; LANES] {
+    // SAFETY: every index below is under n.
+    let at = |e: usize| F::turn(unsafe { *p.add(e) }, flip);
     let mut acc = [F::START; LANES];
     let mut e = 0;
     while e + LANES <= n {
@@ -40,28 +54,72 @@ pub(super) unsafe fn contiguous<F: Fold>(p: *const F::T, n: usize, flip: u64) ->
         }
         e += LANES;
     }
-    for (l, a) in acc.iter_mut().enumerate().take(n - e) {
-        *a = F::step(*a, at(e + l));
+    if n < LANES {
+        for (l, a) in acc.iter_mut().enumerate().take(n) {
+            *a = at(l);
+        }
+    } else if e < n {
+        // The last LANES values again, those that are in already made neutral: whole vectors, where a short loop would go through memory.
+        for (l, a) in acc.iter_mut().enumerate() {
+            let v = at(n - LANES + l);
+            *a = F::step(*a, select_unpredictable(l >= LANES - (n - e), v, F::START));
+        }
     }
-    tree(&mut acc, F::step)
+    acc
+}
+
+/// Adds a leaf of `n` values to an open tree of `nodes` nodes, of [`LANES`] accumulators each, the last `joined` of which it completes.
+///
+/// # Safety
+/// As [`Body::leaves`], for `n <= TILE`.
+#[inline(always)]
+unsafe fn add_leaf<F: Fold>(p: *const F::T, n: usize, nodes: usize, joined: usize, open: *mut F::T) {
+    // SAFETY: the tree has these nodes, and room for one more.
+    unsafe {
+        let mut acc = accumulators::<F>(p, n, 0);
+        for node in (nodes - joined..nodes).rev() {
+            for (l, a) in acc.iter_mut().enumerate() {
+                *a = F::step(*open.add(node * LANES + l), *a);
+            }
+        }
+        open.add((nodes - joined) * LANES).cast::<[F::T; LANES]>().write(acc);
+    }
+}
+
+/// As [`add_leaf`], of a tree of `width < LANES` accumulators, for `n <= width`.
+///
+/// # Safety
+/// As [`Body::leaves`].
+#[inline(always)]
+unsafe fn add_short_leaf<F: Fold>(p: *const F::T, n: usize, leaf: usize, width: usize, open: *mut F::T) {
+    let (nodes, joined) = (leaf.count_ones() as usize, leaf.trailing_ones() as usize);
+    for l in 0..width {
+        // SAFETY: as in `add_leaf`; value l is one of n.
+        unsafe {
+            let mut v = if l < n { *p.add(l) } else { F::START };
+            for node in (nodes - joined..nodes).rev() {
+                v = F::step(*open.add(node * width + l), v);
+            }
+            *open.add((nodes - joined) * width + l) = v;
+        }
+    }
 }
 
 /// Folds accumulators by halves; neutral ones change no bit.
 #[inline(always)]
-pub(super) fn tree<T: Copy, const N: usize>(acc: &mut [T; N], step: impl Fn(T, T) -> T) -> T {
-    for half in [32, 16, 8, 4, 2, 1] {
-        if half < N {
-            let (low, high) = acc.split_at_mut(half);
-            for (a, &b) in low.iter_mut().zip(&high[..half]) {
-                *a = step(*a, b);
-            }
-            if half >= 8 {
-                // Through memory: else LLVM shuffles all lanes into the order in which the last halves add them, a quarter of a sum's time.
-                std::hint::black_box(&mut *acc);
-            }
-        }
-    }
-    acc[0]
+pub(super) fn tree<T: Copy, const N: usize>(acc: &[T; N], step: impl Fn(T, T) -> T) -> T {
+    let a: [T; 32] = from_fn(|l| if N == 64 { step(acc[l], acc[l + 32]) } else { acc[l % N] });
+    let a: [T; 16] = kept(from_fn(|l| if N >= 32 { step(a[l], a[l + 16]) } else { a[l] }));
+    let a: [T; 8] = kept(from_fn(|l| step(a[l], a[l + 8])));
+    let a: [T; 4] = kept(from_fn(|l| step(a[l], a[l + 4])));
+    step(step(a[0], a[2]), step(a[1], a[3]))
+}
+
+/// Goes through memory: else LLVM shuffles all lanes into the order in which the last halves add them, a quarter of a sum's time.
+#[inline(always)]
+fn kept<T, const N: usize>(mut a: [T; N]) -> [T; N] {
+    std::hint::black_box(&mut a);
+    a
 }
 
 /// As [`tree`], of as few accumulators as have one of `n` values.
@@ -155,6 +213,8 @@ unsafe fn blocks<F: Fold, const B: usize, const H: usize, const Q: usize>(
 
 impl<F: Fold> Body for Folds<F> {
     const MERGE_IS_STEP: bool = true;
+    const TREE: bool = F::ROUNDS;
+    const CUT: usize = if F::ROUNDS { TILE } else { usize::MAX };
     const SIZE: usize = size_of::<F::T>();
 
     unsafe fn init(s0: *mut u8, _s1: *mut u8, n: usize, flip: u64) {
@@ -172,6 +232,41 @@ impl<F: Fold> Body for Folds<F> {
             let v = contiguous::<F>(tile.cast(), n, flip);
             *s = F::turn(if seen == 0 { v } else { F::step(F::turn(*s, flip), v) }, flip);
         }
+    }
+
+    #[inline(always)]
+    unsafe fn leaves(tile: *const u8, n: usize, leaf: usize, width: usize, open: *mut u8) {
+        let (p, open) = (tile.cast::<F::T>(), open.cast::<F::T>());
+        // SAFETY: the caller's promise, passed on for each leaf.
+        unsafe {
+            if width < LANES {
+                return add_short_leaf::<F>(p, n, leaf, width, open);
+            }
+            // A node for each bit of the number of leaves; a leaf is joined with those of 1, 2, 4, ... while there is one of each.
+            let mut nodes = leaf.count_ones() as usize;
+            for (leaf, at) in (leaf..).zip((0..n).step_by(TILE)) {
+                let (p, joined) = (p.add(at), leaf.trailing_ones() as usize);
+                match n - at {
+                    TILE.. => add_leaf::<F>(p, TILE, nodes, joined, open),
+                    rest => add_leaf::<F>(p, rest, nodes, joined, open),
+                }
+                nodes = nodes + 1 - joined;
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn close(leaves: usize, width: usize, open: *const u8, s0: *mut u8) {
+        let open = open.cast::<F::T>();
+        let mut acc = [F::START; LANES];
+        for node in (0..leaves.count_ones() as usize).rev() {
+            for (l, a) in acc.iter_mut().enumerate().take(width) {
+                // SAFETY: the tree has a node of `width` values for each bit of `leaves`.
+                *a = F::step(unsafe { *open.add(node * width + l) }, *a);
+            }
+        }
+        // SAFETY: the state has a lane.
+        unsafe { *s0.cast::<F::T>() = tree(&acc, F::step) }
     }
 
     #[inline(always)]

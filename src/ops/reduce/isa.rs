@@ -1,6 +1,6 @@
 //! Compiles a reducer's loops once per instruction set and gathers them in a [`ReduceLoops`].
 
-use super::{ReduceLoops, TILE};
+use super::{ReduceLoops, Tree};
 
 /// The loops of one reducer on one type. They are inlined into the wrappers below, for whose target features they are compiled. `flip` is
 /// for [`Lane::flip`](super::lane::Lane::flip).
@@ -10,10 +10,18 @@ use super::{ReduceLoops, TILE};
 pub(super) trait Body: 'static {
     /// Whether a state is a value like any other: merging is then a step.
     const MERGE_IS_STEP: bool;
+    /// Whether several tiles are the leaves of a tree.
+    const TREE: bool = false;
+    /// Values that `rows` takes at once.
+    const CUT: usize;
     /// Bytes of a value.
     const SIZE: usize;
     unsafe fn init(s0: *mut u8, s1: *mut u8, n: usize, flip: u64);
     unsafe fn rows(tile: *const u8, n: usize, base: i64, seen: i64, s0: *mut u8, s1: *mut u8, flip: u64);
+    /// Called if `TREE`; no bits are flipped.
+    unsafe fn leaves(_tile: *const u8, _n: usize, _leaf: usize, _width: usize, _open: *mut u8) {}
+    /// As `leaves`.
+    unsafe fn close(_leaves: usize, _width: usize, _open: *const u8, _s0: *mut u8) {}
     #[allow(clippy::too_many_arguments)]
     unsafe fn block(
         tile: *const u8,
@@ -46,18 +54,40 @@ macro_rules! compile_for {
     ($isa:ident $(, $features:literal)?) => {
         #[allow(clippy::too_many_arguments)]
         mod $isa {
-            use super::{Body, TILE};
+            use super::Body;
 
             #[inline(never)]
             $(#[target_feature(enable = $features)])?
             unsafe fn rows_flip<B: Body>(
                 tile: *const u8, n: usize, base: i64, seen: i64, s0: *mut u8, s1: *mut u8, flip: u64,
             ) {
-                for at in (0..n).step_by(TILE) {
+                for at in (0..n).step_by(B::CUT) {
                     let done = at as i64;
                     // SAFETY: the caller's promise, passed on for a part of its values.
-                    unsafe { B::rows(tile.add(at * B::SIZE), (n - at).min(TILE), base + done, seen + done, s0, s1, flip) }
+                    unsafe { B::rows(tile.add(at * B::SIZE), (n - at).min(B::CUT), base + done, seen + done, s0, s1, flip) }
                 }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn leaves_for<B: Body>(tile: *const u8, n: usize, leaf: usize, width: usize, open: *mut u8) {
+                // SAFETY: the caller's promise, passed on.
+                unsafe { B::leaves(tile, n, leaf, width, open) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn close_for<B: Body>(leaves: usize, width: usize, open: *const u8, s0: *mut u8) {
+                // SAFETY: the caller's promise, passed on.
+                unsafe { B::close(leaves, width, open, s0) }
+            }
+
+            pub(super) unsafe fn leaves<B: Body>(tile: *const u8, n: usize, leaf: usize, width: usize, open: *mut u8) {
+                // SAFETY: the caller's promise, passed on.
+                unsafe { leaves_for::<B>(tile, n, leaf, width, open) }
+            }
+
+            pub(super) unsafe fn close<B: Body>(leaves: usize, width: usize, open: *const u8, s0: *mut u8) {
+                // SAFETY: the caller's promise, passed on.
+                unsafe { close_for::<B>(leaves, width, open, s0) }
             }
 
             #[inline(never)]
@@ -138,6 +168,10 @@ unsafe fn init<B: Body, const FLIP: u64>(s0: *mut u8, s1: *mut u8, n: usize) {
 pub(super) fn loops<B: Body, const FLIP: u64>() -> ReduceLoops {
     ReduceLoops {
         init: init::<B, FLIP>,
+        tree: B::TREE.then_some(Tree {
+            leaves: [portable::leaves::<B>, avx2::leaves::<B>, avx512::leaves::<B>],
+            close: [portable::close::<B>, avx2::close::<B>, avx512::close::<B>],
+        }),
         rows: [portable::rows::<B, FLIP>, avx2::rows::<B, FLIP>, avx512::rows::<B, FLIP>],
         cols: [portable::cols::<B, FLIP>, avx2::cols::<B, FLIP>, avx512::cols::<B, FLIP>],
         cols_block: [portable::block::<B, FLIP>, avx2::block::<B, FLIP>, avx512::block::<B, FLIP>],

@@ -28,6 +28,8 @@ pub(super) trait Lane: Copy + PartialOrd + 'static {
 
 /// A type sums and products accumulate in; integers wrap, so that u64 is i64 here.
 pub(super) trait Num: Lane {
+    /// Whether results are rounded, so that the order of additions shows.
+    const ROUNDS: bool;
     /// Adding it changes no bit of anything: -0.0 for floats.
     const NIL: Self;
     const ZERO: Self;
@@ -63,6 +65,7 @@ macro_rules! ints {
 ints! { i8 u8, i16 u16, i32 u32, i64 i64 }
 
 impl Num for i64 {
+    const ROUNDS: bool = false;
     const NIL: Self = 0;
     const ZERO: Self = 0;
     const ONE: Self = 1;
@@ -92,6 +95,7 @@ macro_rules! floats {
             fn canonical(self) -> Self { if $t::is_nan(self) { $t::NAN } else { self } }
         }
         impl Num for $t {
+            const ROUNDS: bool = true;
             const NIL: Self = -0.0;
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -115,6 +119,8 @@ floats! { f32 u32 u32, f64 u64 i64 }
 /// A reduction whose state is one value of the element's own type.
 pub(super) trait Fold: 'static {
     type T: Lane;
+    /// Whether the order of steps shows in the result.
+    const ROUNDS: bool;
     /// `step(START, v)` and `step(v, START)` are `v`, bit for bit (of a NaN: some NaN).
     const START: Self::T;
     /// The result over nothing.
@@ -130,6 +136,7 @@ pub(super) struct Min<T>(PhantomData<T>);
 
 impl<T: Num> Fold for Sum<T> {
     type T = T;
+    const ROUNDS: bool = T::ROUNDS;
     const START: T = T::NIL;
     const EMPTY: T = T::ZERO;
     #[inline(always)]
@@ -144,6 +151,7 @@ impl<T: Num> Fold for Sum<T> {
 
 impl<T: Num> Fold for Prod<T> {
     type T = T;
+    const ROUNDS: bool = T::ROUNDS;
     const START: T = T::ONE;
     const EMPTY: T = T::ONE;
     #[inline(always)]
@@ -158,6 +166,7 @@ impl<T: Num> Fold for Prod<T> {
 
 impl<T: Lane> Fold for Min<T> {
     type T = T;
+    const ROUNDS: bool = false;
     const START: T = T::HIGHEST;
     const EMPTY: T = T::HIGHEST;
     #[inline(always)]

@@ -4,6 +4,7 @@ use super::fold::{contiguous, stay_a_loop, tree};
 use super::isa::Body;
 use super::lane::{Real, Sum};
 use crate::ops::lift::prefetch;
+use crate::ops::reduce::TILE;
 use std::marker::PhantomData;
 
 /// How far ahead of the values being read memory is asked for, in bytes.
@@ -35,7 +36,7 @@ unsafe fn deviations<T: Real, const B: usize>(p: *const T, n: usize, mean: T) ->
     for l in 0..(n - full).min(B) {
         step(full, l, &mut s[l], &mut q[l]);
     }
-    (tree(&mut s, T::add), tree(&mut q, T::add))
+    (tree(&s, T::add), tree(&q, T::add))
 }
 
 /// Asks for the cache lines at `p`, which may lie beyond what is readable.
@@ -138,6 +139,7 @@ unsafe fn blocks<T: Real, const B: usize>(
 
 impl<T: Real> Body for Moments<T> {
     const MERGE_IS_STEP: bool = false;
+    const CUT: usize = TILE;
     const SIZE: usize = size_of::<T>();
 
     unsafe fn init(s0: *mut u8, s1: *mut u8, n: usize, _flip: u64) {

@@ -267,28 +267,52 @@ fn integer_sums_wrap() {
     }
 }
 
-/// The promised order of a contiguous fold, as plain as it can be said.
-fn in_order<T: Copy>(v: &[T], neutral: T, step: impl Fn(T, T) -> T) -> T {
-    let mut acc = [neutral; 64];
-    for (e, &x) in v.iter().enumerate() {
-        acc[e % 64] = if e < 64 { x } else { step(acc[e % 64], x) };
-    }
-    let mut half = 32;
-    while half > 0 {
-        for l in 0..half {
-            if l + half < v.len() {
-                acc[l] = step(acc[l], acc[l + half]);
-            }
+/// The promised order of a contiguous fold, as plain as it can be said: accumulators of tiles, tiles in a tree, accumulators in a tree.
+fn in_order<T: Copy>(v: &[T], neutral: T, step: impl Fn(T, T) -> T + Copy) -> T {
+    let tile = |v: &[T]| {
+        let whole = v.len() / 64 * 64;
+        let mut acc = [neutral; 64];
+        for (e, &x) in v.iter().enumerate() {
+            // What is left over ends in the last accumulator, unless there is nothing else.
+            let a = if e < whole || whole == 0 { e % 64 } else { 64 - (v.len() - e) };
+            acc[a] = step(acc[a], x);
         }
-        half /= 2;
+        acc
+    };
+    let mut nodes: Vec<[T; 64]> = v.chunks(TILE).map(tile).collect();
+    while nodes.len() > 1 {
+        let pair = |p: &[[T; 64]]| std::array::from_fn(|l| if p.len() > 1 { step(p[0][l], p[1][l]) } else { p[0][l] });
+        nodes = nodes.chunks(2).map(pair).collect();
+    }
+    let Some(mut acc) = nodes.pop() else { return neutral };
+    for half in [32, 16, 8, 4, 2, 1] {
+        for l in 0..half {
+            acc[l] = step(acc[l], acc[l + half]);
+        }
     }
     acc[0]
+}
+
+/// Contiguous values as the leaves of a tree, given in calls of `call` leaves each.
+fn grown<T: Copy + Default>(row: ReducerRef, dtype: DType, isa: usize, values: &[T], call: usize) -> T {
+    let mut s = States::new(row, dtype, isa, 1);
+    let (tree, width) = (s.loops.tree.unwrap(), values.len().min(LANES));
+    let leaves = values.len().div_ceil(TILE);
+    let mut open = vec![0u64; Tree::nodes(leaves) * width];
+    for (n, part) in values.chunks(call * TILE).enumerate() {
+        // SAFETY: the part is a slice, the tree has room for all leaves.
+        unsafe { (tree.leaves[isa])(part.as_ptr().cast(), part.len(), n * call, width, open.as_mut_ptr().cast()) };
+    }
+    // SAFETY: the tree has these leaves, the state a lane.
+    unsafe { (tree.close[isa])(leaves, width, open.as_ptr().cast(), s.s0.as_mut_ptr().cast()) };
+    s.seen = values.len() as i64;
+    s.finish()[0]
 }
 
 #[test]
 fn float_sums_keep_their_order() {
     let wild = |i: usize| noise(i) as i64 as f64 * 2f64.powi((noise(i + 7) % 40) as i32 - 80);
-    for n in LENGTHS {
+    for n in LENGTHS.into_iter().chain([1023, 1024]) {
         let v: Vec<f64> = (0..n).map(wild).collect();
         let w: Vec<f32> = v.iter().map(|&x| x as f32).collect();
         let near: Vec<f32> = (0..n).map(|i| 1.0 + (noise(i) >> 40) as f32 * 1e-9).collect();
@@ -299,11 +323,45 @@ fn float_sums_keep_their_order() {
             assert_eq!(sum.to_bits(), in_order(&w, 0.0, |a, b| a + b).to_bits());
             let product: f32 = whole(&PROD, DType::F32, isa, &near);
             assert_eq!(product.to_bits(), in_order(&near, 1.0, |a, b| a * b).to_bits());
-            // Tiles are added in turn.
-            let mut tiled = States::new(&SUM, DType::F32, isa, 1);
-            w.chunks(100).for_each(|t| tiled.rows(t));
-            let expect = w.chunks(100).map(|t| in_order(t, 0.0, |a, b| a + b)).reduce(|a, b| a + b).unwrap_or(0.0);
-            assert_eq!(tiled.finish::<f32>()[0].to_bits(), expect.to_bits());
+        }
+    }
+    for n in LENGTHS.into_iter().filter(|&n| n > 0).chain([1023, 1024, 1025, 2048, 5000, 7 * 1024, 21_111]) {
+        let v: Vec<f64> = (0..n).map(wild).collect();
+        let w: Vec<f32> = v.iter().map(|&x| x as f32).collect();
+        for (isa, call) in isas().into_iter().flat_map(|isa| [1, 2, 3, 100].map(|call| (isa, call))) {
+            let sum: f64 = grown(&SUM, DType::F64, isa, &v, call);
+            assert_eq!(sum.to_bits(), in_order(&v, 0.0, |a, b| a + b).to_bits(), "{n} by {call}");
+            let sum: f32 = grown(&SUM, DType::F32, isa, &w, call);
+            assert_eq!(sum.to_bits(), in_order(&w, 0.0, |a, b| a + b).to_bits(), "{n} by {call}");
+        }
+    }
+}
+
+/// Short rows of several steps: a tree of as many accumulators as a row has values.
+#[test]
+fn narrow_trees_are_trees_of_lanes() {
+    for (width, leaves) in [(1usize, 13usize), (3, 7), (17, 32), (63, 5)] {
+        let rows: Vec<f32> = (0..width * leaves).map(|i| noise(i) as i64 as f32).collect();
+        for isa in isas() {
+            let mut s = States::new(&SUM, DType::F32, isa, 1);
+            let tree = s.loops.tree.unwrap();
+            let mut open = vec![0f32; Tree::nodes(leaves) * width];
+            for (leaf, row) in rows.chunks(width).enumerate() {
+                // SAFETY: the row is a slice, the tree has room for all leaves.
+                unsafe { (tree.leaves[isa])(row.as_ptr().cast(), width, leaf, width, open.as_mut_ptr().cast()) };
+            }
+            // SAFETY: the tree has these leaves, the state a lane.
+            unsafe { (tree.close[isa])(leaves, width, open.as_ptr().cast(), s.s0.as_mut_ptr().cast()) };
+            s.seen = rows.len() as i64;
+            let mut nodes: Vec<Vec<f32>> = rows.chunks(width).map(<[f32]>::to_vec).collect();
+            while nodes.len() > 1 {
+                let pair = |p: &[Vec<f32>]| match p {
+                    [a, b] => a.iter().zip(b).map(|(a, b)| a + b).collect(),
+                    _ => p[0].clone(),
+                };
+                nodes = nodes.chunks(2).map(pair).collect();
+            }
+            assert_eq!(s.finish::<f32>()[0].to_bits(), in_order(&nodes[0], -0.0, |a, b| a + b).to_bits(), "{width}");
         }
     }
 }

@@ -1,21 +1,24 @@
 //! Folds over j of what pairs give: the nearest row, how many are near, the sum of a kernel's values. The matrix of pairs
 //! exists only as blocks in cache.
 //!
-//! A row is folded in tiles of [`COLUMNS`] and chunks of [`CHUNK`] columns, chunks in their order into the result: as a
-//! stored row is, so the bits are the same, whatever the number of threads.
+//! A row is folded in tiles of [`COLUMNS`] and chunks of [`CHUNK`] columns, which are joined as those of a
+//! stored row are, so the bits are the same, whatever the number of threads.
 
 use super::find::Found;
 use super::{COLUMNS, Packed, Pairwise};
 use crate::backend::Args;
 use crate::backend::cpu::program::{Compiler, Count, FoldOp, Reg, TOp, TileAxes};
+use crate::backend::cpu::states::in_pairs;
 use crate::backend::cpu::threads::Threads;
 use crate::backend::cpu::tile::{Bad, Frame, OperandInfo, operands};
 use crate::error::Result;
 use crate::kernel::{Id, KOp, Launch};
+use crate::ops::reduce::{LANES, TILE, Tree};
 use std::ops::Range;
 
 /// Columns of a chunk.
 const CHUNK: usize = 1 << 16;
+const _: () = assert!(COLUMNS == TILE);
 
 /// The folds over j and what follows them.
 pub struct Above {
@@ -59,10 +62,20 @@ impl Above {
         self.folds.iter().map(|f| self.fold_bytes(f, n, m)).sum()
     }
 
+    /// Bytes of what the folds have open of `rows` rows of `m` columns.
+    pub fn open_bytes(&self, rows: usize, m: usize) -> usize {
+        self.folds.iter().map(|f| rows * tree_bytes(f, m)).sum()
+    }
+
     fn fold_bytes(&self, f: &FoldOp, n: usize, m: usize) -> usize {
         let lanes = n * chunks(m);
         f.sizes.iter().map(|s| (s * lanes).next_multiple_of(64)).sum()
     }
+}
+
+/// Bytes of the open tree of a chunk of a row.
+fn tree_bytes(f: &FoldOp, m: usize) -> usize {
+    f.loops.tree.map_or(0, |_| Tree::nodes(m.min(CHUNK).div_ceil(TILE)) * m.min(LANES) * f.sizes[0])
 }
 
 fn chunks(m: usize) -> usize {
@@ -141,8 +154,11 @@ impl<'a> Run<'a> {
             // SAFETY: the states of `count` rows stand side by side.
             unsafe { (fold.loops.init)(s0, s1, count) };
         }
+        let (isa, width, leaves) = (k.isa as usize, m.min(LANES), (to - from).div_ceil(TILE));
+        let open = f.own.wrapping_add(k.own_bytes());
         for tile in from / COLUMNS..to.div_ceil(COLUMNS) {
             let each = |f: &mut Frame<'a>, i: usize| {
+                let mut before = 0;
                 for (a, fold) in self.above.folds.iter().enumerate() {
                     let values = match fold.direct {
                         Some(o) => f.ptrs[o as usize] as *const u8,
@@ -150,8 +166,21 @@ impl<'a> Run<'a> {
                     };
                     let (s0, s1) = self.state(a, i, c);
                     let (base, seen) = (tile * COLUMNS, tile * COLUMNS - from);
-                    // SAFETY: the tile has `lanes` values, the state is one row's.
-                    unsafe { (fold.loops.rows[k.isa as usize])(values, f.lanes, base as i64, seen as i64, s0, s1) };
+                    let bytes = tree_bytes(fold, m);
+                    let open = open.wrapping_add(before + (i - first) * bytes);
+                    before += count * bytes;
+                    // SAFETY: the tile has `lanes` values, state and open tree are one row's.
+                    unsafe {
+                        match fold.loops.tree.filter(|_| leaves > 1) {
+                            Some(tree) => {
+                                (tree.leaves[isa])(values, f.lanes, seen / TILE, width, open);
+                                if base + f.lanes == to {
+                                    (tree.close[isa])(leaves, width, open, s0);
+                                }
+                            }
+                            None => (fold.loops.rows[isa])(values, f.lanes, base as i64, seen as i64, s0, s1),
+                        }
+                    }
                 }
             };
             // SAFETY: the caller's.
@@ -170,14 +199,15 @@ impl<'a> Run<'a> {
         (f.rows, f.lanes, f.axes) = (1, count, TileAxes { lanes: k.x.axis, rows: None });
         for (a, fold) in self.above.folds.iter().enumerate() {
             let (s0, s1) = self.state(a, first, 0);
-            for c in 1..chunks(m) {
-                let (p0, p1) = self.state(a, first, c);
-                let (seen, more) = (c * CHUNK, (m - c * CHUNK).min(CHUNK));
+            in_pairs(chunks(m), |into, from| {
+                let (p0, p1) = self.state(a, first, from);
+                let (i0, i1) = self.state(a, first, into);
+                let (seen, more) = ((from - into) * CHUNK, (m - from * CHUNK).min((from - into) * CHUNK));
                 // SAFETY: both hold `count` rows.
                 unsafe {
-                    (fold.loops.merge[k.isa as usize])(count, seen as i64, more as i64, s0, s1, p0, p1);
+                    (fold.loops.merge[k.isa as usize])(count, seen as i64, more as i64, i0, i1, p0, p1);
                 }
-            }
+            });
             let to = f.home[fold.dst as usize];
             f.cur[fold.dst as usize] = to;
             // SAFETY: the home holds a tile of results.

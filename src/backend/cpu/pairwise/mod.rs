@@ -371,7 +371,8 @@ impl Pairwise {
     }
 
     fn thread<'a>(&'a self, args: &Args<'_>, bad: &'a Bad, body: impl FnOnce(&mut Frame<'a>)) {
-        let own = self.own_bytes();
+        let open = |a: &Above| a.open_bytes(TALL * self.kernel.rows, self.extent(self.y.axis));
+        let own = self.own_bytes() + self.above.as_ref().map_or(0, open).next_multiple_of(64);
         scratch(self.homes.bytes + own, |base| {
             let regs = base.wrapping_add(own);
             let mut f =
