@@ -1,87 +1,50 @@
-"""README: python3 scripts/check_goldens.py LIBNVRTC [FILE.cu ...] compiles tests/golden/cuda/*.cu (or the files given) behind the headers of kernels/.
+"""README: python3 scripts/check_goldens.py [--ops] [--shipped] [--arch sm_NN] LIBNVRTC [FILE.cu ...] compiles tests/golden/cuda/*.cu behind the headers of kernels/.
 
-LIBNVRTC is the path of libnvrtc.so.12 or .13 (`pip install nvidia-cuda-nvrtc` has it); no GPU and no toolkit is needed. Every kernel has to
-compile without a warning for each virtual arch; then registers, stack and spills for two real ones are printed. Spills beyond SPILLS fail the check, and
-so does machine code whose kernel is not the one of the text, or takes another number of bytes than the text's `Args` has: those that the host packs.
+LIBNVRTC is the path of libnvrtc.so.12 or .13 (`pip install nvidia-cuda-nvrtc` has it); no GPU and no toolkit is needed. With --ops it takes a kernel for each
+op, conversion and reducer at each dtype instead, with --shipped kernels/*.cu, or the files given. Every kernel has to compile to machine code for each
+architecture, or the one given, without a warning; spills beyond those that kernels.py allows fail the check, and so does machine code whose kernels are not
+those of the text, or take another number of bytes than the text's `Args` has: those that the host packs.
 """
 
 import pathlib
-import re
-import struct
 import sys
+import time
 
-from nvrtc import ROOT, Nvrtc, headers
-
-VIRTUAL = ["compute_75", "compute_80", "compute_90", "compute_120"]
-REAL = ["sm_80", "sm_90"]
-# Bytes, of pairwise kernels alone: they take all 128 registers that two blocks on a processor leave them, and now and then a compiler keeps
-# a few values in memory that are read once in a slice of k, of some 2000 instructions. Those of folds over j keep more, read once in a tile.
-SPILLS = {"pairwise": 64, "knn": 80, "kernel_sums": 80}
-
-
-def taken(cubin):
-    """The bytes of parameters that each kernel of a cubin takes, by its name: an attribute in the ELF's section `.nv.info.NAME`."""
-    (table,), (size, count, names) = struct.unpack_from("<Q", cubin, 0x28), struct.unpack_from("<3H", cubin, 0x3A)
-    sections = [struct.unpack_from("<2I4Q", cubin, table + n * size) for n in range(count)]
-    texts, found = cubin[sections[names][4] :][: sections[names][5]], {}
-    for name, _, _, _, offset, length in sections:
-        title = texts[name : texts.index(b"\0", name)].decode()
-        if not title.startswith(".nv.info."):
-            continue
-        at, end = offset, offset + length
-        while at < end:
-            form, attribute, value = struct.unpack_from("<BBH", cubin, at)
-            # EIFMT_SVAL has as many bytes behind it; EIATTR_CBANK_PARAM_SIZE is a value of EIFMT_HVAL.
-            at += 4 + (value if form == 4 else 0)
-            if (form, attribute) == (3, 0x19):
-                found[title.removeprefix(".nv.info.")] = value
-    return found
-
-
-SIZES = {"u64": 8, "i64": 8, "i32": 4, "Extent32": 12, "Extent64": 8}
-
-
-def packed(text):
-    """The name of a text's kernel, and the size of its `Args`."""
-    named = dict(re.findall(r"^typedef (\w+) (Index|Extent);$", text, re.M))
-    sizes = SIZES | {name: SIZES[of] for of, name in named.items()}
-    end = 0
-    for member in re.search(r"struct Args \{(.*?)\};", text, re.S)[1].split(";")[:-1]:
-        kind, star, count = re.match(r"(?:\s*//.*)?\s*(?:const )?(\w+)(\*?) \w+(?:\[(\d+)\])?$", member).groups()
-        size = 8 if star else sizes[kind]
-        align = 4 if size == 12 else size
-        end = -(-end // align) * align + size * int(count or 1)
-    return re.search(r"__global__ .*?(nd_\w+)\(", text)[1], -(-end // 8) * 8
+from kernels import ARCHS, SPILLS, compiled, goldens, ops, own, shipped
+from nvrtc import Nvrtc
 
 
 def main():
-    if len(sys.argv) < 2:
+    arguments, archs = sys.argv[1:], ARCHS
+    if "--arch" in arguments:
+        at = arguments.index("--arch")
+        archs = [arguments[at + 1]]
+        del arguments[at : at + 2]
+    flags, paths = [a for a in arguments if a.startswith("--")], [a for a in arguments if not a.startswith("--")]
+    if not paths or set(flags) - {"--ops", "--shipped"}:
         sys.exit(__doc__)
-    nvrtc = Nvrtc(sys.argv[1])
-    print(f"NVRTC {nvrtc.version()}")
-    files = [pathlib.Path(f) for f in sys.argv[2:]] or sorted((ROOT / "tests/golden/cuda").glob("*.cu"))
-    failed = 0
-    for file in files:
-        source = headers() + '#line 1 "kernel.cu"\n' + file.read_text()
-        logs = set()
-        for arch in VIRTUAL:
-            made, log = nvrtc.compile(source, arch)
-            failed += made is None or bool(log)
-            if log not in logs | {""}:
-                logs.add(log)
-                print(f"{file.name} {arch}: {'FAILED' if made is None else 'warnings'}\n{log}")
-        for arch in REAL:
-            made, log = nvrtc.compile(source, arch, "--ptxas-options=-v", form="CUBIN")
-            used = re.findall(r"(\d+ bytes stack frame|\d+ bytes spill \w+|Used \d+ registers|\d+ bytes smem)", log)
-            spills = [int(n) for n in re.findall(r"(\d+) bytes spill", log)]
-            allowed = max((n for name, n in SPILLS.items() if file.name.startswith(name)), default=0)
-            failed += made is None or max(spills, default=0) > allowed
-            name, size = packed(file.read_text())
-            if made is not None and taken(made) != {name: size}:
-                failed += 1
-                print(f"{file.name} {arch}: takes {taken(made)}, and {name} with {size} bytes is launched")
-            print(f"{file.name:24} {arch}: {log if made is None else ', '.join(used)}")
-    print(f"{len(files)} kernels, {failed} failures")
+    nvrtc = Nvrtc(paths[0])
+    known = [arch for arch in archs if arch in nvrtc.archs()]
+    without = f"; it knows no {', '.join(set(archs) - set(known))}" if set(archs) - set(known) else ""
+    print(f"NVRTC {nvrtc.version()}{without}")
+    if paths[1:]:
+        modules = [own(pathlib.Path(f), SPILLS) for f in paths[1:]]
+    else:
+        modules = (ops() if "--ops" in flags else []) + (shipped() if "--shipped" in flags else []) or goldens()
+    kernels = failed = 0
+    for arch in known:
+        start = time.time()
+        for module in modules:
+            used, wrong = compiled(nvrtc, module, arch)
+            wrong += [f"{name} spills {u.spills} bytes" for name, u in used.items() if u.spills > module.allowed]
+            kernels, failed = kernels + len(used), failed + bool(wrong)
+            if wrong:
+                print(f"{module.name} {arch}: " + "\n".join(wrong))
+            if len(used) == 1:
+                (u,) = used.values()
+                print(f"{module.name:24} {arch:6} {u.registers:3} registers, {u.shared:5} bytes shared, {u.stack:4} of stack, {u.spills:3} spilled")
+        print(f"{arch}: {len(modules)} modules in {time.time() - start:.0f} s")
+    print(f"{kernels} kernels, {failed} failures")
     sys.exit(failed > 0)
 
 

@@ -36,6 +36,14 @@ class Nvrtc:
         self.lib.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
         return f"{major.value}.{minor.value}"
 
+    def archs(self):
+        """The architectures that it makes machine code for."""
+        count = ctypes.c_int()
+        self.lib.nvrtcGetNumSupportedArchs(ctypes.byref(count))
+        found = (ctypes.c_int * count.value)()
+        self.lib.nvrtcGetSupportedArchs(found)
+        return [f"sm_{arch}" for arch in found]
+
     def compile(self, source, arch, *options, form=None, name="kernel.cu", headers={}):
         """What it makes in that form (PTX or CUBIN; without one, nothing), or None where it fails; and the log."""
         lib, program = self.lib, ctypes.c_void_p()

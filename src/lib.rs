@@ -51,6 +51,27 @@ pub use half::{bf16, f16};
 pub use ndarray;
 pub use ndarray::{Axis, NewAxis, s};
 
+/// The examples of the pages beside the code, as tests.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/adding_an_op.md")]
+    struct AddingAnOp;
+    #[doc = include_str!("../docs/laziness.md")]
+    struct Laziness;
+    #[doc = include_str!("../docs/ndarray_users.md")]
+    struct NdarrayUsers;
+    #[doc = include_str!("../docs/numpy_users.md")]
+    struct NumpyUsers;
+    #[doc = include_str!("../docs/roofline.md")]
+    struct Roofline;
+    #[doc = include_str!("../docs/troubleshooting.md")]
+    struct Troubleshooting;
+    #[doc = include_str!("../docs/verification.md")]
+    struct Verification;
+}
+
 /// What most programs need: `use ndcuda::prelude::*;`.
 pub mod prelude {
     pub use crate::{

@@ -335,3 +335,26 @@ fn the_reader_of_sources_reads() {
     assert_eq!(layer("backend::cpu::tile"), Some("backend::cpu"));
     assert_eq!(layer("backends"), None);
 }
+
+/// What a page shows as the code of a file stands in that file: `ignore` marks what is no program of its own.
+#[test]
+fn pages_quote_what_the_sources_say() {
+    let plain = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    let mut quotes = 0;
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        for (at, _) in text.match_indices("```rust,ignore\n") {
+            let (before, code) = (&text[..at], text[at..].split_once('\n').unwrap().1);
+            let code = plain(code.split("\n```").next().unwrap());
+            // The file is the one that was named last.
+            let file = before.rsplit('`').find(|word| word.starts_with("src/") && word.ends_with(".rs")).unwrap();
+            let source = plain(&fs::read_to_string(root().join(file)).unwrap());
+            // A row stands alone in a page and among others in its file.
+            let row = code.split_once('{').unwrap().1.rsplit_once('}').unwrap().0.trim();
+            assert!(source.contains(row), "{} quotes of {file} what is not there:\n{row}", path.display());
+            quotes += 1;
+        }
+    }
+    assert!(quotes > 0);
+}

@@ -413,7 +413,7 @@ fn kernels() -> Vec<Named> {
 }
 
 /// Compares a text with the golden file, or writes the file.
-fn golden(file: &str, text: &str) -> Result<(), String> {
+pub fn golden(file: &str, text: &str) -> Result<(), String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
     if std::env::var_os("NDCUDA_BLESS").is_some() {
         let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);

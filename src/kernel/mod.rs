@@ -6,7 +6,7 @@
 
 pub mod gemm;
 #[cfg(test)]
-mod golden_tests;
+pub mod golden_tests;
 pub mod text;
 pub mod validate;
 

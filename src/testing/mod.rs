@@ -1,7 +1,9 @@
 //! Tests that need what is private: the op table through graph, plan and device.
 
+mod goldens;
 mod host;
 mod mutation;
+mod op_modules;
 mod shipped;
 mod soft;
 mod table;

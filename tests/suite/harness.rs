@@ -40,7 +40,7 @@ impl Test {
 /// Tests that take long on the software device, which `NDCUDA_SUITE=all` runs nevertheless.
 const LONG: [&str; 8] = [
     "scale::",
-    "dag::",
+    "dag::random",
     "pairs::",
     "promises::",
     "reduce::",

@@ -19,6 +19,7 @@ macro_rules! tests_on_devices {
 }
 
 mod accuracy;
+mod bits;
 mod cases;
 mod dag;
 mod distances;
@@ -38,6 +39,7 @@ fn main() -> std::process::ExitCode {
     harness::run(
         [
             accuracy::tests(),
+            bits::tests(),
             cases::tests(),
             dag::tests(),
             distances::tests(),

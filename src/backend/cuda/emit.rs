@@ -54,9 +54,10 @@ pub fn body(ir: &KernelIr, variant: &Variant) -> Result<String> {
     let bounds = match &scheme {
         // Several blocks on each processor: one computes while another loads.
         Scheme::Pairwise(plan) => plan.tile().bounds(),
-        // Without a number of blocks, the compiler would have 32 registers do, and spill others.
-        Scheme::Map if gathers(ir) => "256, 1".into(),
         _ if variant.wide => "1024".into(),
+        // Without a number of blocks, the compiler makes room for many, and spills what it has no registers for.
+        Scheme::Map if map::keeps_much(ir, variant) => "256, 1".into(),
+        Scheme::Fold { .. } if fold::keeps_much(ir) => "256, 1".into(),
         _ => "256".into(),
     };
     w.open(format_args!("extern \"C\" __global__ void __launch_bounds__({bounds}) {}(const Args a)", name(ir)));

@@ -27,7 +27,7 @@ struct argmax_f32 {
     static ND Out finish(const State& acc, i64 seen) { Out out; out = acc.s1; return out; }
 };
 
-extern "C" __global__ void __launch_bounds__(256) nd_columns_abs_argmax(const Args a) {
+extern "C" __global__ void __launch_bounds__(256, 1) nd_columns_abs_argmax(const Args a) {
     const u32 lane = threadIdx.y, lanes = blockDim.y;
     const Count rows = a.n[1].n;
     const Count step = gridDim.x * (Count)blockDim.x;

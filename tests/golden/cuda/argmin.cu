@@ -27,7 +27,7 @@ struct argmin_f32 {
     static ND Out finish(const State& acc, i64 seen) { Out out; out = acc.s1; return out; }
 };
 
-extern "C" __global__ void __launch_bounds__(256) nd_rows_abs_argmin(const Args a) {
+extern "C" __global__ void __launch_bounds__(256, 1) nd_rows_abs_argmin(const Args a) {
     const u32 lane = threadIdx.x, lanes = blockDim.x;
     const Count rows = a.n[0].n;
     const Count step = gridDim.x * (Count)blockDim.y;

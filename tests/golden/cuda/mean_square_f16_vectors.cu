@@ -32,7 +32,7 @@ ND f32 op_div_f32(f32 a, f32 b) {
     return (f32)(a / b);
 }
 
-extern "C" __global__ void __launch_bounds__(256) nd_rows_mul_sum_div(const Args a) {
+extern "C" __global__ void __launch_bounds__(256, 1) nd_rows_mul_sum_div(const Args a) {
     const f32 v0 = nd_scalar<f32>(a.q[0]);
     const u32 lane = threadIdx.x, lanes = blockDim.x;
     const Count rows = a.n[0].n;

@@ -1,6 +1,7 @@
-//! Random programs on a device against the naive evaluator. `NDCUDA_FUZZ_CASES=300000` runs more of them,
-//! `NDCUDA_FUZZ_SEED=n` one; a failure is shrunk and printed.
+//! Random programs on a device against the naive evaluator, and those of elementwise operations against the CPU, bit for bit.
+//! `NDCUDA_FUZZ_CASES=300000` runs more of them, `NDCUDA_FUZZ_SEED=n` one; a failure is shrunk and printed.
 
+mod elementwise;
 mod generate;
 mod program;
 mod shrink;
@@ -27,8 +28,13 @@ fn naive(p: &Program) -> Option<Vec<Arr>> {
     Some(values)
 }
 
-/// Runs a program and compares every handle that lives to its end, and every eager one.
+/// Runs a program and compares every handle that lives to its end, and every eager one, with naive values.
 fn check(p: &Program, want: &[Arr], dev: &Device) -> Result<(), String> {
+    run(p, dev, |i, d| want[i].same(&read(d).map_err(|e| format!("error: {e}"))?))
+}
+
+/// The same, by a comparison of a step's handle.
+fn run(p: &Program, dev: &Device, same: impl Fn(usize, &Dev) -> Result<(), String>) -> Result<(), String> {
     let n = p.steps.len();
     let mut last: Vec<usize> = (0..n).collect();
     for (i, s) in p.steps.iter().enumerate() {
@@ -37,10 +43,7 @@ fn check(p: &Program, want: &[Arr], dev: &Device) -> Result<(), String> {
     // What nothing uses is a result.
     let lives = |i: usize| p.steps[i].held || last[i] == i;
     let mut handles: Vec<Option<Dev>> = vec![];
-    let compare = |i: usize, d: &Dev| {
-        let got = quietly(|| read(d)).and_then(|r| r.map_err(|e| format!("error: {e}")));
-        got.and_then(|got| want[i].same(&got)).map_err(|e| format!("v{i}: {e}"))
-    };
+    let compare = |i: usize, d: &Dev| quietly(|| same(i, d)).and_then(|same| same).map_err(|e| format!("v{i}: {e}"));
     for (i, s) in p.steps.iter().enumerate() {
         let mut args: Vec<Dev> = vec![];
         for (k, &a) in s.args.iter().enumerate() {
@@ -81,14 +84,17 @@ fn check(p: &Program, want: &[Arr], dev: &Device) -> Result<(), String> {
 
 fn show(p: &Program) -> String {
     let values = naive(p).unwrap_or_default();
+    written(p, |i| values.get(i).map(|v| format!("{} {:?}", v.dtype, v.shape)).unwrap_or_default())
+}
+
+fn written(p: &Program, shape: impl Fn(usize) -> String) -> String {
     let mut out = String::new();
     for (i, s) in p.steps.iter().enumerate() {
         let args: Vec<String> = s.args.iter().map(|a| format!("v{a}")).collect();
         let marks = [(s.held, " held"), (s.eager, " eager")].map(|(on, t)| if on { t } else { "" }).concat();
-        let shape = values.get(i).map(|v| format!("{} {:?}", v.dtype, v.shape)).unwrap_or_default();
         let op = format!("{:?}", s.op);
         let op = if op.len() > 600 { format!("{}...", &op[..600]) } else { op };
-        out += &format!("  v{i} = {op}({}): {shape}{marks}\n", args.join(", "));
+        out += &format!("  v{i} = {op}({}): {}{marks}\n", args.join(", "), shape(i));
     }
     let order = if p.backwards { "from the last" } else { "from the first" };
     out + &format!("  results {}, {order}\n", if p.together { "by one eval" } else { "one by one" })
@@ -139,4 +145,19 @@ fn random_programs_on_threads(dev: &Device) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-tests_on_devices!(random_programs random_programs_on_threads);
+/// What a device fuses has the bits of the CPU's single operations.
+fn elementwise_programs_have_the_bits_of_the_cpu(dev: &Device) {
+    let first = setting("NDCUDA_FUZZ_SEED").or(setting("NDCUDA_FUZZ_FROM")).unwrap_or(0);
+    let cases = if on_the_host(dev) { CASES / 4 } else { COMPILED };
+    let cases = setting("NDCUDA_FUZZ_SEED").map_or(setting("NDCUDA_FUZZ_CASES").unwrap_or(cases), |_| 1);
+    let mut failed = vec![];
+    for seed in first..first + cases {
+        if let Err(e) = elementwise::one(seed, dev) {
+            println!("{e}");
+            failed.push(seed);
+        }
+    }
+    assert!(failed.is_empty(), "elementwise programs of seeds {failed:?} are wrong on {dev}");
+}
+
+tests_on_devices!(random_programs random_programs_on_threads elementwise_programs_have_the_bits_of_the_cpu);

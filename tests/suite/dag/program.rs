@@ -167,6 +167,13 @@ macro_rules! each {
             Dev::F64($a) => $e,
         }
     };
+    (float $d:expr, $a:ident => $e:expr) => {
+        match $d {
+            Dev::F32($a) => $e,
+            Dev::F64($a) => $e,
+            _ => unreachable!("programs take floats here"),
+        }
+    };
     ($d:expr, $a:ident => $e:expr) => {
         match $d {
             Dev::Bool($a) => $e,
@@ -329,6 +336,8 @@ fn zip(name: &str, x: &Dev, y: &Dev) -> Dev {
         "mul" => number!(a, b => (a * b)),
         "div" => number!(a, b => (a / b)),
         "rem" => number!(a, b => (a % b)),
+        "remainder" => number!(a, b => a.remainder(b)),
+        "floor_divide" => number!(a, b => a.floor_divide(b)),
         "maximum" => any!(a, b => a.maximum(b)),
         "minimum" => any!(a, b => a.minimum(b)),
         "equal" => any!(a, b => a.equal(b)),
@@ -369,6 +378,13 @@ impl Op {
                 "sign" => each!(number &x[0], a => a.sign().into()),
                 "logical_not" => each!(&x[0], a => a.logical_not().into()),
                 "is_nan" => each!(&x[0], a => a.is_nan().into()),
+                "is_finite" => each!(&x[0], a => a.is_finite().into()),
+                "sqrt" => each!(float & x[0], a => a.sqrt().into()),
+                "recip" => each!(float & x[0], a => a.recip().into()),
+                "floor" => each!(float & x[0], a => a.floor().into()),
+                "trunc" => each!(float & x[0], a => a.trunc().into()),
+                "round" => each!(float & x[0], a => a.round().into()),
+                "round_ties_even" => each!(float & x[0], a => a.round_ties_even().into()),
                 name => unreachable!("{name}"),
             },
             Op::Zip(name) => zip(name, &x[0], &x[1]),
@@ -452,6 +468,18 @@ pub fn read(d: &Dev) -> Result<Arr> {
         let host = a.to_ndarray()?;
         Ok(Arr { dtype: a.dtype(), shape: host.shape().to_vec(), data: host.iter().map(|x| x.to_f64()).collect() })
     })
+}
+
+/// The bits of the elements, of a NaN those of any.
+pub fn bits(d: &Dev) -> Result<Vec<u64>> {
+    each!(d, a => {
+        let bits = a.to_ndarray()?.iter().map(|x| if x.to_f64().is_nan() { u64::MAX } else { x.to_bits64() }).collect();
+        Ok(bits)
+    })
+}
+
+pub fn shape(d: &Dev) -> (DType, Vec<usize>) {
+    each!(d, a => (a.dtype(), a.shape().to_vec()))
 }
 
 pub fn eval(d: &Dev) -> Result<()> {

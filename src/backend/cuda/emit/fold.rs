@@ -15,7 +15,7 @@ use super::write::Writer;
 use super::{SEGMENT, gathers};
 use crate::backend::cuda::scope::{scope, targets, top};
 use crate::error::Result;
-use crate::kernel::{AxisSet, FoldOrder, KernelIr};
+use crate::kernel::{AxisSet, FoldOrder, Inst, KOp, KernelIr};
 
 /// Whether no loop stands within another.
 fn flat(ir: &KernelIr) -> bool {
@@ -124,7 +124,8 @@ pub(super) fn variant(along: Along<'_>, along_x: bool) -> Variant {
         let Some((axis, n)) = last(ir.all_axes().minus(ir.folded)).filter(|_| simple) else {
             return Variant::default();
         };
-        let fits = |w: &u8| n % *w as usize == 0 && n >= 32 * *w as usize && *w as usize * cost(ir) <= 128;
+        // A thread has a state for each column of a vector.
+        let fits = |w: &u8| *w <= 8 && n % *w as usize == 0 && n >= 32 * *w as usize && *w as usize * cost(ir) <= 128;
         let ways = widths(ir, axis).into_iter().filter(fits);
         return ways.filter_map(|w| along.variant(axis, w)).next().unwrap_or_default();
     }
@@ -136,6 +137,16 @@ pub(super) fn variant(along: Along<'_>, along_x: bool) -> Variant {
     });
     let wide = layout(ir, extents, true).lanes > THREADS;
     Variant { resident, wide, ..vectors.unwrap_or_default() }
+}
+
+/// Whether a thread takes more registers than most do: for states of two values, for integers and what is smaller, or for indices along several axes.
+pub(super) fn keeps_much(ir: &KernelIr) -> bool {
+    let much = |i: &Inst| match i.op {
+        KOp::Reduce { reducer, .. } => reducer.states > 1 || !ir.code[i.args[0] as usize].dtype.is_float(),
+        KOp::Load(o) => ir.operands[o as usize].dtype.size() < 4,
+        _ => false,
+    };
+    ir.folded.iter().count() > 1 || ir.code.iter().any(much)
 }
 
 pub(super) fn emit(w: &mut Writer, along_x: bool) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Elementwise kernels: a thread takes a few vectors of neighbours at a time, in strides of the grid. All are loaded before the first is computed.
 
 use super::args::THREADS;
+use super::gathers;
 use super::variant::{Access, Along, Variant, cost, widths};
 use super::write::Writer;
 use crate::error::Result;
@@ -93,6 +94,11 @@ pub(super) fn unroll(ir: &KernelIr, v: &Variant) -> u32 {
     let width = v.width as usize;
     let fit = (64 / (bytes * width).max(16)).min(128 / (cost(ir) * width));
     [1, 1, 2, 2, 4][fit.min(4)]
+}
+
+/// Whether a thread takes more registers than most do: for vectors of bytes, for functions of f64, or for what is read by an index.
+pub(super) fn keeps_much(ir: &KernelIr, v: &Variant) -> bool {
+    v.width == 16 || cost(ir) >= 24 || gathers(ir)
 }
 
 pub(super) fn emit(w: &mut Writer) -> Result<()> {

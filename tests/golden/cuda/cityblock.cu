@@ -1,0 +1,314 @@
+typedef u32 Count;
+typedef i32 Index;
+typedef Extent32 Extent;
+
+struct Args {
+    const f32* p0;
+    const f32* p1;
+    f32* p2;
+    u64* fault;
+    char* scratch;
+    u32* tickets;
+    Extent n[3];
+    Index s0[3];
+    Index s1[3];
+    Index s2[3];
+};
+
+ND f32 op_sub_f32(f32 a, f32 b) {
+    return (f32)(a - b);
+}
+
+ND f32 op_abs_f32(f32 a) {
+    return (f32)(fabsf(a));
+}
+
+struct sum_f32 {
+    typedef f32 T;
+    typedef f32 Out;
+    struct State { T s0; };
+    static ND void init(State& acc) { acc.s0 = -T(0); }
+    static ND void step(State& acc, T v, i64 k) { acc.s0 = acc.s0 + v; }
+    static ND void merge(State& acc, const State& from) { acc.s0 = acc.s0 + from.s0; }
+    static ND Out finish(const State& acc, i64 seen) { Out out; out = seen ? acc.s0 : T(0); return out; }
+};
+
+extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_abs_sum(const Args a) {
+    __shared__ __align__(16) f32 m0[2][8][132];
+    __shared__ __align__(16) f32 m1[2][8][132];
+    const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
+    const u32 ty = warp / 2 * 32 + lane / 8 * 4;
+    const u32 tx = warp % 2 * 64 + lane % 8 * 4;
+    const Count ni = a.n[0].n;
+    const Count nj = a.n[1].n;
+    const Count nk = a.n[2].n;
+    const Count nb = (Count)1;
+    const Count tiles_i = (ni + 127) / 128;
+    const Count tiles_j = (nj + 127) / 128;
+    const Count tiles = nb * tiles_i * tiles_j;
+    const Count tile = blockIdx.x + blockIdx.y * (Count)gridDim.x;
+    if (tile >= tiles) return;
+    const Count at_i = tile / tiles_j % tiles_i;
+    const Count j0 = tile % tiles_j * 128, i0 = at_i * 128;
+    sum_f32::State s4[8][8];
+    #pragma unroll
+    for (u32 r = 0; r < 8; ++r) {
+        #pragma unroll
+        for (u32 c = 0; c < 8; ++c) {
+            sum_f32::init(s4[r][c]);
+        }
+    }
+    if (nk > 0) {
+        sum_f32::State local4[128];
+        u32 buffer = 0, to = 0;
+        Count next = 0;
+        Vec<f32, 4> g0[1];
+        #pragma unroll
+        for (u32 u = 0; u < 1; ++u) {
+            const u32 w = warp + u * 8;
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(i0 + at, ni - 1);
+            const Index x0 = row;
+            const Count k = min(next + kk, nk - 4);
+            const Index x2 = k;
+            nd_load_vec<4>(g0[u - 0], a.p0 + (x0 * a.s0[0] + x2));
+        }
+        Vec<f32, 4> g1[1];
+        #pragma unroll
+        for (u32 u = 0; u < 1; ++u) {
+            const u32 w = warp + u * 8;
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(j0 + at, nj - 1);
+            const Index x1 = row;
+            const Count k = min(next + kk, nk - 4);
+            const Index x2 = k;
+            nd_load_vec<4>(g1[u - 0], a.p1 + (x1 * a.s1[1] + x2));
+        }
+        #pragma unroll
+        for (u32 u = 0; u < 1; ++u) {
+            const u32 w = warp + u * 8;
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(i0 + at, ni - 1);
+            const Index x0 = row;
+            const Count k = min(next + kk, nk - 4);
+            const Index x2 = k;
+            const Index y = x2;
+            #pragma unroll
+            for (u32 e = 0; e < 4; ++e) {
+                const Index x2 = y + (Index)e;
+                const f32 v0 = nd_load(&g0[u - 0].at[e]);
+                m0[to][kk + e][at] = v0;
+            }
+        }
+        #pragma unroll
+        for (u32 u = 0; u < 1; ++u) {
+            const u32 w = warp + u * 8;
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(j0 + at, nj - 1);
+            const Index x1 = row;
+            const Count k = min(next + kk, nk - 4);
+            const Index x2 = k;
+            const Index y = x2;
+            #pragma unroll
+            for (u32 e = 0; e < 4; ++e) {
+                const Index x2 = y + (Index)e;
+                const f32 v1 = nd_load(&g1[u - 0].at[e]);
+                m1[to][kk + e][at] = v1;
+            }
+        }
+        __syncthreads();
+        Count k0 = 0;
+        for (;;) {
+            const bool begun = k0 > 0, last = nk - k0 <= 256;
+            const Count end = k0 + min(nk - k0 - 1, (Count)256);
+            for (; k0 + 8 <= end; k0 = next) {
+                next = k0 + 8;
+                to = buffer ^ 1;
+                {
+                    Vec<f32, 4> g0[1];
+                    #pragma unroll
+                    for (u32 u = 0; u < 1; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+                        const Count row = min(i0 + at, ni - 1);
+                        const Index x0 = row;
+                        const Count k = min(next + kk, nk - 4);
+                        const Index x2 = k;
+                        nd_load_vec<4>(g0[u - 0], a.p0 + (x0 * a.s0[0] + x2));
+                    }
+                    __syncwarp();
+                    #pragma unroll
+                    for (u32 kk = 0; kk < 4; ++kk) {
+                        Vec<f32, 4> w0[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
+                        Vec<f32, 4> w1[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
+                        #pragma unroll
+                        for (u32 r = 0; r < 8; ++r) {
+                            #pragma unroll
+                            for (u32 c = 0; c < 8; ++c) {
+                                const f32 v0 = w0[r / 4].at[r % 4];
+                                const f32 v1 = w1[c / 4].at[c % 4];
+                                const f32 v2 = op_sub_f32(v0, v1);
+                                const f32 v3 = op_abs_f32(v2);
+                                sum_f32::step(s4[r][c], v3, (i64)(k0 + kk));
+                            }
+                        }
+                    }
+                    #pragma unroll
+                    for (u32 u = 0; u < 1; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+                        const Count row = min(i0 + at, ni - 1);
+                        const Index x0 = row;
+                        const Count k = min(next + kk, nk - 4);
+                        const Index x2 = k;
+                        const Index y = x2;
+                        #pragma unroll
+                        for (u32 e = 0; e < 4; ++e) {
+                            const Index x2 = y + (Index)e;
+                            const f32 v0 = nd_load(&g0[u - 0].at[e]);
+                            m0[to][kk + e][at] = v0;
+                        }
+                    }
+                }
+                {
+                    Vec<f32, 4> g1[1];
+                    #pragma unroll
+                    for (u32 u = 0; u < 1; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+                        const Count row = min(j0 + at, nj - 1);
+                        const Index x1 = row;
+                        const Count k = min(next + kk, nk - 4);
+                        const Index x2 = k;
+                        nd_load_vec<4>(g1[u - 0], a.p1 + (x1 * a.s1[1] + x2));
+                    }
+                    __syncwarp();
+                    #pragma unroll
+                    for (u32 kk = 4; kk < 8; ++kk) {
+                        Vec<f32, 4> w0[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
+                        Vec<f32, 4> w1[2];
+                        #pragma unroll
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
+                        #pragma unroll
+                        for (u32 r = 0; r < 8; ++r) {
+                            #pragma unroll
+                            for (u32 c = 0; c < 8; ++c) {
+                                const f32 v0 = w0[r / 4].at[r % 4];
+                                const f32 v1 = w1[c / 4].at[c % 4];
+                                const f32 v2 = op_sub_f32(v0, v1);
+                                const f32 v3 = op_abs_f32(v2);
+                                sum_f32::step(s4[r][c], v3, (i64)(k0 + kk));
+                            }
+                        }
+                    }
+                    #pragma unroll
+                    for (u32 u = 0; u < 1; ++u) {
+                        const u32 w = warp + u * 8;
+                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+                        const Count row = min(j0 + at, nj - 1);
+                        const Index x1 = row;
+                        const Count k = min(next + kk, nk - 4);
+                        const Index x2 = k;
+                        const Index y = x2;
+                        #pragma unroll
+                        for (u32 e = 0; e < 4; ++e) {
+                            const Index x2 = y + (Index)e;
+                            const f32 v1 = nd_load(&g1[u - 0].at[e]);
+                            m1[to][kk + e][at] = v1;
+                        }
+                    }
+                }
+                __syncthreads();
+                buffer = to;
+            }
+            if (last) {
+                #pragma unroll 1
+                for (u32 kk = 0; kk < nk - k0; ++kk) {
+                    Vec<f32, 4> w0[2];
+                    #pragma unroll
+                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
+                    Vec<f32, 4> w1[2];
+                    #pragma unroll
+                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
+                    #pragma unroll
+                    for (u32 r = 0; r < 8; ++r) {
+                        #pragma unroll
+                        for (u32 c = 0; c < 8; ++c) {
+                            const f32 v0 = w0[r / 4].at[r % 4];
+                            const f32 v1 = w1[c / 4].at[c % 4];
+                            const f32 v2 = op_sub_f32(v0, v1);
+                            const f32 v3 = op_abs_f32(v2);
+                            sum_f32::step(s4[r][c], v3, (i64)(k0 + kk));
+                        }
+                    }
+                }
+            }
+            if (nk <= 256) break;
+            sum_f32::State* whole4 = local4;
+            asm volatile("" : "+l"(whole4));
+            #pragma unroll
+            for (u32 r = 0; r < 8; ++r) {
+                #pragma unroll
+                for (u32 c = 0; c < 8; ++c) {
+                    whole4[(begun ? 64 : 0) + r * 8 + c] = s4[r][c];
+                }
+            }
+            #pragma unroll 1
+            for (u32 n = 0; begun && n < 64; ++n) sum_f32::merge(whole4[n], whole4[64 + n]);
+            if (last) break;
+            #pragma unroll
+            for (u32 r = 0; r < 8; ++r) {
+                #pragma unroll
+                for (u32 c = 0; c < 8; ++c) {
+                    sum_f32::init(s4[r][c]);
+                }
+            }
+        }
+        if (nk > 256) {
+            sum_f32::State* whole4 = local4;
+            asm volatile("" : "+l"(whole4));
+            #pragma unroll
+            for (u32 r = 0; r < 8; ++r) {
+                #pragma unroll
+                for (u32 c = 0; c < 8; ++c) {
+                    s4[r][c] = whole4[r * 8 + c];
+                }
+            }
+        }
+    }
+    {
+        u32 again;
+        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
+        const u32 thread = again, lane = thread % 32, warp = thread / 32;
+        const u32 ty = warp / 2 * 32 + lane / 8 * 4;
+        const u32 tx = warp % 2 * 64 + lane % 8 * 4;
+        #pragma unroll
+        for (u32 r = 0; r < 8; ++r) {
+            const Count row = i0 + ty + r / 4 * 16 + r % 4;
+            if (row >= ni) continue;
+            const Index x0 = row;
+            #pragma unroll
+            for (u32 q = 0; q < 2; ++q) {
+                if (j0 + tx + q * 32 >= nj) break;
+                Vec<f32, 4> o5;
+                #pragma unroll
+                for (u32 e = 0; e < 4; ++e) {
+                    const u32 c = q * 4 + e;
+                    const Count col = j0 + tx + q * 32 + e;
+                    const Index x1 = col;
+                    const f32 v4 = sum_f32::finish(s4[r][c], (i64)nk);
+                    nd_store(&o5.at[e], v4);
+                }
+                const Count col = j0 + tx + q * 32;
+                const Index x1 = col;
+                nd_store_vec<4>(a.p2 + (x0 * a.s2[0] + x1 * a.s2[1]), o5);
+            }
+        }
+    }
+}
