@@ -163,6 +163,26 @@ template <class I, class F> ND I nd_to_int(F x) {
 ND f32 nd_fma(f32 a, f32 b, f32 c) { return __fmaf_rn(a, b, c); }
 ND f64 nd_fma(f64 a, f64 b, f64 c) { return __fma_rn(a, b, c); }
 
+// ---- what a compiler keeps in registers ----
+
+// A value that it cannot compute anew, and keeps. What lies behind a pointer it keeps in memory.
+ND u32 nd_kept(u32 v) { asm volatile("" : "+r"(v)); return v; }
+ND i32 nd_kept(i32 v) { asm volatile("" : "+r"(v)); return v; }
+ND u64 nd_kept(u64 v) { asm volatile("" : "+l"(v)); return v; }
+ND i64 nd_kept(i64 v) { asm volatile("" : "+l"(v)); return v; }
+template <class T> ND T* nd_kept(T* p) { asm volatile("" : "+l"(p)); return p; }
+
+// What it cannot tell that it has, and so does not keep: threadIdx.x, blockIdx.
+ND u32 nd_thread() { u32 v; asm volatile("mov.u32 %0, %%tid.x;" : "=r"(v)); return v; }
+ND u32 nd_block_x() { u32 v; asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(v)); return v; }
+ND u32 nd_block_y() { u32 v; asm volatile("mov.u32 %0, %%ctaid.y;" : "=r"(v)); return v; }
+
+// Addresses within shared and global memory. A pointer made of one is known to point there.
+ND u32 nd_at_shared(const void* p) { return (u32)__cvta_generic_to_shared(p); }
+ND u64 nd_at_global(const void* p) { return (u64)__cvta_generic_to_global(p); }
+template <class T> ND T* nd_shared(u32 at) { return (T*)__cvta_shared_to_generic(at); }
+template <class T> ND const T* nd_global(u64 at) { return (const T*)__cvta_global_to_generic(at); }
+
 // ---- indices ----
 
 // The extent of an axis, with what divides by it: two instructions for indices below 2^31.

@@ -1,7 +1,7 @@
 """README: python3 scripts/sass_table.py LIBNVRTC > benches/record/pairwise-sass.md disassembles the pairwise kernels of tests/golden/cuda and counts.
 
 LIBNVRTC is the path of libnvrtc.so.12 or .13; nvdisasm comes from PyPI into target/sass-venv. No GPU is needed. The combine of pairwise_1 is
-replaced for cityblock and dot. The main loop is the longest one: the share of its instructions that are the combine's own is what is counted.
+replaced for cityblock. The main loop is the longest one: the share of its instructions that are the combine's own is what is counted.
 """
 
 import collections
@@ -14,11 +14,11 @@ from nvrtc import ROOT, Nvrtc, fetched, headers
 
 PACKAGE = "nvidia-cuda-nvdisasm==13.5.37"
 STEP = "s4[r][c].s0 = nd_fma(v2, v2, s4[r][c].s0);"
-# The combine's text in place of the squared difference's, and its instructions for each (i, j, k).
+# The kernel, the combine's text in place of its own, and its instructions for each (i, j, k).
 COMBINES = {
-    "squared Euclid": (STEP, ["FADD", "FFMA"]),
-    "cityblock": ("s4[r][c].s0 = s4[r][c].s0 + fabsf(v2);", ["FADD", "FADD"]),
-    "dot": ("s4[r][c].s0 = nd_fma(v0, v1, s4[r][c].s0);", ["FFMA"]),
+    "squared Euclid": ("pairwise_1", STEP, ["FADD", "FFMA"]),
+    "cityblock": ("pairwise_1", "s4[r][c].s0 = s4[r][c].s0 + fabsf(v2);", ["FADD", "FADD"]),
+    "dot": ("pairwise_dot", STEP, ["FFMA"]),
 }
 
 
@@ -47,10 +47,10 @@ def main():
     print("them: `python3 scripts/sass_table.py LIBNVRTC`. Useful are the combine's own instructions, 8 steps of 64 results for each thread.\n")
     print("| combine | arch | registers | spilled, bytes stored / loaded | main loop | useful | share | LDS | LDG | STS | LDL and STL |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
-    for name, (step, useful) in COMBINES.items():
+    for name, (kernel, step, useful) in COMBINES.items():
         for arch in ["sm_80", "sm_90"]:
-            text = (ROOT / "tests/golden/cuda/pairwise_1_vectors.cu").read_text()
-            assert STEP in text
+            text = (ROOT / f"tests/golden/cuda/{kernel}_vectors.cu").read_text()
+            assert step == STEP or STEP in text
             cubin, log = nvrtc.compile(headers() + text.replace(STEP, step), arch, "--ptxas-options=-v", form="CUBIN")
             assert cubin is not None, log
             with tempfile.NamedTemporaryFile(suffix=".cubin") as file:

@@ -236,7 +236,21 @@ fn pairwise_1(dtype: DType) -> KernelIr {
     b.build()
 }
 
-/// The same of one row x: rows of y are folded in chains.
+/// Products of two matrices' rows.
+fn pairwise_dot() -> KernelIr {
+    let mut b = Build::new(3, pairwise_class());
+    let (x, y, out) = (b.operand(F32, Role::In), b.operand(F32, Role::In), b.operand(F32, Role::Out));
+    b.begin(IJ);
+    b.begin(K);
+    let (x, y) = (b.load(x, IK), b.load(y, JK));
+    let product = b.map(&row::mul, &[x, y]);
+    let sum = b.fold(&SUM, product, K);
+    b.end();
+    b.store(out, sum);
+    b.build()
+}
+
+/// As `pairwise_1`, of one row x: rows of y are folded in chains.
 fn one_row(class: Class, own: AxisSet, folded: AxisSet) -> KernelIr {
     let mut b = Build::new(2, class);
     b.ir.order = FoldOrder::Chain;
@@ -402,6 +416,7 @@ fn kernels() -> Vec<Named> {
         ("pairwise_1", pairwise_1(F32)),
         ("pairwise_1_f64", pairwise_1(F64)),
         ("pairwise_2", pairwise_2()),
+        ("pairwise_dot", pairwise_dot()),
         ("one_row", one_row(Class::Rows, I, J)),
         ("one_row_columns", one_row(Class::Columns, J, I)),
         ("knn_1", knn_1()),
@@ -463,7 +478,8 @@ fn pairwise_stores_no_triple() {
     let text = emit::body(&pairwise_1(F32), &Default::default()).unwrap_or_default();
     assert_eq!(text.matches("__global__").count(), 1);
     let shared: Vec<&str> = text.lines().filter(|l| l.contains("__shared__")).map(str::trim).collect();
-    assert_eq!(shared, ["__shared__ __align__(16) f32 m0[2][8][132];", "__shared__ __align__(16) f32 m1[2][8][132];"]);
+    // Two buffers, two sides, 8 steps of 128 rows and padding.
+    assert_eq!(shared, [format!("__shared__ __align__(16) u8 slices[{}];", 2 * 2 * 8 * 132 * 4)]);
     assert_eq!(text.matches("nd_store(").count(), 1);
 }
 

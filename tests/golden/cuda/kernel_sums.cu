@@ -59,8 +59,9 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
     __shared__ States<sum_f64::State, 64> joined9[2];
     __shared__ States<min_f64::State, 64> joined10[2];
     __shared__ Count chunk, stop;
-    __shared__ __align__(16) f64 m0[2][8][66];
-    __shared__ __align__(16) f64 m1[2][8][66];
+    // v0 at step k of row or column n: element k * 66 + n from byte 0 of a slice
+    // v1 at step k of row or column n: element k * 66 + n from byte 4224 of a slice
+    __shared__ __align__(16) u8 slices[16896];
     const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
     const u32 ty = warp / 2 * 32 + lane / 8 * 2;
     const u32 tx = warp % 2 * 32 + lane % 8 * 2;
@@ -77,16 +78,14 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
     Tree<min_f64> owntree10;
     Count j0 = nd_walk(nj, chunk, stop);
     {
-        sum_f64::State* rows9 = own9;
-        asm volatile("" : "+l"(rows9));
+        sum_f64::State* rows9 = nd_kept(&own9[0]);
         #pragma unroll
         for (u32 r = 0; r < 8; ++r) {
             sum_f64::init(rows9[r]);
         }
     }
     {
-        min_f64::State* rows10 = own10;
-        asm volatile("" : "+l"(rows10));
+        min_f64::State* rows10 = nd_kept(&own10[0]);
         #pragma unroll
         for (u32 r = 0; r < 8; ++r) {
             min_f64::init(rows10[r]);
@@ -103,16 +102,23 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
         }
         if (nk > 0) {
             sum_f64::State local4[64];
-            u32 buffer = 0, to = 0;
-            Count next = 0;
+            u32 rows8 = nd_kept(nd_at_shared(slices) + ty * 8);
+            u32 fill0x8;
+            {
+                const u32 w = warp + 0 * 4;
+                const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
+                fill0x8 = nd_kept(nd_at_shared(slices) + (kk * 66 + at) * 8);
+            }
+            u32 cols8 = nd_kept(nd_at_shared(slices) + tx * 8);
+            i32 turn = -8448;
             f64 g0[4];
             #pragma unroll
             for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 4;
                 const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-                const Count row = min(i0 + at + (next >> 31), ni - 1);
+                const Count row = min(i0 + at, ni - 1);
                 const Index x0 = row;
-                const Count k = min(next + kk, nk - 1);
+                const Count k = min((Count)kk, nk - 1);
                 const Index x2 = k;
                 g0[u - 0] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
             }
@@ -121,9 +127,9 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
             for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 4;
                 const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-                const Count row = min(j0 + at + (next >> 31), nj - 1);
+                const Count row = min(j0 + at, nj - 1);
                 const Index x1 = row;
-                const Count k = min(next + kk, nk - 1);
+                const Count k = min((Count)kk, nk - 1);
                 const Index x2 = k;
                 g1[u - 0] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
             }
@@ -131,32 +137,33 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
             for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 4;
                 const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-                const Count row = min(i0 + at + (next >> 31), ni - 1);
+                const Count row = min(i0 + at, ni - 1);
                 const Index x0 = row;
-                const Count k = min(next + kk, nk - 1);
+                const Count k = min((Count)kk, nk - 1);
                 const Index x2 = k;
                 const f64 v0 = g0[u - 0];
-                m0[to][kk][at] = v0;
+                nd_shared<f64>(fill0x8)[0 + u * 16] = v0;
             }
             #pragma unroll
             for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 4;
                 const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-                const Count row = min(j0 + at + (next >> 31), nj - 1);
+                const Count row = min(j0 + at, nj - 1);
                 const Index x1 = row;
-                const Count k = min(next + kk, nk - 1);
+                const Count k = min((Count)kk, nk - 1);
                 const Index x2 = k;
                 const f64 v1 = g1[u - 0];
-                m1[to][kk][at] = v1;
+                nd_shared<f64>(fill0x8)[528 + u * 16] = v1;
             }
             __syncthreads();
-            Count k0 = 0;
+            fill0x8 -= turn;
+            turn = -turn;
+            Count ahead = 8;
             for (;;) {
-                const bool begun = k0 > 0, last = nk - k0 <= 256;
-                const Count end = k0 + min(nk - k0 - 1, (Count)256);
-                for (; k0 + 8 <= end; k0 = next) {
-                    next = k0 + 8;
-                    to = buffer ^ 1;
+                const bool begun = ahead > 8, last = nk - (ahead - 8) <= 256;
+                const Count end = nd_kept(min(nd_kept(nk) - 1, ahead + 248));
+                for (; ahead <= end; ahead += 8) {
+                    const Count k0 = ahead - 8, next = min(ahead, nk - 8);
                     {
                         f64 g0[2];
                         #pragma unroll
@@ -165,7 +172,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             g0[u - 0] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
                         }
@@ -174,10 +181,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                         for (u32 kk = 0; kk < 2; ++kk) {
                             Vec<f64, 2> w0[4];
                             #pragma unroll
-                            for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                            for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], nd_shared<f64>(rows8) + (0 + kk * 66 + q * 8));
                             Vec<f64, 2> w1[2];
                             #pragma unroll
-                            for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                            for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], nd_shared<f64>(cols8) + (528 + kk * 66 + q * 16));
                             #pragma unroll
                             for (u32 r = 0; r < 8; ++r) {
                                 #pragma unroll
@@ -195,10 +202,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             const f64 v0 = g0[u - 0];
-                            m0[to][kk][at] = v0;
+                            nd_shared<f64>(fill0x8)[0 + u * 16] = v0;
                         }
                     }
                     {
@@ -209,7 +216,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             g0[u - 2] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
                         }
@@ -218,10 +225,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                         for (u32 kk = 2; kk < 4; ++kk) {
                             Vec<f64, 2> w0[4];
                             #pragma unroll
-                            for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                            for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], nd_shared<f64>(rows8) + (0 + kk * 66 + q * 8));
                             Vec<f64, 2> w1[2];
                             #pragma unroll
-                            for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                            for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], nd_shared<f64>(cols8) + (528 + kk * 66 + q * 16));
                             #pragma unroll
                             for (u32 r = 0; r < 8; ++r) {
                                 #pragma unroll
@@ -239,10 +246,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             const f64 v0 = g0[u - 2];
-                            m0[to][kk][at] = v0;
+                            nd_shared<f64>(fill0x8)[0 + u * 16] = v0;
                         }
                     }
                     {
@@ -253,7 +260,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             g1[u - 0] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
                         }
@@ -262,10 +269,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                         for (u32 kk = 4; kk < 6; ++kk) {
                             Vec<f64, 2> w0[4];
                             #pragma unroll
-                            for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                            for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], nd_shared<f64>(rows8) + (0 + kk * 66 + q * 8));
                             Vec<f64, 2> w1[2];
                             #pragma unroll
-                            for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                            for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], nd_shared<f64>(cols8) + (528 + kk * 66 + q * 16));
                             #pragma unroll
                             for (u32 r = 0; r < 8; ++r) {
                                 #pragma unroll
@@ -283,10 +290,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             const f64 v1 = g1[u - 0];
-                            m1[to][kk][at] = v1;
+                            nd_shared<f64>(fill0x8)[528 + u * 16] = v1;
                         }
                     }
                     {
@@ -297,7 +304,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             g1[u - 2] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
                         }
@@ -306,10 +313,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                         for (u32 kk = 6; kk < 8; ++kk) {
                             Vec<f64, 2> w0[4];
                             #pragma unroll
-                            for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                            for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], nd_shared<f64>(rows8) + (0 + kk * 66 + q * 8));
                             Vec<f64, 2> w1[2];
                             #pragma unroll
-                            for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                            for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], nd_shared<f64>(cols8) + (528 + kk * 66 + q * 16));
                             #pragma unroll
                             for (u32 r = 0; r < 8; ++r) {
                                 #pragma unroll
@@ -327,24 +334,28 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             const f64 v1 = g1[u - 2];
-                            m1[to][kk][at] = v1;
+                            nd_shared<f64>(fill0x8)[528 + u * 16] = v1;
                         }
                     }
                     __syncthreads();
-                    buffer = to;
+                    rows8 += turn;
+                    fill0x8 -= turn;
+                    cols8 += turn;
+                    turn = -turn;
                 }
                 if (last) {
+                    const Count k0 = min(ahead - 8, max(nd_kept(nk), (Count)8) - 8);
                     #pragma unroll 1
-                    for (u32 kk = 0; kk < nk - k0; ++kk) {
+                    for (u32 kk = ahead - 8 - k0; kk < nk - k0; ++kk) {
                         Vec<f64, 2> w0[4];
                         #pragma unroll
-                        for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                        for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], nd_shared<f64>(rows8) + (0 + kk * 66 + q * 8));
                         Vec<f64, 2> w1[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], nd_shared<f64>(cols8) + (528 + kk * 66 + q * 16));
                         #pragma unroll
                         for (u32 r = 0; r < 8; ++r) {
                             #pragma unroll
@@ -358,8 +369,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                     }
                 }
                 if (nk <= 256) break;
-                sum_f64::State* whole4 = local4;
-                asm volatile("" : "+l"(whole4));
+                sum_f64::State* whole4 = nd_kept(&local4[0]);
                 #pragma unroll
                 for (u32 r = 0; r < 8; ++r) {
                     #pragma unroll
@@ -379,8 +389,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                 }
             }
             if (nk > 256) {
-                sum_f64::State* whole4 = local4;
-                asm volatile("" : "+l"(whole4));
+                sum_f64::State* whole4 = nd_kept(&local4[0]);
                 #pragma unroll
                 for (u32 r = 0; r < 8; ++r) {
                     #pragma unroll
@@ -392,15 +401,11 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
         }
         __syncthreads();
         {
-            u32 again;
-            asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-            const u32 thread = again, lane = thread % 32, warp = thread / 32;
+            const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
             const u32 ty = warp / 2 * 32 + lane / 8 * 2;
             const u32 tx = warp % 2 * 32 + lane % 8 * 2;
-            sum_f64::State* rows9 = own9;
-            asm volatile("" : "+l"(rows9));
-            min_f64::State* rows10 = own10;
-            asm volatile("" : "+l"(rows10));
+            sum_f64::State* rows9 = nd_kept(&own9[0]);
+            min_f64::State* rows10 = nd_kept(&own10[0]);
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 const Count row = i0 + ty + r / 2 * 8 + r % 2;
@@ -427,14 +432,11 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
         }
         if ((j0 + 64) % chunk == 0 || j0 + 64 >= stop) {
             {
-                u32 again;
-                asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-                const u32 thread = again, lane = thread % 32, warp = thread / 32;
+                const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
                 const u32 ty = warp / 2 * 32 + lane / 8 * 2;
                 const u32 tx = warp % 2 * 32 + lane % 8 * 2;
                 {
-                    sum_f64::State* rows9 = own9;
-                    asm volatile("" : "+l"(rows9));
+                    sum_f64::State* rows9 = nd_kept(&own9[0]);
                     #pragma unroll
                     for (u32 r = 0; r < 8; ++r) {
                         const sum_f64::State whole = nd_fold_8<sum_f64>(rows9[r]);
@@ -442,8 +444,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                     }
                 }
                 {
-                    min_f64::State* rows10 = own10;
-                    asm volatile("" : "+l"(rows10));
+                    min_f64::State* rows10 = nd_kept(&own10[0]);
                     #pragma unroll
                     for (u32 r = 0; r < 8; ++r) {
                         const min_f64::State whole = nd_fold_8<min_f64>(rows10[r]);
@@ -452,10 +453,8 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                 }
                 __syncthreads();
                 if (thread < 64) {
-                    Tree<sum_f64>* tree9 = &owntree9;
-                    asm volatile("" : "+l"(tree9));
-                    Tree<min_f64>* tree10 = &owntree10;
-                    asm volatile("" : "+l"(tree10));
+                    Tree<sum_f64>* tree9 = nd_kept(&owntree9);
+                    Tree<min_f64>* tree10 = nd_kept(&owntree10);
                     sum_f64::State row9 = joined9[0].get(thread);
                     sum_f64::merge(row9, joined9[1].get(thread));
                     tree9->push(row9);
@@ -464,16 +463,14 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                     tree10->push(row10);
                 }
                 {
-                    sum_f64::State* rows9 = own9;
-                    asm volatile("" : "+l"(rows9));
+                    sum_f64::State* rows9 = nd_kept(&own9[0]);
                     #pragma unroll
                     for (u32 r = 0; r < 8; ++r) {
                         sum_f64::init(rows9[r]);
                     }
                 }
                 {
-                    min_f64::State* rows10 = own10;
-                    asm volatile("" : "+l"(rows10));
+                    min_f64::State* rows10 = nd_kept(&own10[0]);
                     #pragma unroll
                     for (u32 r = 0; r < 8; ++r) {
                         min_f64::init(rows10[r]);
@@ -484,15 +481,11 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
         }
     }
     {
-        u32 again;
-        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-        const u32 thread = again, lane = thread % 32, warp = thread / 32;
+        const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
         const u32 ty = warp / 2 * 32 + lane / 8 * 2;
         const u32 tx = warp % 2 * 32 + lane % 8 * 2;
-        Tree<sum_f64>* tree9 = &owntree9;
-        asm volatile("" : "+l"(tree9));
-        Tree<min_f64>* tree10 = &owntree10;
-        asm volatile("" : "+l"(tree10));
+        Tree<sum_f64>* tree9 = nd_kept(&owntree9);
+        Tree<min_f64>* tree10 = nd_kept(&owntree10);
         const bool mine = thread < 64 && i0 + thread < ni;
         if (gridDim.y > 1) {
             const Count row = blockIdx.x / tiles_i * ni + i0 + thread;

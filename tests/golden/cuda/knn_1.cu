@@ -50,8 +50,9 @@ struct argmin_f32 {
 extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqrt_argmin(const Args a) {
     __shared__ States<argmin_f32::State, 128> joined6[2];
     __shared__ Count chunk, stop;
-    __shared__ __align__(16) f32 m0[2][8][132];
-    __shared__ __align__(16) f32 m1[2][8][132];
+    // v0 at step k of row or column n: element k * 132 + n from byte 0 of a slice
+    // v1 at step k of row or column n: element k * 132 + n from byte 4224 of a slice
+    __shared__ __align__(16) u8 slices[16896];
     const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
     const u32 ty = warp / 2 * 32 + lane / 8 * 4;
     const u32 tx = warp % 2 * 64 + lane % 8 * 4;
@@ -66,8 +67,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
     Tree<argmin_f32> owntree6;
     Count j0 = nd_walk(nj, chunk, stop);
     {
-        argmin_f32::State* rows6 = own6;
-        asm volatile("" : "+l"(rows6));
+        argmin_f32::State* rows6 = nd_kept(&own6[0]);
         #pragma unroll
         for (u32 r = 0; r < 8; ++r) {
             argmin_f32::init(rows6[r]);
@@ -84,16 +84,23 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
         }
         if (nk > 0) {
             sum_f32::State local4[128];
-            u32 buffer = 0, to = 0;
-            Count next = 0;
+            u32 rows4 = nd_kept(nd_at_shared(slices) + ty * 4);
+            u32 fill0x4;
+            {
+                const u32 w = warp + 0 * 8;
+                const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
+                fill0x4 = nd_kept(nd_at_shared(slices) + (kk * 132 + at) * 4);
+            }
+            u32 cols4 = nd_kept(nd_at_shared(slices) + tx * 4);
+            i32 turn = -8448;
             f32 g0[4];
             #pragma unroll
             for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 8;
                 const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-                const Count row = min(i0 + at + (next >> 31), ni - 1);
+                const Count row = min(i0 + at, ni - 1);
                 const Index x0 = row;
-                const Count k = min(next + kk, nk - 1);
+                const Count k = min((Count)kk, nk - 1);
                 const Index x2 = k;
                 g0[u - 0] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
             }
@@ -102,9 +109,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
             for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 8;
                 const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-                const Count row = min(j0 + at + (next >> 31), nj - 1);
+                const Count row = min(j0 + at, nj - 1);
                 const Index x1 = row;
-                const Count k = min(next + kk, nk - 1);
+                const Count k = min((Count)kk, nk - 1);
                 const Index x2 = k;
                 g1[u - 0] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
             }
@@ -112,32 +119,33 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
             for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 8;
                 const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-                const Count row = min(i0 + at + (next >> 31), ni - 1);
+                const Count row = min(i0 + at, ni - 1);
                 const Index x0 = row;
-                const Count k = min(next + kk, nk - 1);
+                const Count k = min((Count)kk, nk - 1);
                 const Index x2 = k;
                 const f32 v0 = g0[u - 0];
-                m0[to][kk][at] = v0;
+                nd_shared<f32>(fill0x4)[0 + u * 32] = v0;
             }
             #pragma unroll
             for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 8;
                 const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-                const Count row = min(j0 + at + (next >> 31), nj - 1);
+                const Count row = min(j0 + at, nj - 1);
                 const Index x1 = row;
-                const Count k = min(next + kk, nk - 1);
+                const Count k = min((Count)kk, nk - 1);
                 const Index x2 = k;
                 const f32 v1 = g1[u - 0];
-                m1[to][kk][at] = v1;
+                nd_shared<f32>(fill0x4)[1056 + u * 32] = v1;
             }
             __syncthreads();
-            Count k0 = 0;
+            fill0x4 -= turn;
+            turn = -turn;
+            Count ahead = 8;
             for (;;) {
-                const bool begun = k0 > 0, last = nk - k0 <= 256;
-                const Count end = k0 + min(nk - k0 - 1, (Count)256);
-                for (; k0 + 8 <= end; k0 = next) {
-                    next = k0 + 8;
-                    to = buffer ^ 1;
+                const bool begun = ahead > 8, last = nk - (ahead - 8) <= 256;
+                const Count end = nd_kept(min(nd_kept(nk) - 1, ahead + 248));
+                for (; ahead <= end; ahead += 8) {
+                    const Count k0 = ahead - 8, next = min(ahead, nk - 8);
                     {
                         f32 g0[2];
                         #pragma unroll
@@ -146,7 +154,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             g0[u - 0] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
                         }
@@ -155,10 +163,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                         for (u32 kk = 0; kk < 2; ++kk) {
                             Vec<f32, 4> w0[2];
                             #pragma unroll
-                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
+                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], nd_shared<f32>(rows4) + (0 + kk * 132 + q * 16));
                             Vec<f32, 4> w1[2];
                             #pragma unroll
-                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
+                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(cols4) + (1056 + kk * 132 + q * 32));
                             #pragma unroll
                             for (u32 r = 0; r < 8; ++r) {
                                 #pragma unroll
@@ -176,10 +184,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             const f32 v0 = g0[u - 0];
-                            m0[to][kk][at] = v0;
+                            nd_shared<f32>(fill0x4)[0 + u * 32] = v0;
                         }
                     }
                     {
@@ -190,7 +198,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             g0[u - 2] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
                         }
@@ -199,10 +207,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                         for (u32 kk = 2; kk < 4; ++kk) {
                             Vec<f32, 4> w0[2];
                             #pragma unroll
-                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
+                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], nd_shared<f32>(rows4) + (0 + kk * 132 + q * 16));
                             Vec<f32, 4> w1[2];
                             #pragma unroll
-                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
+                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(cols4) + (1056 + kk * 132 + q * 32));
                             #pragma unroll
                             for (u32 r = 0; r < 8; ++r) {
                                 #pragma unroll
@@ -220,10 +228,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(i0 + at + (next >> 31), ni - 1);
                             const Index x0 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             const f32 v0 = g0[u - 2];
-                            m0[to][kk][at] = v0;
+                            nd_shared<f32>(fill0x4)[0 + u * 32] = v0;
                         }
                     }
                     {
@@ -234,7 +242,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             g1[u - 0] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
                         }
@@ -243,10 +251,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                         for (u32 kk = 4; kk < 6; ++kk) {
                             Vec<f32, 4> w0[2];
                             #pragma unroll
-                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
+                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], nd_shared<f32>(rows4) + (0 + kk * 132 + q * 16));
                             Vec<f32, 4> w1[2];
                             #pragma unroll
-                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
+                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(cols4) + (1056 + kk * 132 + q * 32));
                             #pragma unroll
                             for (u32 r = 0; r < 8; ++r) {
                                 #pragma unroll
@@ -264,10 +272,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             const f32 v1 = g1[u - 0];
-                            m1[to][kk][at] = v1;
+                            nd_shared<f32>(fill0x4)[1056 + u * 32] = v1;
                         }
                     }
                     {
@@ -278,7 +286,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             g1[u - 2] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
                         }
@@ -287,10 +295,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                         for (u32 kk = 6; kk < 8; ++kk) {
                             Vec<f32, 4> w0[2];
                             #pragma unroll
-                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
+                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], nd_shared<f32>(rows4) + (0 + kk * 132 + q * 16));
                             Vec<f32, 4> w1[2];
                             #pragma unroll
-                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
+                            for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(cols4) + (1056 + kk * 132 + q * 32));
                             #pragma unroll
                             for (u32 r = 0; r < 8; ++r) {
                                 #pragma unroll
@@ -308,24 +316,28 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x1 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x2 = k;
                             const f32 v1 = g1[u - 2];
-                            m1[to][kk][at] = v1;
+                            nd_shared<f32>(fill0x4)[1056 + u * 32] = v1;
                         }
                     }
                     __syncthreads();
-                    buffer = to;
+                    rows4 += turn;
+                    fill0x4 -= turn;
+                    cols4 += turn;
+                    turn = -turn;
                 }
                 if (last) {
+                    const Count k0 = min(ahead - 8, max(nd_kept(nk), (Count)8) - 8);
                     #pragma unroll 1
-                    for (u32 kk = 0; kk < nk - k0; ++kk) {
+                    for (u32 kk = ahead - 8 - k0; kk < nk - k0; ++kk) {
                         Vec<f32, 4> w0[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], nd_shared<f32>(rows4) + (0 + kk * 132 + q * 16));
                         Vec<f32, 4> w1[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(cols4) + (1056 + kk * 132 + q * 32));
                         #pragma unroll
                         for (u32 r = 0; r < 8; ++r) {
                             #pragma unroll
@@ -339,8 +351,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                     }
                 }
                 if (nk <= 256) break;
-                sum_f32::State* whole4 = local4;
-                asm volatile("" : "+l"(whole4));
+                sum_f32::State* whole4 = nd_kept(&local4[0]);
                 #pragma unroll
                 for (u32 r = 0; r < 8; ++r) {
                     #pragma unroll
@@ -360,8 +371,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                 }
             }
             if (nk > 256) {
-                sum_f32::State* whole4 = local4;
-                asm volatile("" : "+l"(whole4));
+                sum_f32::State* whole4 = nd_kept(&local4[0]);
                 #pragma unroll
                 for (u32 r = 0; r < 8; ++r) {
                     #pragma unroll
@@ -373,13 +383,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
         }
         __syncthreads();
         {
-            u32 again;
-            asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-            const u32 thread = again, lane = thread % 32, warp = thread / 32;
+            const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
             const u32 ty = warp / 2 * 32 + lane / 8 * 4;
             const u32 tx = warp % 2 * 64 + lane % 8 * 4;
-            argmin_f32::State* rows6 = own6;
-            asm volatile("" : "+l"(rows6));
+            argmin_f32::State* rows6 = nd_kept(&own6[0]);
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 const Count row = i0 + ty + r / 4 * 16 + r % 4;
@@ -400,14 +407,11 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
         }
         if ((j0 + 128) % chunk == 0 || j0 + 128 >= stop) {
             {
-                u32 again;
-                asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-                const u32 thread = again, lane = thread % 32, warp = thread / 32;
+                const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
                 const u32 ty = warp / 2 * 32 + lane / 8 * 4;
                 const u32 tx = warp % 2 * 64 + lane % 8 * 4;
                 {
-                    argmin_f32::State* rows6 = own6;
-                    asm volatile("" : "+l"(rows6));
+                    argmin_f32::State* rows6 = nd_kept(&own6[0]);
                     #pragma unroll
                     for (u32 r = 0; r < 8; ++r) {
                         const argmin_f32::State whole = nd_fold_8<argmin_f32>(rows6[r]);
@@ -416,15 +420,13 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                 }
                 __syncthreads();
                 if (thread < 128) {
-                    Tree<argmin_f32>* tree6 = &owntree6;
-                    asm volatile("" : "+l"(tree6));
+                    Tree<argmin_f32>* tree6 = nd_kept(&owntree6);
                     argmin_f32::State row6 = joined6[0].get(thread);
                     argmin_f32::merge(row6, joined6[1].get(thread));
                     tree6->push(row6);
                 }
                 {
-                    argmin_f32::State* rows6 = own6;
-                    asm volatile("" : "+l"(rows6));
+                    argmin_f32::State* rows6 = nd_kept(&own6[0]);
                     #pragma unroll
                     for (u32 r = 0; r < 8; ++r) {
                         argmin_f32::init(rows6[r]);
@@ -435,13 +437,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
         }
     }
     {
-        u32 again;
-        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-        const u32 thread = again, lane = thread % 32, warp = thread / 32;
+        const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
         const u32 ty = warp / 2 * 32 + lane / 8 * 4;
         const u32 tx = warp % 2 * 64 + lane % 8 * 4;
-        Tree<argmin_f32>* tree6 = &owntree6;
-        asm volatile("" : "+l"(tree6));
+        Tree<argmin_f32>* tree6 = nd_kept(&owntree6);
         const bool mine = thread < 128 && i0 + thread < ni;
         if (gridDim.y > 1) {
             const Count row = blockIdx.x / tiles_i * ni + i0 + thread;

@@ -46,7 +46,8 @@ struct argmin_f32 {
 extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argmin(const Args a) {
     __shared__ States<argmin_f32::State, 128> joined5[2];
     __shared__ Count chunk, stop;
-    __shared__ __align__(16) f32 m2[2][8][132];
+    // v2 at step k of row or column n: element k * 132 + n from byte 0 of a slice
+    __shared__ __align__(16) u8 slices[8448];
     __shared__ sum_f32::State f4[128];
     const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
     const u32 ty = warp / 2 * 32 + lane / 8 * 4;
@@ -62,8 +63,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
     Tree<argmin_f32> owntree5;
     Count j0 = nd_walk(nj, chunk, stop);
     {
-        argmin_f32::State* rows5 = own5;
-        asm volatile("" : "+l"(rows5));
+        argmin_f32::State* rows5 = nd_kept(&own5[0]);
         #pragma unroll
         for (u32 r = 0; r < 8; ++r) {
             argmin_f32::init(rows5[r]);
@@ -74,17 +74,23 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
         sum_f32::init(s4);
         if (nk > 0) {
             sum_f32::State local4[2];
-            u32 buffer = 0, to = 0;
-            Count next = 0;
+            u32 cols4 = nd_kept(nd_at_shared(slices) + tx * 4);
+            u32 fill1x4;
+            {
+                const u32 w = warp + 0 * 8;
+                const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
+                fill1x4 = nd_kept(nd_at_shared(slices) + (kk * 132 + at) * 4);
+            }
+            i32 turn = -4224;
             f32 g0[4];
             f32 g1[4];
             #pragma unroll
             for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 8;
                 const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-                const Count row = min(j0 + at + (next >> 31), nj - 1);
+                const Count row = min(j0 + at, nj - 1);
                 const Index x0 = row;
-                const Count k = min(next + kk, nk - 1);
+                const Count k = min((Count)kk, nk - 1);
                 const Index x1 = k;
                 g0[u - 0] = nd_load(a.p0 + x1 * a.s0[1]);
                 g1[u - 0] = nd_load(a.p1 + (x0 * a.s1[0] + x1 * a.s1[1]));
@@ -93,29 +99,30 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
             for (u32 u = 0; u < 4; ++u) {
                 const u32 w = warp + u * 8;
                 const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-                const Count row = min(j0 + at + (next >> 31), nj - 1);
+                const Count row = min(j0 + at, nj - 1);
                 const Index x0 = row;
-                const Count k = min(next + kk, nk - 1);
+                const Count k = min((Count)kk, nk - 1);
                 const Index x1 = k;
                 const f32 v0 = g0[u - 0];
                 const f32 v1 = g1[u - 0];
                 const f32 v2 = op_sub_f32(v0, v1);
-                m2[to][kk][at] = v2;
+                nd_shared<f32>(fill1x4)[0 + u * 32] = v2;
             }
             __syncthreads();
-            Count k0 = 0;
+            fill1x4 -= turn;
+            turn = -turn;
+            Count ahead = 8;
             for (;;) {
-                const bool begun = k0 > 0, last = nk - k0 <= 256;
-                const Count end = k0 + min(nk - k0 - 1, (Count)256);
-                for (; k0 + 8 <= end; k0 = next) {
-                    next = k0 + 8;
-                    to = buffer ^ 1;
+                const bool begun = ahead > 8, last = nk - (ahead - 8) <= 256;
+                const Count end = nd_kept(min(nd_kept(nk) - 1, ahead + 248));
+                for (; ahead <= end; ahead += 8) {
+                    const Count k0 = ahead - 8, next = min(ahead, nk - 8);
                     {
                         __syncwarp();
                         #pragma unroll
                         for (u32 kk = 0; kk < 2; ++kk) {
                             if (thread >= 128 && thread < 256) {
-                                const f32 v2 = m2[buffer][kk][thread - 128];
+                                const f32 v2 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 4224 : 0) + 0)[kk * 132 + thread - 128];
                                 s4.s0 = nd_fma(v2, v2, s4.s0);
                             }
                         }
@@ -125,7 +132,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                         #pragma unroll
                         for (u32 kk = 2; kk < 4; ++kk) {
                             if (thread >= 128 && thread < 256) {
-                                const f32 v2 = m2[buffer][kk][thread - 128];
+                                const f32 v2 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 4224 : 0) + 0)[kk * 132 + thread - 128];
                                 s4.s0 = nd_fma(v2, v2, s4.s0);
                             }
                         }
@@ -139,7 +146,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x0 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x1 = k;
                             g0[u - 0] = nd_load(a.p0 + x1 * a.s0[1]);
                             g1[u - 0] = nd_load(a.p1 + (x0 * a.s1[0] + x1 * a.s1[1]));
@@ -148,7 +155,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                         #pragma unroll
                         for (u32 kk = 4; kk < 6; ++kk) {
                             if (thread >= 128 && thread < 256) {
-                                const f32 v2 = m2[buffer][kk][thread - 128];
+                                const f32 v2 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 4224 : 0) + 0)[kk * 132 + thread - 128];
                                 s4.s0 = nd_fma(v2, v2, s4.s0);
                             }
                         }
@@ -158,12 +165,12 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x0 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x1 = k;
                             const f32 v0 = g0[u - 0];
                             const f32 v1 = g1[u - 0];
                             const f32 v2 = op_sub_f32(v0, v1);
-                            m2[to][kk][at] = v2;
+                            nd_shared<f32>(fill1x4)[0 + u * 32] = v2;
                         }
                     }
                     {
@@ -175,7 +182,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x0 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x1 = k;
                             g0[u - 2] = nd_load(a.p0 + x1 * a.s0[1]);
                             g1[u - 2] = nd_load(a.p1 + (x0 * a.s1[0] + x1 * a.s1[1]));
@@ -184,7 +191,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                         #pragma unroll
                         for (u32 kk = 6; kk < 8; ++kk) {
                             if (thread >= 128 && thread < 256) {
-                                const f32 v2 = m2[buffer][kk][thread - 128];
+                                const f32 v2 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 4224 : 0) + 0)[kk * 132 + thread - 128];
                                 s4.s0 = nd_fma(v2, v2, s4.s0);
                             }
                         }
@@ -194,29 +201,31 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                             const Count row = min(j0 + at + (next >> 31), nj - 1);
                             const Index x0 = row;
-                            const Count k = min(next + kk, nk - 1);
+                            const Count k = next + kk;
                             const Index x1 = k;
                             const f32 v0 = g0[u - 2];
                             const f32 v1 = g1[u - 2];
                             const f32 v2 = op_sub_f32(v0, v1);
-                            m2[to][kk][at] = v2;
+                            nd_shared<f32>(fill1x4)[0 + u * 32] = v2;
                         }
                     }
                     __syncthreads();
-                    buffer = to;
+                    cols4 += turn;
+                    fill1x4 -= turn;
+                    turn = -turn;
                 }
                 if (last) {
+                    const Count k0 = min(ahead - 8, max(nd_kept(nk), (Count)8) - 8);
                     #pragma unroll 1
-                    for (u32 kk = 0; kk < nk - k0; ++kk) {
+                    for (u32 kk = ahead - 8 - k0; kk < nk - k0; ++kk) {
                         if (thread >= 128 && thread < 256) {
-                            const f32 v2 = m2[buffer][kk][thread - 128];
+                            const f32 v2 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 4224 : 0) + 0)[kk * 132 + thread - 128];
                             s4.s0 = nd_fma(v2, v2, s4.s0);
                         }
                     }
                 }
                 if (nk <= 256) break;
-                sum_f32::State* whole4 = local4;
-                asm volatile("" : "+l"(whole4));
+                sum_f32::State* whole4 = nd_kept(&local4[0]);
                 whole4[(begun ? 1 : 0) + 0] = s4;
                 #pragma unroll 1
                 for (u32 n = 0; begun && n < 1; ++n) sum_f32::merge(whole4[n], whole4[1 + n]);
@@ -224,21 +233,17 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                 sum_f32::init(s4);
             }
             if (nk > 256) {
-                sum_f32::State* whole4 = local4;
-                asm volatile("" : "+l"(whole4));
+                sum_f32::State* whole4 = nd_kept(&local4[0]);
                 s4 = whole4[0];
             }
         }
         if (thread - 128 < 128) f4[thread - 128] = s4;
         __syncthreads();
         {
-            u32 again;
-            asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-            const u32 thread = again, lane = thread % 32, warp = thread / 32;
+            const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
             const u32 ty = warp / 2 * 32 + lane / 8 * 4;
             const u32 tx = warp % 2 * 64 + lane % 8 * 4;
-            argmin_f32::State* rows5 = own5;
-            asm volatile("" : "+l"(rows5));
+            argmin_f32::State* rows5 = nd_kept(&own5[0]);
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 const Count row = i0 + ty + r / 4 * 16 + r % 4;
@@ -257,14 +262,11 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
         }
         if ((j0 + 128) % chunk == 0 || j0 + 128 >= stop) {
             {
-                u32 again;
-                asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-                const u32 thread = again, lane = thread % 32, warp = thread / 32;
+                const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
                 const u32 ty = warp / 2 * 32 + lane / 8 * 4;
                 const u32 tx = warp % 2 * 64 + lane % 8 * 4;
                 {
-                    argmin_f32::State* rows5 = own5;
-                    asm volatile("" : "+l"(rows5));
+                    argmin_f32::State* rows5 = nd_kept(&own5[0]);
                     #pragma unroll
                     for (u32 r = 0; r < 8; ++r) {
                         const argmin_f32::State whole = nd_fold_8<argmin_f32>(rows5[r]);
@@ -273,15 +275,13 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                 }
                 __syncthreads();
                 if (thread < 128) {
-                    Tree<argmin_f32>* tree5 = &owntree5;
-                    asm volatile("" : "+l"(tree5));
+                    Tree<argmin_f32>* tree5 = nd_kept(&owntree5);
                     argmin_f32::State row5 = joined5[0].get(thread);
                     argmin_f32::merge(row5, joined5[1].get(thread));
                     tree5->push(row5);
                 }
                 {
-                    argmin_f32::State* rows5 = own5;
-                    asm volatile("" : "+l"(rows5));
+                    argmin_f32::State* rows5 = nd_kept(&own5[0]);
                     #pragma unroll
                     for (u32 r = 0; r < 8; ++r) {
                         argmin_f32::init(rows5[r]);
@@ -292,13 +292,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
         }
     }
     {
-        u32 again;
-        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-        const u32 thread = again, lane = thread % 32, warp = thread / 32;
+        const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
         const u32 ty = warp / 2 * 32 + lane / 8 * 4;
         const u32 tx = warp % 2 * 64 + lane % 8 * 4;
-        Tree<argmin_f32>* tree5 = &owntree5;
-        asm volatile("" : "+l"(tree5));
+        Tree<argmin_f32>* tree5 = nd_kept(&owntree5);
         const bool mine = thread < 128 && i0 + thread < ni;
         if (gridDim.y > 1) {
             const Count row = blockIdx.x / tiles_i * ni + i0 + thread;

@@ -46,7 +46,8 @@ struct argmin_f32 {
 extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argmin(const Args a) {
     __shared__ States<argmin_f32::State, 128> joined5[2];
     __shared__ Count chunk, stop;
-    __shared__ __align__(16) f32 m2[2][8][132];
+    // v2 at step k of row or column n: element k * 132 + n from byte 0 of a slice
+    __shared__ __align__(16) u8 slices[8448];
     __shared__ sum_f32::State f4[128];
     const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
     const u32 ty = warp / 2 * 32 + lane / 8 * 4;
@@ -62,8 +63,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
     Tree<argmin_f32> owntree5;
     Count j0 = nd_walk(nj, chunk, stop);
     {
-        argmin_f32::State* rows5 = own5;
-        asm volatile("" : "+l"(rows5));
+        argmin_f32::State* rows5 = nd_kept(&own5[0]);
         #pragma unroll
         for (u32 r = 0; r < 8; ++r) {
             argmin_f32::init(rows5[r]);
@@ -74,8 +74,14 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
         sum_f32::init(s4);
         if (nk > 0) {
             sum_f32::State local4[2];
-            u32 buffer = 0, to = 0;
-            Count next = 0;
+            u32 cols4 = nd_kept(nd_at_shared(slices) + tx * 4);
+            u32 fill1x4;
+            {
+                const u32 w = warp + 0 * 8;
+                const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+                fill1x4 = nd_kept(nd_at_shared(slices) + (kk * 132 + at) * 4);
+            }
+            i32 turn = -4224;
             Vec<f32, 4> g0[1];
             Vec<f32, 4> g1[1];
             #pragma unroll
@@ -84,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                 const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
                 const Count row = min(j0 + at, nj - 1);
                 const Index x0 = row;
-                const Count k = min(next + kk, nk - 4);
+                const Count k = min((Count)kk, nk - 4);
                 const Index x1 = k;
                 nd_load_vec<4>(g0[u - 0], a.p0 + x1);
                 nd_load_vec<4>(g1[u - 0], a.p1 + (x0 * a.s1[0] + x1));
@@ -95,7 +101,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                 const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
                 const Count row = min(j0 + at, nj - 1);
                 const Index x0 = row;
-                const Count k = min(next + kk, nk - 4);
+                const Count k = min((Count)kk, nk - 4);
                 const Index x1 = k;
                 const Index y = x1;
                 #pragma unroll
@@ -104,23 +110,34 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                     const f32 v0 = nd_load(&g0[u - 0].at[e]);
                     const f32 v1 = nd_load(&g1[u - 0].at[e]);
                     const f32 v2 = op_sub_f32(v0, v1);
-                    m2[to][kk + e][at] = v2;
+                    nd_shared<f32>(fill1x4)[0 + u * 128 + e * 132] = v2;
                 }
             }
             __syncthreads();
-            Count k0 = 0;
+            fill1x4 -= turn;
+            turn = -turn;
+            u64 from0, from1;
+            {
+                const u32 w = warp + 0 * 8;
+                const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+                const Count row = min(j0 + at, nj - 1);
+                const Index x0 = row;
+                const Index x1 = kk;
+                from0 = nd_kept(nd_at_global(a.p0 + (x1)));
+                from1 = nd_kept(nd_at_global(a.p1 + (x0 * a.s1[0] + x1)));
+            }
+            Count ahead = 8;
             for (;;) {
-                const bool begun = k0 > 0, last = nk - k0 <= 256;
-                const Count end = k0 + min(nk - k0 - 1, (Count)256);
-                for (; k0 + 8 <= end; k0 = next) {
-                    next = k0 + 8;
-                    to = buffer ^ 1;
+                const bool begun = ahead > 8, last = nk - (ahead - 8) <= 256;
+                const Count end = nd_kept(min(nd_kept(nk) - 1, ahead + 248));
+                for (; ahead <= end; ahead += 8) {
+                    const Count k0 = ahead - 8, next = min(ahead, nk - 8);
                     {
                         __syncwarp();
                         #pragma unroll
                         for (u32 kk = 0; kk < 2; ++kk) {
                             if (thread >= 128 && thread < 256) {
-                                const f32 v2 = m2[buffer][kk][thread - 128];
+                                const f32 v2 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 4224 : 0) + 0)[kk * 132 + thread - 128];
                                 s4.s0 = nd_fma(v2, v2, s4.s0);
                             }
                         }
@@ -130,7 +147,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                         #pragma unroll
                         for (u32 kk = 2; kk < 5; ++kk) {
                             if (thread >= 128 && thread < 256) {
-                                const f32 v2 = m2[buffer][kk][thread - 128];
+                                const f32 v2 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 4224 : 0) + 0)[kk * 132 + thread - 128];
                                 s4.s0 = nd_fma(v2, v2, s4.s0);
                             }
                         }
@@ -138,22 +155,13 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                     {
                         Vec<f32, 4> g0[1];
                         Vec<f32, 4> g1[1];
-                        #pragma unroll
-                        for (u32 u = 0; u < 1; ++u) {
-                            const u32 w = warp + u * 8;
-                            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
-                            const Count row = min(j0 + at, nj - 1);
-                            const Index x0 = row;
-                            const Count k = min(next + kk, nk - 4);
-                            const Index x1 = k;
-                            nd_load_vec<4>(g0[u - 0], a.p0 + x1);
-                            nd_load_vec<4>(g1[u - 0], a.p1 + (x0 * a.s1[0] + x1));
-                        }
+                        nd_load_vec<4>(g0[0], nd_global<f32>(from0) + next);
+                        nd_load_vec<4>(g1[0], nd_global<f32>(from1) + next);
                         __syncwarp();
                         #pragma unroll
                         for (u32 kk = 5; kk < 8; ++kk) {
                             if (thread >= 128 && thread < 256) {
-                                const f32 v2 = m2[buffer][kk][thread - 128];
+                                const f32 v2 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 4224 : 0) + 0)[kk * 132 + thread - 128];
                                 s4.s0 = nd_fma(v2, v2, s4.s0);
                             }
                         }
@@ -163,7 +171,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                             const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
                             const Count row = min(j0 + at, nj - 1);
                             const Index x0 = row;
-                            const Count k = min(next + kk, nk - 4);
+                            const Count k = next + kk;
                             const Index x1 = k;
                             const Index y = x1;
                             #pragma unroll
@@ -172,25 +180,27 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                                 const f32 v0 = nd_load(&g0[u - 0].at[e]);
                                 const f32 v1 = nd_load(&g1[u - 0].at[e]);
                                 const f32 v2 = op_sub_f32(v0, v1);
-                                m2[to][kk + e][at] = v2;
+                                nd_shared<f32>(fill1x4)[0 + u * 128 + e * 132] = v2;
                             }
                         }
                     }
                     __syncthreads();
-                    buffer = to;
+                    cols4 += turn;
+                    fill1x4 -= turn;
+                    turn = -turn;
                 }
                 if (last) {
+                    const Count k0 = min(ahead - 8, max(nd_kept(nk), (Count)8) - 8);
                     #pragma unroll 1
-                    for (u32 kk = 0; kk < nk - k0; ++kk) {
+                    for (u32 kk = ahead - 8 - k0; kk < nk - k0; ++kk) {
                         if (thread >= 128 && thread < 256) {
-                            const f32 v2 = m2[buffer][kk][thread - 128];
+                            const f32 v2 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 4224 : 0) + 0)[kk * 132 + thread - 128];
                             s4.s0 = nd_fma(v2, v2, s4.s0);
                         }
                     }
                 }
                 if (nk <= 256) break;
-                sum_f32::State* whole4 = local4;
-                asm volatile("" : "+l"(whole4));
+                sum_f32::State* whole4 = nd_kept(&local4[0]);
                 whole4[(begun ? 1 : 0) + 0] = s4;
                 #pragma unroll 1
                 for (u32 n = 0; begun && n < 1; ++n) sum_f32::merge(whole4[n], whole4[1 + n]);
@@ -198,21 +208,17 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                 sum_f32::init(s4);
             }
             if (nk > 256) {
-                sum_f32::State* whole4 = local4;
-                asm volatile("" : "+l"(whole4));
+                sum_f32::State* whole4 = nd_kept(&local4[0]);
                 s4 = whole4[0];
             }
         }
         if (thread - 128 < 128) f4[thread - 128] = s4;
         __syncthreads();
         {
-            u32 again;
-            asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-            const u32 thread = again, lane = thread % 32, warp = thread / 32;
+            const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
             const u32 ty = warp / 2 * 32 + lane / 8 * 4;
             const u32 tx = warp % 2 * 64 + lane % 8 * 4;
-            argmin_f32::State* rows5 = own5;
-            asm volatile("" : "+l"(rows5));
+            argmin_f32::State* rows5 = nd_kept(&own5[0]);
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 const Count row = i0 + ty + r / 4 * 16 + r % 4;
@@ -231,14 +237,11 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
         }
         if ((j0 + 128) % chunk == 0 || j0 + 128 >= stop) {
             {
-                u32 again;
-                asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-                const u32 thread = again, lane = thread % 32, warp = thread / 32;
+                const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
                 const u32 ty = warp / 2 * 32 + lane / 8 * 4;
                 const u32 tx = warp % 2 * 64 + lane % 8 * 4;
                 {
-                    argmin_f32::State* rows5 = own5;
-                    asm volatile("" : "+l"(rows5));
+                    argmin_f32::State* rows5 = nd_kept(&own5[0]);
                     #pragma unroll
                     for (u32 r = 0; r < 8; ++r) {
                         const argmin_f32::State whole = nd_fold_8<argmin_f32>(rows5[r]);
@@ -247,15 +250,13 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                 }
                 __syncthreads();
                 if (thread < 128) {
-                    Tree<argmin_f32>* tree5 = &owntree5;
-                    asm volatile("" : "+l"(tree5));
+                    Tree<argmin_f32>* tree5 = nd_kept(&owntree5);
                     argmin_f32::State row5 = joined5[0].get(thread);
                     argmin_f32::merge(row5, joined5[1].get(thread));
                     tree5->push(row5);
                 }
                 {
-                    argmin_f32::State* rows5 = own5;
-                    asm volatile("" : "+l"(rows5));
+                    argmin_f32::State* rows5 = nd_kept(&own5[0]);
                     #pragma unroll
                     for (u32 r = 0; r < 8; ++r) {
                         argmin_f32::init(rows5[r]);
@@ -266,13 +267,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
         }
     }
     {
-        u32 again;
-        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-        const u32 thread = again, lane = thread % 32, warp = thread / 32;
+        const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
         const u32 ty = warp / 2 * 32 + lane / 8 * 4;
         const u32 tx = warp % 2 * 64 + lane % 8 * 4;
-        Tree<argmin_f32>* tree5 = &owntree5;
-        asm volatile("" : "+l"(tree5));
+        Tree<argmin_f32>* tree5 = nd_kept(&owntree5);
         const bool mine = thread < 128 && i0 + thread < ni;
         if (gridDim.y > 1) {
             const Count row = blockIdx.x / tiles_i * ni + i0 + thread;

@@ -34,8 +34,9 @@ struct sum_f64 {
 };
 
 extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(const Args a) {
-    __shared__ __align__(16) f64 m0[2][8][66];
-    __shared__ __align__(16) f64 m1[2][8][66];
+    // v0 at step k of row or column n: element k * 66 + n from byte 0 of a slice
+    // v1 at step k of row or column n: element k * 66 + n from byte 4224 of a slice
+    __shared__ __align__(16) u8 slices[16896];
     const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
     const u32 ty = warp / 2 * 32 + lane / 8 * 2;
     const u32 tx = warp % 2 * 32 + lane % 8 * 2;
@@ -46,10 +47,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
     const Count tiles_i = (ni + 63) / 64;
     const Count tiles_j = (nj + 63) / 64;
     const Count tiles = nb * tiles_i * tiles_j;
-    const Count tile = blockIdx.x + blockIdx.y * (Count)gridDim.x;
-    if (tile >= tiles) return;
+    const Count tile = blockIdx.x;
     const Count at_i = tile / tiles_j % tiles_i;
     const Count j0 = tile % tiles_j * 64, i0 = at_i * 64;
+    if (tile >= tiles) return;
     sum_f64::State s4[8][4];
     #pragma unroll
     for (u32 r = 0; r < 8; ++r) {
@@ -60,16 +61,23 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
     }
     if (nk > 0) {
         sum_f64::State local4[64];
-        u32 buffer = 0, to = 0;
-        Count next = 0;
+        u32 rows8 = nd_kept(nd_at_shared(slices) + ty * 8);
+        u32 fill0x8;
+        {
+            const u32 w = warp + 0 * 4;
+            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
+            fill0x8 = nd_kept(nd_at_shared(slices) + (kk * 66 + at) * 8);
+        }
+        u32 cols8 = nd_kept(nd_at_shared(slices) + tx * 8);
+        i32 turn = -8448;
         f64 g0[4];
         #pragma unroll
         for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 4;
             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-            const Count row = min(i0 + at + (next >> 31), ni - 1);
+            const Count row = min(i0 + at, ni - 1);
             const Index x0 = row;
-            const Count k = min(next + kk, nk - 1);
+            const Count k = min((Count)kk, nk - 1);
             const Index x2 = k;
             g0[u - 0] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
         }
@@ -78,9 +86,9 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
         for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 4;
             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-            const Count row = min(j0 + at + (next >> 31), nj - 1);
+            const Count row = min(j0 + at, nj - 1);
             const Index x1 = row;
-            const Count k = min(next + kk, nk - 1);
+            const Count k = min((Count)kk, nk - 1);
             const Index x2 = k;
             g1[u - 0] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
         }
@@ -88,32 +96,33 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
         for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 4;
             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-            const Count row = min(i0 + at + (next >> 31), ni - 1);
+            const Count row = min(i0 + at, ni - 1);
             const Index x0 = row;
-            const Count k = min(next + kk, nk - 1);
+            const Count k = min((Count)kk, nk - 1);
             const Index x2 = k;
             const f64 v0 = g0[u - 0];
-            m0[to][kk][at] = v0;
+            nd_shared<f64>(fill0x8)[0 + u * 16] = v0;
         }
         #pragma unroll
         for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 4;
             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-            const Count row = min(j0 + at + (next >> 31), nj - 1);
+            const Count row = min(j0 + at, nj - 1);
             const Index x1 = row;
-            const Count k = min(next + kk, nk - 1);
+            const Count k = min((Count)kk, nk - 1);
             const Index x2 = k;
             const f64 v1 = g1[u - 0];
-            m1[to][kk][at] = v1;
+            nd_shared<f64>(fill0x8)[528 + u * 16] = v1;
         }
         __syncthreads();
-        Count k0 = 0;
+        fill0x8 -= turn;
+        turn = -turn;
+        Count ahead = 8;
         for (;;) {
-            const bool begun = k0 > 0, last = nk - k0 <= 256;
-            const Count end = k0 + min(nk - k0 - 1, (Count)256);
-            for (; k0 + 8 <= end; k0 = next) {
-                next = k0 + 8;
-                to = buffer ^ 1;
+            const bool begun = ahead > 8, last = nk - (ahead - 8) <= 256;
+            const Count end = nd_kept(min(nd_kept(nk) - 1, ahead + 248));
+            for (; ahead <= end; ahead += 8) {
+                const Count k0 = ahead - 8, next = min(ahead, nk - 8);
                 {
                     f64 g0[2];
                     #pragma unroll
@@ -122,7 +131,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         g0[u - 0] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
                     }
@@ -131,10 +140,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                     for (u32 kk = 0; kk < 2; ++kk) {
                         Vec<f64, 2> w0[4];
                         #pragma unroll
-                        for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                        for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], nd_shared<f64>(rows8) + (0 + kk * 66 + q * 8));
                         Vec<f64, 2> w1[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], nd_shared<f64>(cols8) + (528 + kk * 66 + q * 16));
                         #pragma unroll
                         for (u32 r = 0; r < 8; ++r) {
                             #pragma unroll
@@ -152,10 +161,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         const f64 v0 = g0[u - 0];
-                        m0[to][kk][at] = v0;
+                        nd_shared<f64>(fill0x8)[0 + u * 16] = v0;
                     }
                 }
                 {
@@ -166,7 +175,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         g0[u - 2] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
                     }
@@ -175,10 +184,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                     for (u32 kk = 2; kk < 4; ++kk) {
                         Vec<f64, 2> w0[4];
                         #pragma unroll
-                        for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                        for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], nd_shared<f64>(rows8) + (0 + kk * 66 + q * 8));
                         Vec<f64, 2> w1[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], nd_shared<f64>(cols8) + (528 + kk * 66 + q * 16));
                         #pragma unroll
                         for (u32 r = 0; r < 8; ++r) {
                             #pragma unroll
@@ -196,10 +205,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         const f64 v0 = g0[u - 2];
-                        m0[to][kk][at] = v0;
+                        nd_shared<f64>(fill0x8)[0 + u * 16] = v0;
                     }
                 }
                 {
@@ -210,7 +219,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         g1[u - 0] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
                     }
@@ -219,10 +228,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                     for (u32 kk = 4; kk < 6; ++kk) {
                         Vec<f64, 2> w0[4];
                         #pragma unroll
-                        for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                        for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], nd_shared<f64>(rows8) + (0 + kk * 66 + q * 8));
                         Vec<f64, 2> w1[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], nd_shared<f64>(cols8) + (528 + kk * 66 + q * 16));
                         #pragma unroll
                         for (u32 r = 0; r < 8; ++r) {
                             #pragma unroll
@@ -240,10 +249,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         const f64 v1 = g1[u - 0];
-                        m1[to][kk][at] = v1;
+                        nd_shared<f64>(fill0x8)[528 + u * 16] = v1;
                     }
                 }
                 {
@@ -254,7 +263,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         g1[u - 2] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
                     }
@@ -263,10 +272,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                     for (u32 kk = 6; kk < 8; ++kk) {
                         Vec<f64, 2> w0[4];
                         #pragma unroll
-                        for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                        for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], nd_shared<f64>(rows8) + (0 + kk * 66 + q * 8));
                         Vec<f64, 2> w1[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], nd_shared<f64>(cols8) + (528 + kk * 66 + q * 16));
                         #pragma unroll
                         for (u32 r = 0; r < 8; ++r) {
                             #pragma unroll
@@ -284,24 +293,28 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         const f64 v1 = g1[u - 2];
-                        m1[to][kk][at] = v1;
+                        nd_shared<f64>(fill0x8)[528 + u * 16] = v1;
                     }
                 }
                 __syncthreads();
-                buffer = to;
+                rows8 += turn;
+                fill0x8 -= turn;
+                cols8 += turn;
+                turn = -turn;
             }
             if (last) {
+                const Count k0 = min(ahead - 8, max(nd_kept(nk), (Count)8) - 8);
                 #pragma unroll 1
-                for (u32 kk = 0; kk < nk - k0; ++kk) {
+                for (u32 kk = ahead - 8 - k0; kk < nk - k0; ++kk) {
                     Vec<f64, 2> w0[4];
                     #pragma unroll
-                    for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], &m0[buffer][kk][ty + q * 8]);
+                    for (u32 q = 0; q < 4; ++q) nd_load_vec<2>(w0[q], nd_shared<f64>(rows8) + (0 + kk * 66 + q * 8));
                     Vec<f64, 2> w1[2];
                     #pragma unroll
-                    for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], &m1[buffer][kk][tx + q * 16]);
+                    for (u32 q = 0; q < 2; ++q) nd_load_vec<2>(w1[q], nd_shared<f64>(cols8) + (528 + kk * 66 + q * 16));
                     #pragma unroll
                     for (u32 r = 0; r < 8; ++r) {
                         #pragma unroll
@@ -315,8 +328,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
                 }
             }
             if (nk <= 256) break;
-            sum_f64::State* whole4 = local4;
-            asm volatile("" : "+l"(whole4));
+            sum_f64::State* whole4 = nd_kept(&local4[0]);
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
@@ -336,8 +348,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
             }
         }
         if (nk > 256) {
-            sum_f64::State* whole4 = local4;
-            asm volatile("" : "+l"(whole4));
+            sum_f64::State* whole4 = nd_kept(&local4[0]);
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
@@ -348,11 +359,12 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum(con
         }
     }
     {
-        u32 again;
-        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-        const u32 thread = again, lane = thread % 32, warp = thread / 32;
+        const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
         const u32 ty = warp / 2 * 32 + lane / 8 * 2;
         const u32 tx = warp % 2 * 32 + lane % 8 * 2;
+        const Count tile = nd_block_x();
+        const Count at_i = tile / tiles_j % tiles_i;
+        const Count j0 = tile % tiles_j * 64, i0 = at_i * 64;
         #pragma unroll
         for (u32 r = 0; r < 8; ++r) {
             const Count row = i0 + ty + r / 2 * 8 + r % 2;

@@ -44,8 +44,9 @@ ND f32 op_abs_f32(f32 a) {
 
 extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub_abs(const Args a) {
     const f32 v0 = nd_scalar<f32>(a.q[0]);
-    __shared__ __align__(16) f32 m1[2][8][132];
-    __shared__ __align__(16) f32 m2[2][8][132];
+    // v1 at step k of row or column n: element k * 132 + n from byte 0 of a slice
+    // v2 at step k of row or column n: element k * 132 + n from byte 4224 of a slice
+    __shared__ __align__(16) u8 slices[16896];
     __shared__ sum_f32::State f4[128];
     __shared__ sum_f32::State f6[128];
     const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
@@ -58,10 +59,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
     const Count tiles_i = (ni + 127) / 128;
     const Count tiles_j = (nj + 127) / 128;
     const Count tiles = nb * tiles_i * tiles_j;
-    const Count tile = blockIdx.x + blockIdx.y * (Count)gridDim.x;
-    if (tile >= tiles) return;
+    const Count tile = blockIdx.x;
     const Count at_i = tile / tiles_j % tiles_i;
     const Count j0 = tile % tiles_j * 128, i0 = at_i * 128;
+    if (tile >= tiles) return;
     sum_f32::State s4;
     sum_f32::init(s4);
     sum_f32::State s6;
@@ -78,16 +79,23 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
         sum_f32::State local4[2];
         sum_f32::State local6[2];
         sum_f32::State local8[128];
-        u32 buffer = 0, to = 0;
-        Count next = 0;
+        u32 rows4 = nd_kept(nd_at_shared(slices) + ty * 4);
+        u32 fill0x4;
+        {
+            const u32 w = warp + 0 * 8;
+            const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
+            fill0x4 = nd_kept(nd_at_shared(slices) + (kk * 132 + at) * 4);
+        }
+        u32 cols4 = nd_kept(nd_at_shared(slices) + tx * 4);
+        i32 turn = -8448;
         f32 g1[4];
         #pragma unroll
         for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 8;
             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-            const Count row = min(i0 + at + (next >> 31), ni - 1);
+            const Count row = min(i0 + at, ni - 1);
             const Index x0 = row;
-            const Count k = min(next + kk, nk - 1);
+            const Count k = min((Count)kk, nk - 1);
             const Index x2 = k;
             g1[u - 0] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
         }
@@ -96,9 +104,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
         for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 8;
             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-            const Count row = min(j0 + at + (next >> 31), nj - 1);
+            const Count row = min(j0 + at, nj - 1);
             const Index x1 = row;
-            const Count k = min(next + kk, nk - 1);
+            const Count k = min((Count)kk, nk - 1);
             const Index x2 = k;
             g2[u - 0] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
         }
@@ -106,32 +114,33 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
         for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 8;
             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-            const Count row = min(i0 + at + (next >> 31), ni - 1);
+            const Count row = min(i0 + at, ni - 1);
             const Index x0 = row;
-            const Count k = min(next + kk, nk - 1);
+            const Count k = min((Count)kk, nk - 1);
             const Index x2 = k;
             const f32 v1 = g1[u - 0];
-            m1[to][kk][at] = v1;
+            nd_shared<f32>(fill0x4)[0 + u * 32] = v1;
         }
         #pragma unroll
         for (u32 u = 0; u < 4; ++u) {
             const u32 w = warp + u * 8;
             const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
-            const Count row = min(j0 + at + (next >> 31), nj - 1);
+            const Count row = min(j0 + at, nj - 1);
             const Index x1 = row;
-            const Count k = min(next + kk, nk - 1);
+            const Count k = min((Count)kk, nk - 1);
             const Index x2 = k;
             const f32 v2 = g2[u - 0];
-            m2[to][kk][at] = v2;
+            nd_shared<f32>(fill0x4)[1056 + u * 32] = v2;
         }
         __syncthreads();
-        Count k0 = 0;
+        fill0x4 -= turn;
+        turn = -turn;
+        Count ahead = 8;
         for (;;) {
-            const bool begun = k0 > 0, last = nk - k0 <= 256;
-            const Count end = k0 + min(nk - k0 - 1, (Count)256);
-            for (; k0 + 8 <= end; k0 = next) {
-                next = k0 + 8;
-                to = buffer ^ 1;
+            const bool begun = ahead > 8, last = nk - (ahead - 8) <= 256;
+            const Count end = nd_kept(min(nd_kept(nk) - 1, ahead + 248));
+            for (; ahead <= end; ahead += 8) {
+                const Count k0 = ahead - 8, next = min(ahead, nk - 8);
                 {
                     f32 g1[2];
                     #pragma unroll
@@ -140,7 +149,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         g1[u - 0] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
                     }
@@ -149,10 +158,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                     for (u32 kk = 0; kk < 2; ++kk) {
                         Vec<f32, 4> w1[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(rows4) + (0 + kk * 132 + q * 16));
                         Vec<f32, 4> w2[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], nd_shared<f32>(cols4) + (1056 + kk * 132 + q * 32));
                         #pragma unroll
                         for (u32 r = 0; r < 8; ++r) {
                             #pragma unroll
@@ -163,11 +172,11 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                             }
                         }
                         if (thread < 128) {
-                            const f32 v1 = m1[buffer][kk][thread];
+                            const f32 v1 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 8448 : 0) + 0)[kk * 132 + thread];
                             s4.s0 = nd_fma(v1, v1, s4.s0);
                         }
                         if (thread >= 128 && thread < 256) {
-                            const f32 v2 = m2[buffer][kk][thread - 128];
+                            const f32 v2 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 8448 : 0) + 4224)[kk * 132 + thread - 128];
                             s6.s0 = nd_fma(v2, v2, s6.s0);
                         }
                     }
@@ -177,10 +186,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         const f32 v1 = g1[u - 0];
-                        m1[to][kk][at] = v1;
+                        nd_shared<f32>(fill0x4)[0 + u * 32] = v1;
                     }
                 }
                 {
@@ -191,7 +200,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         g1[u - 2] = nd_load(a.p0 + (x0 * a.s0[0] + x2 * a.s0[2]));
                     }
@@ -200,10 +209,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                     for (u32 kk = 2; kk < 4; ++kk) {
                         Vec<f32, 4> w1[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(rows4) + (0 + kk * 132 + q * 16));
                         Vec<f32, 4> w2[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], nd_shared<f32>(cols4) + (1056 + kk * 132 + q * 32));
                         #pragma unroll
                         for (u32 r = 0; r < 8; ++r) {
                             #pragma unroll
@@ -214,11 +223,11 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                             }
                         }
                         if (thread < 128) {
-                            const f32 v1 = m1[buffer][kk][thread];
+                            const f32 v1 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 8448 : 0) + 0)[kk * 132 + thread];
                             s4.s0 = nd_fma(v1, v1, s4.s0);
                         }
                         if (thread >= 128 && thread < 256) {
-                            const f32 v2 = m2[buffer][kk][thread - 128];
+                            const f32 v2 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 8448 : 0) + 4224)[kk * 132 + thread - 128];
                             s6.s0 = nd_fma(v2, v2, s6.s0);
                         }
                     }
@@ -228,10 +237,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(i0 + at + (next >> 31), ni - 1);
                         const Index x0 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         const f32 v1 = g1[u - 2];
-                        m1[to][kk][at] = v1;
+                        nd_shared<f32>(fill0x4)[0 + u * 32] = v1;
                     }
                 }
                 {
@@ -242,7 +251,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         g2[u - 0] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
                     }
@@ -251,10 +260,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                     for (u32 kk = 4; kk < 6; ++kk) {
                         Vec<f32, 4> w1[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(rows4) + (0 + kk * 132 + q * 16));
                         Vec<f32, 4> w2[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], nd_shared<f32>(cols4) + (1056 + kk * 132 + q * 32));
                         #pragma unroll
                         for (u32 r = 0; r < 8; ++r) {
                             #pragma unroll
@@ -265,11 +274,11 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                             }
                         }
                         if (thread < 128) {
-                            const f32 v1 = m1[buffer][kk][thread];
+                            const f32 v1 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 8448 : 0) + 0)[kk * 132 + thread];
                             s4.s0 = nd_fma(v1, v1, s4.s0);
                         }
                         if (thread >= 128 && thread < 256) {
-                            const f32 v2 = m2[buffer][kk][thread - 128];
+                            const f32 v2 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 8448 : 0) + 4224)[kk * 132 + thread - 128];
                             s6.s0 = nd_fma(v2, v2, s6.s0);
                         }
                     }
@@ -279,10 +288,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         const f32 v2 = g2[u - 0];
-                        m2[to][kk][at] = v2;
+                        nd_shared<f32>(fill0x4)[1056 + u * 32] = v2;
                     }
                 }
                 {
@@ -293,7 +302,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         g2[u - 2] = nd_load(a.p1 + (x1 * a.s1[1] + x2 * a.s1[2]));
                     }
@@ -302,10 +311,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                     for (u32 kk = 6; kk < 8; ++kk) {
                         Vec<f32, 4> w1[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(rows4) + (0 + kk * 132 + q * 16));
                         Vec<f32, 4> w2[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], nd_shared<f32>(cols4) + (1056 + kk * 132 + q * 32));
                         #pragma unroll
                         for (u32 r = 0; r < 8; ++r) {
                             #pragma unroll
@@ -316,11 +325,11 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                             }
                         }
                         if (thread < 128) {
-                            const f32 v1 = m1[buffer][kk][thread];
+                            const f32 v1 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 8448 : 0) + 0)[kk * 132 + thread];
                             s4.s0 = nd_fma(v1, v1, s4.s0);
                         }
                         if (thread >= 128 && thread < 256) {
-                            const f32 v2 = m2[buffer][kk][thread - 128];
+                            const f32 v2 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 8448 : 0) + 4224)[kk * 132 + thread - 128];
                             s6.s0 = nd_fma(v2, v2, s6.s0);
                         }
                     }
@@ -330,24 +339,28 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         const u32 kk = (w % 1 * 8 + lane % 8) * 1, at = w / 1 * 4 + lane / 8;
                         const Count row = min(j0 + at + (next >> 31), nj - 1);
                         const Index x1 = row;
-                        const Count k = min(next + kk, nk - 1);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         const f32 v2 = g2[u - 2];
-                        m2[to][kk][at] = v2;
+                        nd_shared<f32>(fill0x4)[1056 + u * 32] = v2;
                     }
                 }
                 __syncthreads();
-                buffer = to;
+                rows4 += turn;
+                fill0x4 -= turn;
+                cols4 += turn;
+                turn = -turn;
             }
             if (last) {
+                const Count k0 = min(ahead - 8, max(nd_kept(nk), (Count)8) - 8);
                 #pragma unroll 1
-                for (u32 kk = 0; kk < nk - k0; ++kk) {
+                for (u32 kk = ahead - 8 - k0; kk < nk - k0; ++kk) {
                     Vec<f32, 4> w1[2];
                     #pragma unroll
-                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(rows4) + (0 + kk * 132 + q * 16));
                     Vec<f32, 4> w2[2];
                     #pragma unroll
-                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], &m2[buffer][kk][tx + q * 32]);
+                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w2[q], nd_shared<f32>(cols4) + (1056 + kk * 132 + q * 32));
                     #pragma unroll
                     for (u32 r = 0; r < 8; ++r) {
                         #pragma unroll
@@ -358,28 +371,25 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
                         }
                     }
                     if (thread < 128) {
-                        const f32 v1 = m1[buffer][kk][thread];
+                        const f32 v1 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 8448 : 0) + 0)[kk * 132 + thread];
                         s4.s0 = nd_fma(v1, v1, s4.s0);
                     }
                     if (thread >= 128 && thread < 256) {
-                        const f32 v2 = m2[buffer][kk][thread - 128];
+                        const f32 v2 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 8448 : 0) + 4224)[kk * 132 + thread - 128];
                         s6.s0 = nd_fma(v2, v2, s6.s0);
                     }
                 }
             }
             if (nk <= 256) break;
-            sum_f32::State* whole4 = local4;
-            asm volatile("" : "+l"(whole4));
+            sum_f32::State* whole4 = nd_kept(&local4[0]);
             whole4[(begun ? 1 : 0) + 0] = s4;
             #pragma unroll 1
             for (u32 n = 0; begun && n < 1; ++n) sum_f32::merge(whole4[n], whole4[1 + n]);
-            sum_f32::State* whole6 = local6;
-            asm volatile("" : "+l"(whole6));
+            sum_f32::State* whole6 = nd_kept(&local6[0]);
             whole6[(begun ? 1 : 0) + 0] = s6;
             #pragma unroll 1
             for (u32 n = 0; begun && n < 1; ++n) sum_f32::merge(whole6[n], whole6[1 + n]);
-            sum_f32::State* whole8 = local8;
-            asm volatile("" : "+l"(whole8));
+            sum_f32::State* whole8 = nd_kept(&local8[0]);
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
@@ -401,14 +411,11 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
             }
         }
         if (nk > 256) {
-            sum_f32::State* whole4 = local4;
-            asm volatile("" : "+l"(whole4));
+            sum_f32::State* whole4 = nd_kept(&local4[0]);
             s4 = whole4[0];
-            sum_f32::State* whole6 = local6;
-            asm volatile("" : "+l"(whole6));
+            sum_f32::State* whole6 = nd_kept(&local6[0]);
             s6 = whole6[0];
-            sum_f32::State* whole8 = local8;
-            asm volatile("" : "+l"(whole8));
+            sum_f32::State* whole8 = nd_kept(&local8[0]);
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
@@ -419,11 +426,12 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_mul_sum_add_sub
         }
     }
     {
-        u32 again;
-        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-        const u32 thread = again, lane = thread % 32, warp = thread / 32;
+        const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
         const u32 ty = warp / 2 * 32 + lane / 8 * 4;
         const u32 tx = warp % 2 * 64 + lane % 8 * 4;
+        const Count tile = nd_block_x();
+        const Count at_i = tile / tiles_j % tiles_i;
+        const Count j0 = tile % tiles_j * 128, i0 = at_i * 128;
         if (thread - 0 < 128) f4[thread - 0] = s4;
         if (thread - 128 < 128) f6[thread - 128] = s6;
         __syncthreads();

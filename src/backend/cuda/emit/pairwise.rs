@@ -7,6 +7,7 @@
 //! Where results are folded over j in their turn, a block walks tiles along j, and the matrix of pairs exists in registers only ([`above`]).
 
 mod above;
+mod slices;
 mod text;
 
 use super::factors;
@@ -72,6 +73,17 @@ struct Axes {
     batch: AxisSet,
 }
 
+/// A value kept in shared memory.
+#[derive(Clone, Copy)]
+struct Staged {
+    id: Id,
+    side: usize,
+    /// Bytes of an element.
+    size: usize,
+    /// Its first byte in a slice.
+    at: usize,
+}
+
 struct Fold {
     id: Id,
     /// The factors of a Sum's last multiply, which is fused with the addition.
@@ -129,6 +141,19 @@ impl Plan {
 
     fn pitch(&self, side: usize) -> usize {
         if side == 2 { 1 } else { self.tile.size(side) + self.tile.run }
+    }
+
+    /// Where each value that is kept in shared memory lies in a slice, with its side and the size of an element, and the slice's bytes.
+    fn layout(&self, ir: &KernelIr) -> (Vec<Staged>, usize) {
+        let (mut all, mut end) = (vec![], 0usize);
+        for side in 0..3 {
+            for &id in &self.staged[side] {
+                let size = ir.code[id as usize].dtype.compute().size();
+                all.push(Staged { id, side, size, at: end });
+                end = (end + self.slice * self.pitch(side) * size).next_multiple_of(16);
+            }
+        }
+        (all, end)
     }
 }
 

@@ -186,18 +186,31 @@ impl<'a> Writer<'a> {
         self.line(format_args!("nd_store_vec<{n}>({at}, {from});"));
     }
 
+    /// How far from its operand's first element a load's is, at the current index.
+    pub fn offset(&self, id: Id) -> String {
+        let inst = &self.ir.code[id as usize];
+        match inst.op {
+            KOp::Load(o) => self.steps(o, inst.over).join(" + "),
+            _ => "0".into(),
+        }
+    }
+
     /// Where an operand's element is, at the current index.
     fn at(&self, operand: u8, over: AxisSet) -> String {
-        let unit = |x: usize| {
-            self.variant.axis as usize == x && matches!(self.variant.access[operand as usize], Access::Unit(_))
-        };
-        let step = |x: usize| if unit(x) { format!("x{x}") } else { format!("x{x} * a.s{operand}[{x}]") };
-        let steps: Vec<String> = over.iter().map(step).collect();
+        let steps = self.steps(operand, over);
         match steps.len() {
             0 => format!("a.p{operand}"),
             1 => format!("a.p{operand} + {}", steps[0]),
             _ => format!("a.p{operand} + ({})", steps.join(" + ")),
         }
+    }
+
+    fn steps(&self, operand: u8, over: AxisSet) -> Vec<String> {
+        let unit = |x: usize| {
+            self.variant.axis as usize == x && matches!(self.variant.access[operand as usize], Access::Unit(_))
+        };
+        let step = |x: usize| if unit(x) { format!("x{x}") } else { format!("x{x} * a.s{operand}[{x}]") };
+        over.iter().map(step).collect()
     }
 
     /// The value of an instruction that is neither a fold nor a store.

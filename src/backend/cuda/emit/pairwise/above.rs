@@ -155,15 +155,13 @@ impl Pairwise<'_, '_, '_> {
 
     /// The thread's states of its rows, which stay in local memory: registers are too few while k is folded.
     fn memory(&mut self, id: Id, reducer: &str) {
-        self.w.line(format_args!("{reducer}::State* rows{id} = own{id};"));
-        self.w.line(format_args!("asm volatile(\"\" : \"+l\"(rows{id}));"));
+        self.w.line(format_args!("{reducer}::State* rows{id} = nd_kept(&own{id}[0]);"));
     }
 
     /// A row's tree, of its thread: as above.
     fn trees(&mut self, folds: &[(Id, String)]) {
         for (id, r) in folds {
-            self.w.line(format_args!("Tree<{r}>* tree{id} = &owntree{id};"));
-            self.w.line(format_args!("asm volatile(\"\" : \"+l\"(tree{id}));"));
+            self.w.line(format_args!("Tree<{r}>* tree{id} = nd_kept(&owntree{id});"));
         }
     }
 

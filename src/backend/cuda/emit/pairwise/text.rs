@@ -2,23 +2,20 @@
 
 use super::super::variant::Access;
 use super::super::{SEGMENT, register};
-use super::{Axes, Fill, Fold, Plan, roots};
+use super::slices::Part;
+use super::{Axes, Fold, Plan, Staged, roots};
 use crate::backend::cuda::emit::write::Writer;
 use crate::backend::cuda::scope::stores;
 use crate::error::Result;
 use crate::kernel::{Id, KOp, Width};
-use std::ops::Range;
 
 pub(super) struct Pairwise<'w, 'a, 'p> {
     pub w: &'w mut Writer<'a>,
     pub plan: &'p Plan,
 }
 
-/// A side, and which of a thread's steps of filling its slice.
-type Part = (usize, Range<usize>);
-
 /// Names of both sides: of their extents and of a tile's first index.
-const SIDES: [(&str, &str); 2] = [("ni", "i0"), ("nj", "j0")];
+pub(super) const SIDES: [(&str, &str); 2] = [("ni", "i0"), ("nj", "j0")];
 
 impl Pairwise<'_, '_, '_> {
     pub fn kernel(&mut self) -> Result<()> {
@@ -28,11 +25,8 @@ impl Pairwise<'_, '_, '_> {
         self.w.line(format_args!("const Count tiles_j = (nj + {}) / {};", tile.size(1) - 1, tile.size(1)));
         self.w.line(format_args!("const Count tiles = nb * tiles_i * tiles_j;"));
         // A loop over tiles would take registers from the loop over k.
-        self.w.line(format_args!("const Count tile = blockIdx.x + blockIdx.y * (Count)gridDim.x;"));
+        self.corner("blockIdx.x", "blockIdx.y");
         self.w.line(format_args!("if (tile >= tiles) return;"));
-        self.w.line(format_args!("const Count at_i = tile / tiles_j % tiles_i;"));
-        self.w.line(format_args!("const Count j0 = tile % tiles_j * {}, i0 = at_i * {};", tile.size(1), tile.size(0)));
-        self.batch("tile / tiles_j / tiles_i");
         self.states();
         self.w.open(format_args!("if (nk > 0)"));
         if plan.single {
@@ -46,16 +40,33 @@ impl Pairwise<'_, '_, '_> {
         self.results()
     }
 
+    /// The block's tile: its number, its first row and column, and its place in the batch.
+    fn corner(&mut self, x: &str, y: &str) {
+        let tile = self.plan.tile;
+        // Tiles of more than 2^31 results go along y, too.
+        match self.w.ir.index {
+            Width::W32 => self.w.line(format_args!("const Count tile = {x};")),
+            Width::W64 => self.w.line(format_args!("const Count tile = {x} + {y} * (Count)gridDim.x;")),
+        }
+        self.w.line(format_args!("const Count at_i = tile / tiles_j % tiles_i;"));
+        self.w.line(format_args!("const Count j0 = tile % tiles_j * {}, i0 = at_i * {};", tile.size(1), tile.size(0)));
+        self.batch("tile / tiles_j / tiles_i");
+    }
+
     /// Shared memory, a thread's place, and the extents.
     pub fn begin(&mut self) {
         let plan = self.plan;
         let Axes { i, j, k, batch } = plan.axes;
-        let (tile, slice, buffers) = (plan.tile, plan.slice, if plan.single { 1 } else { 2 });
-        for side in 0..3 {
-            for &id in &plan.staged[side] {
-                let (c, pitch) = (self.register(id), plan.pitch(side));
-                self.w.line(format_args!("__shared__ __align__(16) {c} m{id}[{buffers}][{slice}][{pitch}];"));
-            }
+        let (tile, buffers) = (plan.tile, if plan.single { 1 } else { 2 });
+        let (staged, bytes) = plan.layout(self.w.ir);
+        for Staged { id, side, at, .. } in staged {
+            let pitch = plan.pitch(side);
+            self.w.line(format_args!(
+                "// v{id} at step k of row or column n: element k * {pitch} + n from byte {at} of a slice"
+            ));
+        }
+        if bytes > 0 {
+            self.w.line(format_args!("__shared__ __align__(16) u8 slices[{}];", buffers * bytes));
         }
         for f in &plan.folds {
             if let Some(side) = plan.lone(self.w.ir, f.id) {
@@ -88,7 +99,7 @@ impl Pairwise<'_, '_, '_> {
         }
     }
 
-    fn register(&self, id: Id) -> &'static str {
+    pub fn register(&self, id: Id) -> &'static str {
         register(self.w.ir.code[id as usize].dtype)
     }
 
@@ -103,15 +114,14 @@ impl Pairwise<'_, '_, '_> {
 
     /// A thread's place, computed anew, so that it takes no registers while k is folded: the compiler cannot tell that it has it.
     pub fn again(&mut self) {
-        self.w.line(format_args!("u32 again;"));
-        self.w.line(format_args!("asm volatile(\"mov.u32 %0, %%tid.x;\" : \"=r\"(again));"));
-        self.thread("again");
+        self.thread("nd_thread()");
     }
 
     /// Where all of k is one slice.
     pub fn slice_of_all(&mut self) {
-        self.w.line(format_args!("const u32 buffer = 0, to = 0;"));
-        self.w.line(format_args!("const Count next = 0, k0 = 0;"));
+        self.places();
+        self.w.line(format_args!("const i32 turn = 0;"));
+        self.w.line(format_args!("const Count k0 = 0;"));
     }
 
     /// The steps of a slice that holds all of k.
@@ -121,20 +131,6 @@ impl Pairwise<'_, '_, '_> {
         self.w.line(format_args!("if (kk >= nk) break;"));
         self.step()?;
         self.w.close();
-        Ok(())
-    }
-
-    /// The first slice of some sides.
-    pub fn first(&mut self, sides: &[usize]) -> Result<()> {
-        let all: Vec<Part> = sides.iter().map(|&side| (side, 0..self.steps(side).1)).collect();
-        all.iter().for_each(|part| self.fetch(part));
-        for part in &all {
-            self.put(part)?;
-        }
-        if sides.contains(&0) {
-            self.put_shared()?;
-        }
-        self.w.line(format_args!("__syncthreads();"));
         Ok(())
     }
 
@@ -151,22 +147,26 @@ impl Pairwise<'_, '_, '_> {
             let states = self.count(id) * if self.plain(id) { 2 } else { 1 };
             self.w.line(format_args!("{r}::State local{id}[{states}];"));
         }
-        self.w.line(format_args!("u32 buffer = 0, to = 0;"));
-        self.w.line(format_args!("Count next = 0;"));
+        let bytes = plan.layout(self.w.ir).1;
+        self.places();
+        self.w.line(format_args!("i32 turn = -{bytes};"));
         self.first(&[0, 1])?;
-        self.w.line(format_args!("Count k0 = 0;"));
+        self.turn(false);
+        self.origins();
+        // The slice that is fetched begins there, and that which is folded a slice before.
+        self.w.line(format_args!("Count ahead = {slice};"));
         self.w.open(format_args!("for (;;)"));
-        self.w.line(format_args!("const bool begun = k0 > 0, last = nk - k0 <= {SEGMENT};"));
-        self.w.line(format_args!("const Count end = k0 + min(nk - k0 - 1, (Count){SEGMENT});"));
-        self.w.open(format_args!("for (; k0 + {slice} <= end; k0 = next)"));
-        self.w.line(format_args!("next = k0 + {slice};"));
-        self.w.line(format_args!("to = buffer ^ 1;"));
+        self.w.line(format_args!("const bool begun = ahead > {slice}, last = nk - (ahead - {slice}) <= {SEGMENT};"));
+        self.w.line(format_args!("const Count end = nd_kept(min(nd_kept(nk) - 1, ahead + {}));", SEGMENT - slice));
+        self.w.open(format_args!("for (; ahead <= end; ahead += {slice})"));
+        // The last slice is whole, too: it repeats steps of the one before.
+        self.w.line(format_args!("const Count k0 = ahead - {slice}, next = min(ahead, nk - {slice});"));
         // Few steps at a time where there is much to compute.
         let unroll = if plan.inner.len() > 12 { " 1" } else { "" };
         let parts: Vec<Part> = (0..2).flat_map(|side| self.parts(side)).collect();
         for (n, part) in parts.iter().enumerate() {
             self.w.block();
-            self.fetch(part);
+            self.fetch(part, false);
             // The compiler would load where it stores otherwise, and wait.
             self.w.line(format_args!("__syncwarp();"));
             self.w.line(format_args!("#pragma unroll{unroll}"));
@@ -174,16 +174,17 @@ impl Pairwise<'_, '_, '_> {
             self.w.open(format_args!("for (u32 kk = {from}; kk < {to}; ++kk)"));
             self.step()?;
             self.w.close();
-            self.put(part)?;
+            self.put(part, false)?;
             self.w.close();
         }
-        self.put_shared()?;
+        self.put_shared(false)?;
         self.w.line(format_args!("__syncthreads();"));
-        self.w.line(format_args!("buffer = to;"));
+        self.turn(true);
         self.w.close();
         self.w.open(format_args!("if (last)"));
+        self.w.line(format_args!("const Count k0 = min(ahead - {slice}, max(nd_kept(nk), (Count){slice}) - {slice});"));
         self.w.line(format_args!("#pragma unroll 1"));
-        self.w.open(format_args!("for (u32 kk = 0; kk < nk - k0; ++kk)"));
+        self.w.open(format_args!("for (u32 kk = ahead - {slice} - k0; kk < nk - k0; ++kk)"));
         self.step()?;
         self.w.close();
         self.w.close();
@@ -272,149 +273,9 @@ impl Pairwise<'_, '_, '_> {
     /// `body` for each of a thread's states of a fold: where the fold of its segments lies in `whole<id>`, and the state of this one.
     fn segments(&mut self, id: Id, reducer: &str, body: impl FnOnce(&mut Self, &str, &str)) {
         let at = if self.both(id) { format!("r * {} + c", self.plan.tile.own(1)) } else { "0".into() };
-        self.w.line(format_args!("{reducer}::State* whole{id} = local{id};"));
-        // The compiler cannot see through this pointer: it would keep them in registers, and spill others.
-        self.w.line(format_args!("asm volatile(\"\" : \"+l\"(whole{id}));"));
+        // The compiler would keep them in registers, and spill others.
+        self.w.line(format_args!("{reducer}::State* whole{id} = nd_kept(&local{id}[0]);"));
         self.each(id, |p, s| body(p, &at, &format!("s{id}{s}")));
-    }
-
-    /// What a side loads by itself before its values are computed.
-    fn loads(&self, side: usize) -> Vec<Id> {
-        let ir = self.w.ir;
-        let all = self.plan.below(ir, &self.plan.staged[side]);
-        all.into_iter().filter(|&id| matches!(ir.code[id as usize].op, KOp::Load(_))).collect()
-    }
-
-    /// Neighbours along k of one step of filling a side's slice, and how many steps a thread takes.
-    fn steps(&self, side: usize) -> (usize, usize) {
-        let (plan, runs) = (self.plan, self.plan.fill[side] == Fill::Runs);
-        let run = if runs { plan.tile.run } else { 1 };
-        (run, (plan.tile.size(side) * plan.slice / run).div_ceil(plan.tile.threads()))
-    }
-
-    /// The parts that a side's slice comes in.
-    fn parts(&self, side: usize) -> Vec<Part> {
-        let steps = self.steps(side).1;
-        match steps % 2 {
-            0 => vec![(side, 0..steps / 2), (side, steps / 2..steps)],
-            _ => vec![(side, 0..steps)],
-        }
-    }
-
-    /// Opens the loop over a thread's steps of filling a slice; `at` is the row in the tile, `kk` the place along k.
-    fn filling(&mut self, (side, steps): &Part) {
-        let (plan, side) = (self.plan, *side);
-        let axes = [plan.axes.i, plan.axes.j][side];
-        let run = self.steps(side).0;
-        let (threads, size, slice) = (plan.tile.threads(), plan.tile.size(side), plan.slice);
-        self.w.line(format_args!("#pragma unroll"));
-        self.w.open(format_args!("for (u32 u = {}; u < {}; ++u)", steps.start, steps.end));
-        let runs = slice / run;
-        if !(size * runs).is_multiple_of(threads) {
-            self.w.line(format_args!("if (thread + u * {threads} >= {}) break;", size * runs));
-        }
-        // Lanes along k take whole sectors of 32 bytes, and store to as many banks as there are lanes.
-        let along = if run > 1 { 2 } else { 8 };
-        if plan.fill[side] == Fill::Rows || !runs.is_multiple_of(along) {
-            self.w.line(format_args!(
-                "const u32 kk = (thread + u * {threads}) / {size}{}, at = (thread + u * {threads}) % {size};",
-                if run > 1 { format!(" * {run}") } else { String::new() }
-            ));
-        } else {
-            let (groups, rows, run) = (runs / along, 32 / along, run);
-            let (q, row) = match run > 1 {
-                true => (format!("lane / {rows}"), format!("lane % {rows}")),
-                false => (format!("lane % {along}"), format!("lane / {along}")),
-            };
-            self.w.line(format_args!("const u32 w = warp + u * {};", threads / 32));
-            self.w.line(format_args!(
-                "const u32 kk = (w % {groups} * {along} + {q}) * {run}, at = w / {groups} * {rows} + {row};"
-            ));
-        }
-        let (n, first) = SIDES[side];
-        // The shift gives 0, and the compiler does not know it: it would keep registers for each of many of these, and spill them.
-        let bits = if self.w.ir.index == Width::W32 { 31 } else { 63 };
-        let hidden = if self.steps(side).1 > 1 { format!(" + (next >> {bits})") } else { String::new() };
-        self.w.line(format_args!("const Count row = min({first} + at{hidden}, {n} - 1);"));
-        self.w.split("row", axes);
-        self.w.line(format_args!("const Count k = min(next + kk, nk - {run});"));
-        self.w.split("k", plan.axes.k);
-    }
-
-    /// Starts the loads of a part of the slice at `next`. What lies past the end repeats the last row or k.
-    fn fetch(&mut self, part: &Part) {
-        let (side, steps) = part;
-        let (loads, run) = (self.loads(*side), self.steps(*side).0);
-        if loads.is_empty() {
-            return;
-        }
-        for &id in &loads {
-            let array = if run > 1 { self.w.vector_type(id) } else { self.register(id).into() };
-            self.w.line(format_args!("{array} g{id}[{}];", steps.len()));
-        }
-        self.filling(part);
-        for id in loads {
-            let to = format!("g{id}[u - {}]", steps.start);
-            match run > 1 {
-                true => self.w.load_vector(id, &to),
-                false => self.w.load(id, &to),
-            }
-        }
-        self.w.close();
-    }
-
-    /// Computes what is kept of a part of the slice and stores it.
-    fn put(&mut self, part: &Part) -> Result<()> {
-        let (plan, ir, side) = (self.plan, self.w.ir, part.0);
-        if plan.staged[side].is_empty() {
-            return Ok(());
-        }
-        let ((run, _), loads) = (self.steps(side), self.loads(side));
-        self.filling(part);
-        let from = part.1.start;
-        let last = plan.axes.k.iter().last().unwrap_or(0);
-        if run > 1 {
-            self.w.line(format_args!("const Index y = x{last};"));
-            self.w.line(format_args!("#pragma unroll"));
-            self.w.open(format_args!("for (u32 e = 0; e < {run}; ++e)"));
-            self.w.line(format_args!("const Index x{last} = y + (Index)e;"));
-        }
-        for id in plan.below(ir, &plan.staged[side]) {
-            let c = self.register(id);
-            match loads.contains(&id) {
-                true if run > 1 => self.w.loaded(id, &format!("g{id}[u - {from}]")),
-                true => self.w.line(format_args!("const {c} v{id} = g{id}[u - {from}];")),
-                false => self.w.value(id)?,
-            }
-        }
-        let at = if run > 1 { "kk + e" } else { "kk" };
-        for &id in &plan.staged[side] {
-            self.w.line(format_args!("m{id}[to][{at}][at] = v{id};"));
-        }
-        if run > 1 {
-            self.w.close();
-        }
-        self.w.close();
-        Ok(())
-    }
-
-    /// What both sides share of the slice: values of k alone.
-    fn put_shared(&mut self) -> Result<()> {
-        let (plan, ir) = (self.plan, self.w.ir);
-        if plan.staged[2].is_empty() {
-            return Ok(());
-        }
-        self.w.open(format_args!("if (thread < {})", plan.slice));
-        self.w.line(format_args!("const Count k = min(next + thread, nk - 1);"));
-        self.w.split("k", plan.axes.k);
-        for id in plan.below(ir, &plan.staged[2]) {
-            self.w.value(id)?;
-        }
-        for &id in &plan.staged[2] {
-            self.w.line(format_args!("m{id}[to][thread][0] = v{id};"));
-        }
-        self.w.close();
-        Ok(())
     }
 
     /// The folds' steps at `kk`.
@@ -425,20 +286,21 @@ impl Pairwise<'_, '_, '_> {
         let read = |id: Id| pairs.iter().any(|f| roots(ir, f).contains(&id)) || !plan.inner.is_empty();
         let staged: Vec<Vec<Id>> =
             (0..2).map(|s| plan.staged[s].iter().copied().filter(|&id| read(id)).collect()).collect();
-        for (side, from) in [(0, "ty"), (1, "tx")] {
-            for &id in &staged[side] {
-                let (c, run, quads) = (self.register(id), tile.run, tile.quads[side]);
-                let apart = [4, 8][side] * run;
-                self.w.line(format_args!("Vec<{c}, {run}> w{id}[{quads}];"));
-                self.w.line(format_args!("#pragma unroll"));
-                self.w.line(format_args!(
-                    "for (u32 q = 0; q < {quads}; ++q) nd_load_vec<{run}>(w{id}[q], &m{id}[buffer][kk][{from} + q * {apart}]);"
-                ));
+        for Staged { id, side, size, at } in plan.layout(ir).0 {
+            if side == 2 || !staged[side].contains(&id) {
+                continue;
             }
+            let (c, run, quads, name) = (self.register(id), tile.run, tile.quads[side], ["rows", "cols"][side]);
+            let (at, pitch, apart) = (at / size, plan.pitch(side), [4, 8][side] * run);
+            self.w.line(format_args!("Vec<{c}, {run}> w{id}[{quads}];"));
+            self.w.line(format_args!("#pragma unroll"));
+            self.w.line(format_args!(
+                "for (u32 q = 0; q < {quads}; ++q) nd_load_vec<{run}>(w{id}[q], nd_shared<{c}>({name}{size}) + ({at} + kk * {pitch} + q * {apart}));"
+            ));
         }
         for &id in &plan.staged[2] {
-            let c = self.register(id);
-            self.w.line(format_args!("const {c} v{id} = m{id}[buffer][kk][0];"));
+            let (c, from) = (self.register(id), self.in_slice(id, false, "kk"));
+            self.w.line(format_args!("const {c} v{id} = {from};"));
         }
         if !pairs.is_empty() {
             self.loops();
@@ -470,8 +332,9 @@ impl Pairwise<'_, '_, '_> {
             };
             self.w.open(format_args!("if ({guard})"));
             for &id in &plan.staged[side] {
-                let c = self.register(id);
-                self.w.line(format_args!("const {c} v{id} = m{id}[buffer][kk][{at}];"));
+                let element = format!("kk * {} + {at}", plan.pitch(side));
+                let (c, from) = (self.register(id), self.in_slice(id, false, &element));
+                self.w.line(format_args!("const {c} v{id} = {from};"));
             }
             for f in lone {
                 self.fold_step(f, "");
@@ -556,6 +419,7 @@ impl Pairwise<'_, '_, '_> {
         let Axes { i, j, .. } = plan.axes;
         self.w.block();
         self.again();
+        self.corner("nd_block_x()", "nd_block_y()");
         if self.share_lone() {
             self.w.line(format_args!("__syncthreads();"));
         }
