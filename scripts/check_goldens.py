@@ -2,7 +2,7 @@
 
 LIBNVRTC is the path of libnvrtc.so.12 or .13 (`pip install nvidia-cuda-nvrtc` has it); no GPU and no toolkit is needed. Every kernel has to
 compile without a warning for each virtual arch; then registers, stack and spills for two real ones are printed. Spills beyond SPILLS fail the check, and
-so does machine code whose kernel is not the one of the text, or takes another number of bytes than the text's `Args` has: those that the host packs.
+so does machine code whose kernels are not those of the text, or take another number of bytes than the text's `Args` has: those that the host packs.
 """
 
 import pathlib
@@ -42,7 +42,7 @@ SIZES = {"u64": 8, "i64": 8, "i32": 4, "Extent32": 12, "Extent64": 8}
 
 
 def packed(text):
-    """The name of a text's kernel, and the size of its `Args`."""
+    """The names of a text's kernels, each with the size of their `Args`."""
     named = dict(re.findall(r"^typedef (\w+) (Index|Extent);$", text, re.M))
     sizes = SIZES | {name: SIZES[of] for of, name in named.items()}
     end = 0
@@ -51,7 +51,7 @@ def packed(text):
         size = 8 if star else sizes[kind]
         align = 4 if size == 12 else size
         end = -(-end // align) * align + size * int(count or 1)
-    return re.search(r"__global__ .*?(nd_\w+)\(", text)[1], -(-end // 8) * 8
+    return {name: -(-end // 8) * 8 for name in re.findall(r"__global__ .*?(nd_\w+)\(", text)}
 
 
 def main():
@@ -76,10 +76,10 @@ def main():
             spills = [int(n) for n in re.findall(r"(\d+) bytes spill", log)]
             allowed = max((n for name, n in SPILLS.items() if file.name.startswith(name)), default=0)
             failed += made is None or max(spills, default=0) > allowed
-            name, size = packed(file.read_text())
-            if made is not None and taken(made) != {name: size}:
+            launched = packed(file.read_text())
+            if made is not None and taken(made) != launched:
                 failed += 1
-                print(f"{file.name} {arch}: takes {taken(made)}, and {name} with {size} bytes is launched")
+                print(f"{file.name} {arch}: takes {taken(made)}, and {launched} are launched, each with so many bytes")
             print(f"{file.name:24} {arch}: {log if made is None else ', '.join(used)}")
     print(f"{len(files)} kernels, {failed} failures")
     sys.exit(failed > 0)

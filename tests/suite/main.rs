@@ -31,6 +31,7 @@ mod promises;
 mod reduce;
 mod scale;
 mod select;
+mod split;
 mod views;
 
 fn main() -> std::process::ExitCode {
@@ -48,6 +49,7 @@ fn main() -> std::process::ExitCode {
             reduce::tests(),
             scale::tests(),
             select::tests(),
+            split::tests(),
             views::tests(),
         ]
         .concat(),

@@ -49,7 +49,6 @@ impl Pairwise<'_, '_, '_> {
     /// Shared memory, a thread's place, and the extents.
     pub fn begin(&mut self) {
         let plan = self.plan;
-        let Axes { i, j, k, batch } = plan.axes;
         let (tile, slice, buffers) = (plan.tile, plan.slice, if plan.single { 1 } else { 2 });
         for side in 0..3 {
             for &id in &plan.staged[side] {
@@ -58,12 +57,18 @@ impl Pairwise<'_, '_, '_> {
             }
         }
         for f in &plan.folds {
-            if let Some(side) = plan.lone(self.w.ir, f.id) {
+            if let Some(side) = plan.lone(self.w.ir, f.id).filter(|_| !plan.split) {
                 let r = self.w.reducer_name(f.id);
                 self.w.line(format_args!("__shared__ {r}::State f{}[{}];", f.id, tile.size(side)));
             }
         }
         self.thread("threadIdx.x");
+        self.extents();
+    }
+
+    /// The extents, and the tiles along i.
+    pub fn extents(&mut self) {
+        let (Axes { i, j, k, batch }, tile) = (self.plan.axes, self.plan.tile);
         for (name, axes) in [("ni", i), ("nj", j), ("nk", k), ("nb", batch)] {
             self.w.line(format_args!("const Count {name} = {};", self.w.count(axes)));
         }
@@ -93,7 +98,7 @@ impl Pairwise<'_, '_, '_> {
     }
 
     /// The place of a thread's first row and column in the tile; further ones are a warp's lanes apart.
-    fn thread(&mut self, number: &str) {
+    pub fn thread(&mut self, number: &str) {
         let tile = self.plan.tile;
         let (across, rows, columns, run) = (tile.warps[1], 4 * tile.own(0), 8 * tile.own(1), tile.run);
         self.w.line(format_args!("const u32 thread = {number}, lane = thread % 32, warp = thread / 32;"));
@@ -145,16 +150,18 @@ impl Pairwise<'_, '_, '_> {
     pub fn walk(&mut self) -> Result<()> {
         let plan = self.plan;
         let slice = plan.slice;
-        for n in 0..plan.folds.len() {
+        // Where blocks share k, each segment's fold is left in memory.
+        let (start, joined) = if plan.split { ("start", 0) } else { ("0", plan.folds.len()) };
+        for n in 0..joined {
             let (id, r) = self.fold(n);
             // Touched once in a segment: it lives in local memory, which registers are too few for.
             let states = self.count(id) * if self.plain(id) { 2 } else { 1 };
             self.w.line(format_args!("{r}::State local{id}[{states}];"));
         }
         self.w.line(format_args!("u32 buffer = 0, to = 0;"));
-        self.w.line(format_args!("Count next = 0;"));
+        self.w.line(format_args!("Count next = {start};"));
         self.first(&[0, 1])?;
-        self.w.line(format_args!("Count k0 = 0;"));
+        self.w.line(format_args!("Count k0 = {start};"));
         self.w.open(format_args!("for (;;)"));
         self.w.line(format_args!("const bool begun = k0 > 0, last = nk - k0 <= {SEGMENT};"));
         self.w.line(format_args!("const Count end = k0 + min(nk - k0 - 1, (Count){SEGMENT});"));
@@ -187,9 +194,12 @@ impl Pairwise<'_, '_, '_> {
         self.step()?;
         self.w.close();
         self.w.close();
-        self.w.line(format_args!("if (nk <= {SEGMENT}) break;"));
+        match plan.split {
+            true => self.leave_segment(),
+            false => self.w.line(format_args!("if (nk <= {SEGMENT}) break;")),
+        }
         // The segment's fold goes into that of those before it.
-        for n in 0..plan.folds.len() {
+        for n in 0..joined {
             let (id, r) = self.fold(n);
             let states = self.count(id);
             if !self.plain(id) {
@@ -214,6 +224,9 @@ impl Pairwise<'_, '_, '_> {
             self.each(id, |p, at| p.w.line(format_args!("{r}::init(s{id}{at});")));
         }
         self.w.close();
+        if plan.split {
+            return Ok(());
+        }
         self.w.open(format_args!("if (nk > {SEGMENT})"));
         for n in 0..plan.folds.len() {
             let (id, r) = self.fold(n);
@@ -223,17 +236,17 @@ impl Pairwise<'_, '_, '_> {
         Ok(())
     }
 
-    fn fold(&self, n: usize) -> (Id, String) {
+    pub fn fold(&self, n: usize) -> (Id, String) {
         let id = self.plan.folds[n].id;
         (id, self.w.reducer_name(id))
     }
 
     /// Whether a fold's state is one number: in memory, others have bytes that nothing has written, and must not be copied whole.
-    fn plain(&self, id: Id) -> bool {
+    pub fn plain(&self, id: Id) -> bool {
         matches!(self.w.ir.code[id as usize].op, KOp::Reduce { reducer, .. } if reducer.states == 1)
     }
 
-    fn both(&self, id: Id) -> bool {
+    pub fn both(&self, id: Id) -> bool {
         self.plan.lone(self.w.ir, id).is_none()
     }
 
@@ -249,7 +262,7 @@ impl Pairwise<'_, '_, '_> {
     }
 
     /// `body` for each of a thread's states of a fold, given how one is subscripted.
-    fn each(&mut self, id: Id, body: impl FnOnce(&mut Self, &str)) {
+    pub fn each(&mut self, id: Id, body: impl FnOnce(&mut Self, &str)) {
         let both = self.both(id);
         if both {
             self.loops();
