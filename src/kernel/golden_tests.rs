@@ -469,6 +469,14 @@ fn golden_cuda() {
             wrong.extend(golden(&format!("cuda/{name}_vectors.cu"), &body).err());
         }
     }
+    for (name, ir, extents) in
+        [("pairwise_1", pairwise_1(F32), [64, 64, 1 << 16]), ("pairwise_2", pairwise_2(), [128, 128, 1 << 16])]
+    {
+        let variant = vectors(&ir, &extents);
+        assert!(variant.split && variant.small == (extents[0] == 64), "{name}: {variant:?}");
+        let body = emit::body(&ir, &variant).unwrap_or_else(|e| panic!("{name}: {e}"));
+        wrong.extend(golden(&format!("cuda/{name}_split.cu"), &body).err());
+    }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -493,6 +501,29 @@ fn long_folds_are_cut() {
     assert_eq!((short.blocks, short.threads, short.scratch, short.tickets), ((125, 1), (32, 8), 0, 0));
     let three_passes = emit::args::grid(&softmax(), &Default::default(), &[1, 1 << 24]);
     assert_eq!((three_passes.blocks, three_passes.scratch), ((1, 1), 0));
+}
+
+/// Few pairs of a long k share it, in rounds whose states lie in 16 MiB and a tile of what is joined; many pairs, or a short k, do not.
+#[test]
+fn few_pairs_share_a_long_k() {
+    let shape = |ir: &KernelIr, extents: [usize; 3]| {
+        let grid = emit::args::grid(ir, &vectors(ir, &extents), &extents);
+        let rounds = grid.rounds.map(|r| (r.segments, r.each, r.join));
+        assert_eq!(rounds.is_some(), grid.scratch > 0);
+        assert!(grid.scratch <= (17 << 20) + (1 << 19) && grid.tickets == 0, "{grid:?}");
+        (grid.blocks, grid.threads.0, rounds)
+    };
+    let direct = pairwise_1(F32);
+    assert_eq!(shape(&direct, [64, 64, 1000]), ((1, 4), 128, Some((4, 4, 32))));
+    assert_eq!(shape(&direct, [64, 64, 1_000_000]), ((1, 512), 128, Some((3907, 977, 32))));
+    assert_eq!(shape(&direct, [128, 128, 65_536]), ((1, 256), 256, Some((256, 256, 64))));
+    assert_eq!(shape(&direct, [3, 700, 5000]), ((11, 20), 128, Some((20, 20, 352))));
+    assert_eq!(shape(&pairwise_1(F64), [32, 64, 5000]), ((2, 20), 128, Some((20, 20, 16))));
+    for many in [[64, 64, 768], [4096, 64 * 3, 5000], [4096, 4096, 65_536]] {
+        assert_eq!(shape(&direct, many).2, None, "{many:?}");
+    }
+    // What is folded over j in its turn has blocks enough along it.
+    assert_eq!(shape(&knn_1(), [2, 64, 65_536]).2, None);
 }
 
 /// Each change breaks a valid kernel.

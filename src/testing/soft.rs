@@ -112,7 +112,7 @@ impl Backend for Soft {
         let (fault, tickets) = (self.memory(&[0; 16]), self.memory(&vec![0; 4 * kernel.grid.tickets]));
         let scratch = self.machine.alloc(kernel.grid.scratch.max(1) as u64).unwrap();
         let scratch = Owner(self.machine.clone(), scratch);
-        let aux = Aux { fault: fault.1, scratch: scratch.1, tickets: tickets.1 };
+        let aux = Aux { fault: fault.1, scratch: scratch.1, tickets: tickets.1, round: [0; 2] };
         let mut packed = shipped::pack(kernel, &pointers, args.params, aux)?;
         let upload = packed.upload.map(|bytes| self.memory(&bytes));
         if let Some(u) = &upload {

@@ -13,6 +13,7 @@ pub const CASES: &[Case] = &[
     Case { name: "pairs::large_tiles", variables: &[], body: large_tiles },
     Case { name: "pairs::any_shape", variables: &[], body: any_shape },
     Case { name: "pairs::nearest", variables: &[], body: nearest },
+    Case { name: "pairs::few_of_a_long_k", variables: &[], body: few_of_a_long_k },
 ];
 
 /// The sum over k of `$form` of `x[i, k] - y[j, k]`, with what it did; every `$step`th row is compared with the loops' values in f64.
@@ -150,5 +151,46 @@ fn nearest() {
         let implied = (parts as usize * n + tiles as usize * m) * d * size + n * parts as usize * 48;
         assert!(done.missed() <= 2 * implied as u64, "{what}: {implied} bytes implied, {:?}", done.all);
         assert!(d % 8 > 0 || done.missed() as f64 <= 1.1 * implied as f64, "{what}: {implied} bytes implied");
+    }
+}
+
+/// Few pairs of a long k are computed by many blocks, and joined by a second kernel. Operands are read once, or once for each tile beside
+/// another, and what blocks leave is written once and read once.
+fn few_of_a_long_k() {
+    let dev = cuda();
+    // Extents, tiles, the rows and columns of operands that they read, and blocks in all.
+    for ([n, m, d], tiles, read, blocks) in
+        [([64, 64, 5120], 1, 128, 20), ([64, 192, 3000], 3, 3 * 64 + 192, 36), ([3, 5, 10_240], 1, 8, 40)]
+    {
+        let x = Array2::from_shape_fn((n, d), |(i, k)| noise(i * d + k) as f32);
+        let y = Array2::from_shape_fn((m, d), |(j, k)| noise(n * d + j * d + k) as f32);
+        let (dx, dy) = (dev.array(&x).unwrap(), dev.array(&y).unwrap());
+        let what = format!("{n} x {m} x {d}");
+        let (got, done) = counted(&what, || {
+            (dx.slice(s![.., NewAxis, ..]) - dy.slice(s![NewAxis, .., ..])).abs().sum_axis(Axis(2)).to_ndarray()
+        });
+        for ((i, j), &v) in got.indexed_iter() {
+            let chain = |s: usize| (s..(s + 256).min(d)).map(|k| (x[[i, k]] - y[[j, k]]).abs());
+            let want = (0..d).step_by(256).filter_map(|s| chain(s).reduce(|a, b| a + b)).reduce(|a, b| a + b);
+            assert_eq!(Some(v), want, "{what} at {i}, {j}");
+        }
+        result(&what, got);
+        let segments = d.div_ceil(256);
+        report(&what, &done, ((n + m) * d * 4) as u64);
+        assert_eq!(done.launches.len(), 2);
+        let [first, second] = [&done.launches[0], &done.launches[1]];
+        assert!(second.name() == first.name() + "_join", "{} {}", first.name(), second.name());
+        assert_eq!((first.grid, first.grid[0] * first.grid[1]), ([tiles, blocks / tiles, 1], blocks));
+        done.no_conflicts();
+        let (operands, states) = ((read * d * 4) as u64, (n * m * segments * 4) as u64);
+        let c = &first.counters;
+        assert_eq!((c.unique_loaded, c.unique_stored), (((n + m) * d * 4) as u64, states), "{what}");
+        assert!(32 * c.missed_sectors <= operands + operands / 10, "{what}: {operands} bytes implied, {c:?}");
+        assert!(n < 64 || 32 * c.store_sectors == states, "{what}: {c:?}");
+        let c = &second.counters;
+        assert_eq!((c.unique_loaded, c.unique_stored), (states, (n * m * 4) as u64), "{what}");
+        assert!(n < 64 || 32 * c.load_sectors == states, "{what}: {c:?}");
+        let scratch = tiles as usize * 64 * 64 * 4 * (1 + segments);
+        assert!(done.peak <= (scratch + n * m * 4 + 2048) as u64, "{what}: {} bytes of {scratch}", done.peak);
     }
 }

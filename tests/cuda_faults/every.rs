@@ -3,7 +3,8 @@
 use crate::child::{self, Case, device, through};
 use crate::work::{expected, work};
 use libtest_mimic::{Failed, Trial};
-use ndcuda::{Device, Error};
+use ndarray::Axis;
+use ndcuda::{Device, Error, NewAxis, s};
 use softcuda_driver::control::{Control, Kind, Live};
 use std::path::{Path, PathBuf};
 
@@ -73,6 +74,56 @@ const COMPILED: [First; 5] = [
     first_of("compiled_modules", Kind::Module, 999, 1, Fails),
     first_of("compiled_modules_short_of_memory", Kind::Module, 0, 1, Recovery),
 ];
+
+/// Cases of kernels that only a compiler makes: run with the newest, ignored without one.
+pub const WITH_COMPILER: &[Case] = &[Case { name: "every::shared_k", variables: &[], body: shared_k }];
+
+/// Those as tests.
+pub fn with_compiler(compilers: &[PathBuf]) -> Vec<Trial> {
+    let newest = compilers.first().cloned().unwrap_or_default();
+    let test = |case: &'static Case| {
+        let newest = newest.clone();
+        let run = move || {
+            let compiler = newest.display().to_string();
+            child::run(case.name, &[("NDCUDA_NVRTC", &compiler)]).map(|_| ())
+        };
+        Trial::test(case.name, run).with_ignored_flag(compilers.is_empty())
+    };
+    WITH_COMPILER.iter().map(test).collect()
+}
+
+/// Blocks share k: there is no memory for what they leave, once or at all; one of both kernels is not launched.
+fn shared_k() {
+    let (control, _) = device();
+    let dev = Device::cuda(0).unwrap();
+    let whole = |i: usize, k: usize| ((i * 5 + k * 3) % 11) as f32 - 4.0;
+    let x = dev.from_fn((3, 2000), |(i, k)| whole(i, k)).unwrap();
+    let y = dev.from_fn((4, 2000), |(j, k)| whole(j + 7, k)).unwrap();
+    let want = ndarray::Array2::from_shape_fn((3, 4), |(i, j)| {
+        (0..2000).map(|k| (whole(i, k) - whole(j + 7, k)).abs()).sum::<f32>()
+    });
+    let get = || (x.slice(s![.., NewAxis, ..]) - y.slice(s![NewAxis, .., ..])).abs().sum_axis(Axis(2)).to_ndarray();
+    assert_eq!(get().unwrap(), want);
+    let base = held(&control, &dev);
+    let launches = control.calls(Kind::Launch);
+    assert_eq!((get().unwrap(), control.calls(Kind::Launch)), (want.clone(), launches + 2));
+    assert_eq!(held(&control, &dev), base);
+    // Of the result, and of what blocks leave.
+    for n in [1, 2] {
+        control.fail_with(Kind::Alloc, n, 0);
+        assert_eq!(
+            (get().unwrap(), control.fail_left(Kind::Alloc)),
+            (want.clone(), 0),
+            "there is room the second time"
+        );
+        control.fail_times(Kind::Alloc, n, 2, 0);
+        assert!(is_out_of_memory(&get().unwrap_err()), "allocation {n}");
+        assert_eq!((held(&control, &dev), get().unwrap()), (base, want.clone()), "after allocation {n}");
+        control.fail_with(Kind::Launch, n, 0);
+        assert!(is_driver_error(&get().unwrap_err()), "launch {n}");
+        assert_eq!((held(&control, &dev), get().unwrap()), (base, want.clone()), "after launch {n}");
+    }
+}
 
 /// A test for each kind of call that a process makes when it first does something, or that ends its context. Those with a compiler make
 /// PTX, then machine code, which the software device refuses; without one they are ignored.

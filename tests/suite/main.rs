@@ -32,6 +32,7 @@ mod promises;
 mod reduce;
 mod scale;
 mod select;
+mod split;
 mod sums;
 mod views;
 
@@ -51,6 +52,7 @@ fn main() -> std::process::ExitCode {
             reduce::tests(),
             scale::tests(),
             select::tests(),
+            split::tests(),
             sums::tests(),
             views::tests(),
         ]

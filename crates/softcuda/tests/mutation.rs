@@ -74,6 +74,18 @@ fn pairwise_of_vectors_needs_its_barriers() {
     }
 }
 
+/// Blocks that share k: two segments of a block, rounds.
+#[test]
+fn shared_pairwise_needs_its_barriers() {
+    for (name, module) in fixtures("pairwise_1_split") {
+        let run = |m: &Module| pairwise_split(m, [64, 68, 1100], 4, 2, 0);
+        let (got, want, _) = run(&module).unwrap();
+        assert!(close(&got, &want, 1e-5), "{name}");
+        assert_eq!(module.barriers().len(), 2, "{name}");
+        assert_eq!(missed(&module, &[&run]), [] as [u32; 0], "{name}");
+    }
+}
+
 /// The module that ships. Its barrier that tells all threads whether any has something new is one of them.
 #[test]
 fn topk_needs_its_barriers() {

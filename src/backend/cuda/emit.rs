@@ -49,7 +49,6 @@ pub fn body(ir: &KernelIr, variant: &Variant) -> Result<String> {
     let mut w = Writer::new(ir, *variant);
     args::declare(&mut w);
     w.definitions()?;
-    w.line(format_args!(""));
     let scheme = scheme(ir, variant);
     let bounds = match &scheme {
         // Several blocks on each processor: one computes while another loads.
@@ -60,19 +59,33 @@ pub fn body(ir: &KernelIr, variant: &Variant) -> Result<String> {
         Scheme::Fold { .. } if fold::keeps_much(ir) => "256, 1".into(),
         _ => "256".into(),
     };
-    w.open(format_args!("extern \"C\" __global__ void __launch_bounds__({bounds}) {}(const Args a)", name(ir)));
-    for (id, inst) in ir.code.iter().enumerate() {
+    begin(&mut w, &bounds, &name(ir))?;
+    match scheme {
+        Scheme::Map => map::emit(&mut w)?,
+        Scheme::Fold { along_x } => fold::emit(&mut w, along_x)?,
+        Scheme::Pairwise(plan) => {
+            pairwise::emit(&mut w, &plan)?;
+            if plan.split() {
+                w.close();
+                begin(&mut w, &plan.tile().threads().to_string(), &join_name(ir))?;
+                pairwise::emit_join(&mut w, &plan)?;
+            }
+        }
+    }
+    w.close();
+    Ok(w.finish())
+}
+
+/// Opens a kernel, and gives it its parameters.
+fn begin(w: &mut Writer, bounds: &str, name: &str) -> Result<()> {
+    w.line(format_args!(""));
+    w.open(format_args!("extern \"C\" __global__ void __launch_bounds__({bounds}) {name}(const Args a)"));
+    for (id, inst) in w.ir.code.iter().enumerate() {
         if let KOp::Param(_) = inst.op {
             w.value(id as Id)?;
         }
     }
-    match scheme {
-        Scheme::Map => map::emit(&mut w)?,
-        Scheme::Fold { along_x } => fold::emit(&mut w, along_x)?,
-        Scheme::Pairwise(plan) => pairwise::emit(&mut w, &plan)?,
-    }
-    w.close();
-    Ok(w.finish())
+    Ok(())
 }
 
 /// The kernel's name: its class and the ops in it.
@@ -99,6 +112,11 @@ pub fn name(ir: &KernelIr) -> String {
         name.extend(op.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
     }
     name
+}
+
+/// The name of the kernel that joins what blocks leave that share k.
+pub fn join_name(ir: &KernelIr) -> String {
+    name(ir) + "_join"
 }
 
 /// Whether a kernel of folds inside folds has a scheme of its own: pairs of rows that are folded where they are made.

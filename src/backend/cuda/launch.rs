@@ -2,8 +2,8 @@
 
 use super::background::{Answer, Slot};
 use super::compile::Text;
-use super::emit::args::{Aux, Grid, grid, pack};
-use super::emit::{Variant, variant};
+use super::emit::args::{Aux, Grid, Rounds, grid, pack};
+use super::emit::{Variant, join_name, variant};
 use super::gpu::Gpu;
 use super::modules::{Found, Module, Modules, Wanted};
 use super::pool::{Block, Pool};
@@ -138,8 +138,14 @@ impl Kernel {
     }
 
     /// Queues a module's function with what a grid needs beside it; `pack` gives the bytes of its parameter.
-    fn launch(&self, on: &Queue, grid: Grid, module: &Module, pack: impl FnOnce(Aux) -> Result<Vec<u8>>) -> Result<()> {
-        let Grid { blocks, threads, scratch, tickets } = grid;
+    fn launch(
+        &self,
+        on: &Queue,
+        grid: Grid,
+        module: &Module,
+        mut pack: impl FnMut(Aux) -> Result<Vec<u8>>,
+    ) -> Result<()> {
+        let Grid { blocks, threads, scratch, tickets, rounds } = grid;
         let scratch = match scratch {
             0 => None,
             n => Some(on.pool.scratch(n)?),
@@ -160,11 +166,22 @@ impl Kernel {
             fault: fault.as_ref().map_or(0, Block::address),
             scratch: scratch.as_ref().map_or(0, Block::address),
             tickets: tickets.as_ref().map_or(0, |t| t.address()),
+            round: [0; 2],
         };
-        let bytes = pack(aux)?;
         // SAFETY: the function takes one struct, whose bytes these are; the operands are memory of this device that the caller keeps
         // until the kernel is queued, and what is freed then is freed in the stream's order.
-        unsafe { queue(&on.gpu, module, blocks, threads, bytes)? };
+        let queue = |function, blocks, bytes| unsafe { queue(&on.gpu, function, blocks, threads, bytes) };
+        match rounds {
+            None => queue(module.function(), blocks, pack(aux)?)?,
+            Some(Rounds { segments, each, join }) => {
+                let joins = module.other(&join_name(&self.ir))?;
+                for first in (0..segments).step_by(each as usize) {
+                    let bytes = pack(Aux { round: [first, each.min(segments - first)], ..aux })?;
+                    queue(module.function(), blocks, bytes.clone())?;
+                    queue(joins, (join, 1), bytes)?;
+                }
+            }
+        }
         match fault {
             None => Ok(()),
             Some(block) => self.settle(on, &block),
@@ -184,13 +201,13 @@ impl Kernel {
     }
 }
 
-/// Queues a module's function.
+/// Queues a function.
 ///
 /// # Safety
 /// `bytes` are those of the one struct it takes, and what that points to is there until the kernel is queued.
 pub unsafe fn queue(
     gpu: &Gpu,
-    module: &Module,
+    function: sys::CUfunction,
     blocks: (u32, u32),
     threads: (u32, u32),
     mut bytes: Vec<u8>,
@@ -200,7 +217,7 @@ pub unsafe fn queue(
     // SAFETY: the caller's; the driver copies the parameter.
     let status = unsafe {
         sys::cuLaunchKernel(
-            module.function(),
+            function,
             blocks.0,
             blocks.1,
             1,

@@ -49,6 +49,18 @@ impl Module {
         self.function
     }
 
+    /// Another function of its code.
+    pub fn other(&self, name: &str) -> Result<sys::CUfunction> {
+        let called = CString::new(name)
+            .map_err(|_| Error::Internal { stage: "load", detail: "a zero byte in a kernel's name".into() })?;
+        let mut function = null_mut();
+        self.gpu.bind()?;
+        // SAFETY: the module is loaded; the name ends in zero.
+        let status = unsafe { sys::cuModuleGetFunction(&mut function, self.module, called.as_ptr()) };
+        self.gpu.check("cuModuleGetFunction", status)?;
+        Ok(function)
+    }
+
     /// Code of either form on a device, or the status of a driver that does not take it.
     fn load(gpu: &Arc<Gpu>, code: &[u8], name: &str) -> Result<Result<Module, CUresult>> {
         gpu.bind()?;

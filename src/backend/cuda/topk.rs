@@ -72,6 +72,6 @@ impl TopK {
         let bytes = pack(&self.spec, args.bases)?;
         // SAFETY: these are the bytes of the kernel's parameter; the operands are memory of this device that the caller keeps
         // until the kernel is queued.
-        unsafe { launch::queue(gpu, &self.module, (blocks(&self.spec), 1), (THREADS, 1), bytes) }
+        unsafe { launch::queue(gpu, self.module.function(), (blocks(&self.spec), 1), (THREADS, 1), bytes) }
     }
 }

@@ -34,8 +34,9 @@ struct sum_f32 {
 };
 
 extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_abs_sum(const Args a) {
-    __shared__ __align__(16) f32 m0[2][8][132];
-    __shared__ __align__(16) f32 m1[2][8][132];
+    // v0 at step k of row or column n: element k * 132 + n from byte 0 of a slice
+    // v1 at step k of row or column n: element k * 132 + n from byte 4224 of a slice
+    __shared__ __align__(16) u8 slices[16896];
     const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
     const u32 ty = warp / 2 * 32 + lane / 8 * 4;
     const u32 tx = warp % 2 * 64 + lane % 8 * 4;
@@ -46,10 +47,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_abs_sum(con
     const Count tiles_i = (ni + 127) / 128;
     const Count tiles_j = (nj + 127) / 128;
     const Count tiles = nb * tiles_i * tiles_j;
-    const Count tile = blockIdx.x + blockIdx.y * (Count)gridDim.x;
-    if (tile >= tiles) return;
+    const Count tile = blockIdx.x;
     const Count at_i = tile / tiles_j % tiles_i;
     const Count j0 = tile % tiles_j * 128, i0 = at_i * 128;
+    if (tile >= tiles) return;
     sum_f32::State s4[8][8];
     #pragma unroll
     for (u32 r = 0; r < 8; ++r) {
@@ -60,8 +61,15 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_abs_sum(con
     }
     if (nk > 0) {
         sum_f32::State local4[128];
-        u32 buffer = 0, to = 0;
-        Count next = 0;
+        u32 rows4 = nd_kept(nd_at_shared(slices) + ty * 4);
+        u32 fill0x4;
+        {
+            const u32 w = warp + 0 * 8;
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            fill0x4 = nd_kept(nd_at_shared(slices) + (kk * 132 + at) * 4);
+        }
+        u32 cols4 = nd_kept(nd_at_shared(slices) + tx * 4);
+        i32 turn = -8448;
         Vec<f32, 4> g0[1];
         #pragma unroll
         for (u32 u = 0; u < 1; ++u) {
@@ -69,7 +77,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_abs_sum(con
             const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
             const Count row = min(i0 + at, ni - 1);
             const Index x0 = row;
-            const Count k = min(next + kk, nk - 4);
+            const Count k = min((Count)kk, nk - 4);
             const Index x2 = k;
             nd_load_vec<4>(g0[u - 0], a.p0 + (x0 * a.s0[0] + x2));
         }
@@ -80,7 +88,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_abs_sum(con
             const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
             const Count row = min(j0 + at, nj - 1);
             const Index x1 = row;
-            const Count k = min(next + kk, nk - 4);
+            const Count k = min((Count)kk, nk - 4);
             const Index x2 = k;
             nd_load_vec<4>(g1[u - 0], a.p1 + (x1 * a.s1[1] + x2));
         }
@@ -90,14 +98,14 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_abs_sum(con
             const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
             const Count row = min(i0 + at, ni - 1);
             const Index x0 = row;
-            const Count k = min(next + kk, nk - 4);
+            const Count k = min((Count)kk, nk - 4);
             const Index x2 = k;
             const Index y = x2;
             #pragma unroll
             for (u32 e = 0; e < 4; ++e) {
                 const Index x2 = y + (Index)e;
                 const f32 v0 = nd_load(&g0[u - 0].at[e]);
-                m0[to][kk + e][at] = v0;
+                nd_shared<f32>(fill0x4)[0 + u * 128 + e * 132] = v0;
             }
         }
         #pragma unroll
@@ -106,45 +114,55 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_abs_sum(con
             const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
             const Count row = min(j0 + at, nj - 1);
             const Index x1 = row;
-            const Count k = min(next + kk, nk - 4);
+            const Count k = min((Count)kk, nk - 4);
             const Index x2 = k;
             const Index y = x2;
             #pragma unroll
             for (u32 e = 0; e < 4; ++e) {
                 const Index x2 = y + (Index)e;
                 const f32 v1 = nd_load(&g1[u - 0].at[e]);
-                m1[to][kk + e][at] = v1;
+                nd_shared<f32>(fill0x4)[1056 + u * 128 + e * 132] = v1;
             }
         }
         __syncthreads();
-        Count k0 = 0;
+        fill0x4 -= turn;
+        turn = -turn;
+        Index from0;
+        {
+            const u32 w = warp + 0 * 8;
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(i0 + at, ni - 1);
+            const Index x0 = row;
+            const Index x2 = kk;
+            from0 = nd_kept(x0 * a.s0[0] + x2);
+        }
+        Index from1;
+        {
+            const u32 w = warp + 0 * 8;
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(j0 + at, nj - 1);
+            const Index x1 = row;
+            const Index x2 = kk;
+            from1 = nd_kept(x1 * a.s1[1] + x2);
+        }
+        Count ahead = 8;
         for (;;) {
-            const bool begun = k0 > 0, last = nk - k0 <= 256;
-            const Count end = k0 + min(nk - k0 - 1, (Count)256);
-            for (; k0 + 8 <= end; k0 = next) {
-                next = k0 + 8;
-                to = buffer ^ 1;
+            const bool begun = ahead > 8, last = nk - (ahead - 8) <= 256;
+            const Count end = nd_kept(min(nd_kept(nk) - 1, ahead + 248));
+            for (; ahead <= end; ahead += 8) {
+                const Count k0 = ahead - 8, next = min(ahead, nk - 8);
                 {
                     Vec<f32, 4> g0[1];
-                    #pragma unroll
-                    for (u32 u = 0; u < 1; ++u) {
-                        const u32 w = warp + u * 8;
-                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
-                        const Count row = min(i0 + at, ni - 1);
-                        const Index x0 = row;
-                        const Count k = min(next + kk, nk - 4);
-                        const Index x2 = k;
-                        nd_load_vec<4>(g0[u - 0], a.p0 + (x0 * a.s0[0] + x2));
-                    }
+                    nd_load_vec<4>(g0[0], a.p0 + (from0 + (Index)next));
                     __syncwarp();
                     #pragma unroll
                     for (u32 kk = 0; kk < 4; ++kk) {
                         Vec<f32, 4> w0[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], nd_shared<f32>(rows4) + (0 + kk * 132 + q * 16));
                         Vec<f32, 4> w1[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(cols4) + (1056 + kk * 132 + q * 32));
                         #pragma unroll
                         for (u32 r = 0; r < 8; ++r) {
                             #pragma unroll
@@ -163,38 +181,29 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_abs_sum(con
                         const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
                         const Count row = min(i0 + at, ni - 1);
                         const Index x0 = row;
-                        const Count k = min(next + kk, nk - 4);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         const Index y = x2;
                         #pragma unroll
                         for (u32 e = 0; e < 4; ++e) {
                             const Index x2 = y + (Index)e;
                             const f32 v0 = nd_load(&g0[u - 0].at[e]);
-                            m0[to][kk + e][at] = v0;
+                            nd_shared<f32>(fill0x4)[0 + u * 128 + e * 132] = v0;
                         }
                     }
                 }
                 {
                     Vec<f32, 4> g1[1];
-                    #pragma unroll
-                    for (u32 u = 0; u < 1; ++u) {
-                        const u32 w = warp + u * 8;
-                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
-                        const Count row = min(j0 + at, nj - 1);
-                        const Index x1 = row;
-                        const Count k = min(next + kk, nk - 4);
-                        const Index x2 = k;
-                        nd_load_vec<4>(g1[u - 0], a.p1 + (x1 * a.s1[1] + x2));
-                    }
+                    nd_load_vec<4>(g1[0], a.p1 + (from1 + (Index)next));
                     __syncwarp();
                     #pragma unroll
                     for (u32 kk = 4; kk < 8; ++kk) {
                         Vec<f32, 4> w0[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], nd_shared<f32>(rows4) + (0 + kk * 132 + q * 16));
                         Vec<f32, 4> w1[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(cols4) + (1056 + kk * 132 + q * 32));
                         #pragma unroll
                         for (u32 r = 0; r < 8; ++r) {
                             #pragma unroll
@@ -213,29 +222,33 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_abs_sum(con
                         const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
                         const Count row = min(j0 + at, nj - 1);
                         const Index x1 = row;
-                        const Count k = min(next + kk, nk - 4);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         const Index y = x2;
                         #pragma unroll
                         for (u32 e = 0; e < 4; ++e) {
                             const Index x2 = y + (Index)e;
                             const f32 v1 = nd_load(&g1[u - 0].at[e]);
-                            m1[to][kk + e][at] = v1;
+                            nd_shared<f32>(fill0x4)[1056 + u * 128 + e * 132] = v1;
                         }
                     }
                 }
                 __syncthreads();
-                buffer = to;
+                rows4 += turn;
+                fill0x4 -= turn;
+                cols4 += turn;
+                turn = -turn;
             }
             if (last) {
+                const Count k0 = min(ahead - 8, max(nd_kept(nk), (Count)8) - 8);
                 #pragma unroll 1
-                for (u32 kk = 0; kk < nk - k0; ++kk) {
+                for (u32 kk = ahead - 8 - k0; kk < nk - k0; ++kk) {
                     Vec<f32, 4> w0[2];
                     #pragma unroll
-                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], &m0[buffer][kk][ty + q * 16]);
+                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w0[q], nd_shared<f32>(rows4) + (0 + kk * 132 + q * 16));
                     Vec<f32, 4> w1[2];
                     #pragma unroll
-                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][tx + q * 32]);
+                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(cols4) + (1056 + kk * 132 + q * 32));
                     #pragma unroll
                     for (u32 r = 0; r < 8; ++r) {
                         #pragma unroll
@@ -250,8 +263,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_abs_sum(con
                 }
             }
             if (nk <= 256) break;
-            sum_f32::State* whole4 = local4;
-            asm volatile("" : "+l"(whole4));
+            sum_f32::State* whole4 = nd_kept(&local4[0]);
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
@@ -271,8 +283,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_abs_sum(con
             }
         }
         if (nk > 256) {
-            sum_f32::State* whole4 = local4;
-            asm volatile("" : "+l"(whole4));
+            sum_f32::State* whole4 = nd_kept(&local4[0]);
             #pragma unroll
             for (u32 r = 0; r < 8; ++r) {
                 #pragma unroll
@@ -283,11 +294,12 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_abs_sum(con
         }
     }
     {
-        u32 again;
-        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-        const u32 thread = again, lane = thread % 32, warp = thread / 32;
+        const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
         const u32 ty = warp / 2 * 32 + lane / 8 * 4;
         const u32 tx = warp % 2 * 64 + lane % 8 * 4;
+        const Count tile = nd_block_x();
+        const Count at_i = tile / tiles_j % tiles_i;
+        const Count j0 = tile % tiles_j * 128, i0 = at_i * 128;
         #pragma unroll
         for (u32 r = 0; r < 8; ++r) {
             const Count row = i0 + ty + r / 4 * 16 + r % 4;

@@ -44,8 +44,9 @@ ND f32 op_abs_f32(f32 a) {
 
 extern "C" __global__ void __launch_bounds__(128, 4) nd_pairwise_mul_sum_add_sub_abs(const Args a) {
     const f32 v0 = nd_scalar<f32>(a.q[0]);
-    __shared__ __align__(16) f32 m1[2][8][68];
-    __shared__ __align__(16) f32 m4[2][8][68];
+    // v1 at step k of row or column n: element k * 68 + n from byte 0 of a slice
+    // v4 at step k of row or column n: element k * 68 + n from byte 2176 of a slice
+    __shared__ __align__(16) u8 slices[8704];
     __shared__ sum_f32::State f3[64];
     __shared__ sum_f32::State f6[64];
     const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
@@ -58,10 +59,10 @@ extern "C" __global__ void __launch_bounds__(128, 4) nd_pairwise_mul_sum_add_sub
     const Count tiles_i = (ni + 63) / 64;
     const Count tiles_j = (nj + 63) / 64;
     const Count tiles = nb * tiles_i * tiles_j;
-    const Count tile = blockIdx.x + blockIdx.y * (Count)gridDim.x;
-    if (tile >= tiles) return;
+    const Count tile = blockIdx.x;
     const Count at_i = tile / tiles_j % tiles_i;
     const Count j0 = tile % tiles_j * 64, i0 = at_i * 64;
+    if (tile >= tiles) return;
     sum_f32::State s3;
     sum_f32::init(s3);
     sum_f32::State s6;
@@ -78,8 +79,15 @@ extern "C" __global__ void __launch_bounds__(128, 4) nd_pairwise_mul_sum_add_sub
         sum_f32::State local3[2];
         sum_f32::State local6[2];
         sum_f32::State local8[64];
-        u32 buffer = 0, to = 0;
-        Count next = 0;
+        u32 rows4 = nd_kept(nd_at_shared(slices) + ty * 4);
+        u32 fill0x4;
+        {
+            const u32 w = warp + 0 * 4;
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            fill0x4 = nd_kept(nd_at_shared(slices) + (kk * 68 + at) * 4);
+        }
+        u32 cols4 = nd_kept(nd_at_shared(slices) + tx * 4);
+        i32 turn = -4352;
         Vec<f32, 4> g1[1];
         #pragma unroll
         for (u32 u = 0; u < 1; ++u) {
@@ -87,7 +95,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) nd_pairwise_mul_sum_add_sub
             const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
             const Count row = min(i0 + at, ni - 1);
             const Index x0 = row;
-            const Count k = min(next + kk, nk - 4);
+            const Count k = min((Count)kk, nk - 4);
             const Index x2 = k;
             nd_load_vec<4>(g1[u - 0], a.p0 + (x0 * a.s0[0] + x2));
         }
@@ -98,7 +106,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) nd_pairwise_mul_sum_add_sub
             const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
             const Count row = min(j0 + at, nj - 1);
             const Index x1 = row;
-            const Count k = min(next + kk, nk - 4);
+            const Count k = min((Count)kk, nk - 4);
             const Index x2 = k;
             nd_load_vec<4>(g4[u - 0], a.p1 + (x1 * a.s1[1] + x2));
         }
@@ -108,14 +116,14 @@ extern "C" __global__ void __launch_bounds__(128, 4) nd_pairwise_mul_sum_add_sub
             const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
             const Count row = min(i0 + at, ni - 1);
             const Index x0 = row;
-            const Count k = min(next + kk, nk - 4);
+            const Count k = min((Count)kk, nk - 4);
             const Index x2 = k;
             const Index y = x2;
             #pragma unroll
             for (u32 e = 0; e < 4; ++e) {
                 const Index x2 = y + (Index)e;
                 const f32 v1 = nd_load(&g1[u - 0].at[e]);
-                m1[to][kk + e][at] = v1;
+                nd_shared<f32>(fill0x4)[0 + u * 64 + e * 68] = v1;
             }
         }
         #pragma unroll
@@ -124,45 +132,55 @@ extern "C" __global__ void __launch_bounds__(128, 4) nd_pairwise_mul_sum_add_sub
             const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
             const Count row = min(j0 + at, nj - 1);
             const Index x1 = row;
-            const Count k = min(next + kk, nk - 4);
+            const Count k = min((Count)kk, nk - 4);
             const Index x2 = k;
             const Index y = x2;
             #pragma unroll
             for (u32 e = 0; e < 4; ++e) {
                 const Index x2 = y + (Index)e;
                 const f32 v4 = nd_load(&g4[u - 0].at[e]);
-                m4[to][kk + e][at] = v4;
+                nd_shared<f32>(fill0x4)[544 + u * 64 + e * 68] = v4;
             }
         }
         __syncthreads();
-        Count k0 = 0;
+        fill0x4 -= turn;
+        turn = -turn;
+        u64 from1;
+        {
+            const u32 w = warp + 0 * 4;
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(i0 + at, ni - 1);
+            const Index x0 = row;
+            const Index x2 = kk;
+            from1 = nd_kept(nd_at_global(a.p0 + (x0 * a.s0[0] + x2)));
+        }
+        u64 from4;
+        {
+            const u32 w = warp + 0 * 4;
+            const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
+            const Count row = min(j0 + at, nj - 1);
+            const Index x1 = row;
+            const Index x2 = kk;
+            from4 = nd_kept(nd_at_global(a.p1 + (x1 * a.s1[1] + x2)));
+        }
+        Count ahead = 8;
         for (;;) {
-            const bool begun = k0 > 0, last = nk - k0 <= 256;
-            const Count end = k0 + min(nk - k0 - 1, (Count)256);
-            for (; k0 + 8 <= end; k0 = next) {
-                next = k0 + 8;
-                to = buffer ^ 1;
+            const bool begun = ahead > 8, last = nk - (ahead - 8) <= 256;
+            const Count end = nd_kept(min(nd_kept(nk) - 1, ahead + 248));
+            for (; ahead <= end; ahead += 8) {
+                const Count k0 = ahead - 8, next = min(ahead, nk - 8);
                 {
                     Vec<f32, 4> g1[1];
-                    #pragma unroll
-                    for (u32 u = 0; u < 1; ++u) {
-                        const u32 w = warp + u * 4;
-                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
-                        const Count row = min(i0 + at, ni - 1);
-                        const Index x0 = row;
-                        const Count k = min(next + kk, nk - 4);
-                        const Index x2 = k;
-                        nd_load_vec<4>(g1[u - 0], a.p0 + (x0 * a.s0[0] + x2));
-                    }
+                    nd_load_vec<4>(g1[0], nd_global<f32>(from1) + next);
                     __syncwarp();
                     #pragma unroll
                     for (u32 kk = 0; kk < 4; ++kk) {
                         Vec<f32, 4> w1[1];
                         #pragma unroll
-                        for (u32 q = 0; q < 1; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                        for (u32 q = 0; q < 1; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(rows4) + (0 + kk * 68 + q * 16));
                         Vec<f32, 4> w4[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w4[q], &m4[buffer][kk][tx + q * 32]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w4[q], nd_shared<f32>(cols4) + (544 + kk * 68 + q * 32));
                         #pragma unroll
                         for (u32 r = 0; r < 4; ++r) {
                             #pragma unroll
@@ -173,11 +191,11 @@ extern "C" __global__ void __launch_bounds__(128, 4) nd_pairwise_mul_sum_add_sub
                             }
                         }
                         if (thread < 64) {
-                            const f32 v1 = m1[buffer][kk][thread];
+                            const f32 v1 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 4352 : 0) + 0)[kk * 68 + thread];
                             s3.s0 = nd_fma(v1, v1, s3.s0);
                         }
                         if (thread >= 64 && thread < 128) {
-                            const f32 v4 = m4[buffer][kk][thread - 64];
+                            const f32 v4 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 4352 : 0) + 2176)[kk * 68 + thread - 64];
                             s6.s0 = nd_fma(v4, v4, s6.s0);
                         }
                     }
@@ -187,38 +205,29 @@ extern "C" __global__ void __launch_bounds__(128, 4) nd_pairwise_mul_sum_add_sub
                         const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
                         const Count row = min(i0 + at, ni - 1);
                         const Index x0 = row;
-                        const Count k = min(next + kk, nk - 4);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         const Index y = x2;
                         #pragma unroll
                         for (u32 e = 0; e < 4; ++e) {
                             const Index x2 = y + (Index)e;
                             const f32 v1 = nd_load(&g1[u - 0].at[e]);
-                            m1[to][kk + e][at] = v1;
+                            nd_shared<f32>(fill0x4)[0 + u * 64 + e * 68] = v1;
                         }
                     }
                 }
                 {
                     Vec<f32, 4> g4[1];
-                    #pragma unroll
-                    for (u32 u = 0; u < 1; ++u) {
-                        const u32 w = warp + u * 4;
-                        const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
-                        const Count row = min(j0 + at, nj - 1);
-                        const Index x1 = row;
-                        const Count k = min(next + kk, nk - 4);
-                        const Index x2 = k;
-                        nd_load_vec<4>(g4[u - 0], a.p1 + (x1 * a.s1[1] + x2));
-                    }
+                    nd_load_vec<4>(g4[0], nd_global<f32>(from4) + next);
                     __syncwarp();
                     #pragma unroll
                     for (u32 kk = 4; kk < 8; ++kk) {
                         Vec<f32, 4> w1[1];
                         #pragma unroll
-                        for (u32 q = 0; q < 1; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                        for (u32 q = 0; q < 1; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(rows4) + (0 + kk * 68 + q * 16));
                         Vec<f32, 4> w4[2];
                         #pragma unroll
-                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w4[q], &m4[buffer][kk][tx + q * 32]);
+                        for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w4[q], nd_shared<f32>(cols4) + (544 + kk * 68 + q * 32));
                         #pragma unroll
                         for (u32 r = 0; r < 4; ++r) {
                             #pragma unroll
@@ -229,11 +238,11 @@ extern "C" __global__ void __launch_bounds__(128, 4) nd_pairwise_mul_sum_add_sub
                             }
                         }
                         if (thread < 64) {
-                            const f32 v1 = m1[buffer][kk][thread];
+                            const f32 v1 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 4352 : 0) + 0)[kk * 68 + thread];
                             s3.s0 = nd_fma(v1, v1, s3.s0);
                         }
                         if (thread >= 64 && thread < 128) {
-                            const f32 v4 = m4[buffer][kk][thread - 64];
+                            const f32 v4 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 4352 : 0) + 2176)[kk * 68 + thread - 64];
                             s6.s0 = nd_fma(v4, v4, s6.s0);
                         }
                     }
@@ -243,29 +252,33 @@ extern "C" __global__ void __launch_bounds__(128, 4) nd_pairwise_mul_sum_add_sub
                         const u32 kk = (w % 1 * 2 + lane / 16) * 4, at = w / 1 * 16 + lane % 16;
                         const Count row = min(j0 + at, nj - 1);
                         const Index x1 = row;
-                        const Count k = min(next + kk, nk - 4);
+                        const Count k = next + kk;
                         const Index x2 = k;
                         const Index y = x2;
                         #pragma unroll
                         for (u32 e = 0; e < 4; ++e) {
                             const Index x2 = y + (Index)e;
                             const f32 v4 = nd_load(&g4[u - 0].at[e]);
-                            m4[to][kk + e][at] = v4;
+                            nd_shared<f32>(fill0x4)[544 + u * 64 + e * 68] = v4;
                         }
                     }
                 }
                 __syncthreads();
-                buffer = to;
+                rows4 += turn;
+                fill0x4 -= turn;
+                cols4 += turn;
+                turn = -turn;
             }
             if (last) {
+                const Count k0 = min(ahead - 8, max(nd_kept(nk), (Count)8) - 8);
                 #pragma unroll 1
-                for (u32 kk = 0; kk < nk - k0; ++kk) {
+                for (u32 kk = ahead - 8 - k0; kk < nk - k0; ++kk) {
                     Vec<f32, 4> w1[1];
                     #pragma unroll
-                    for (u32 q = 0; q < 1; ++q) nd_load_vec<4>(w1[q], &m1[buffer][kk][ty + q * 16]);
+                    for (u32 q = 0; q < 1; ++q) nd_load_vec<4>(w1[q], nd_shared<f32>(rows4) + (0 + kk * 68 + q * 16));
                     Vec<f32, 4> w4[2];
                     #pragma unroll
-                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w4[q], &m4[buffer][kk][tx + q * 32]);
+                    for (u32 q = 0; q < 2; ++q) nd_load_vec<4>(w4[q], nd_shared<f32>(cols4) + (544 + kk * 68 + q * 32));
                     #pragma unroll
                     for (u32 r = 0; r < 4; ++r) {
                         #pragma unroll
@@ -276,28 +289,25 @@ extern "C" __global__ void __launch_bounds__(128, 4) nd_pairwise_mul_sum_add_sub
                         }
                     }
                     if (thread < 64) {
-                        const f32 v1 = m1[buffer][kk][thread];
+                        const f32 v1 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 4352 : 0) + 0)[kk * 68 + thread];
                         s3.s0 = nd_fma(v1, v1, s3.s0);
                     }
                     if (thread >= 64 && thread < 128) {
-                        const f32 v4 = m4[buffer][kk][thread - 64];
+                        const f32 v4 = nd_shared<f32>(nd_at_shared(slices) + (turn < 0 ? 4352 : 0) + 2176)[kk * 68 + thread - 64];
                         s6.s0 = nd_fma(v4, v4, s6.s0);
                     }
                 }
             }
             if (nk <= 256) break;
-            sum_f32::State* whole3 = local3;
-            asm volatile("" : "+l"(whole3));
+            sum_f32::State* whole3 = nd_kept(&local3[0]);
             whole3[(begun ? 1 : 0) + 0] = s3;
             #pragma unroll 1
             for (u32 n = 0; begun && n < 1; ++n) sum_f32::merge(whole3[n], whole3[1 + n]);
-            sum_f32::State* whole6 = local6;
-            asm volatile("" : "+l"(whole6));
+            sum_f32::State* whole6 = nd_kept(&local6[0]);
             whole6[(begun ? 1 : 0) + 0] = s6;
             #pragma unroll 1
             for (u32 n = 0; begun && n < 1; ++n) sum_f32::merge(whole6[n], whole6[1 + n]);
-            sum_f32::State* whole8 = local8;
-            asm volatile("" : "+l"(whole8));
+            sum_f32::State* whole8 = nd_kept(&local8[0]);
             #pragma unroll
             for (u32 r = 0; r < 4; ++r) {
                 #pragma unroll
@@ -319,14 +329,11 @@ extern "C" __global__ void __launch_bounds__(128, 4) nd_pairwise_mul_sum_add_sub
             }
         }
         if (nk > 256) {
-            sum_f32::State* whole3 = local3;
-            asm volatile("" : "+l"(whole3));
+            sum_f32::State* whole3 = nd_kept(&local3[0]);
             s3 = whole3[0];
-            sum_f32::State* whole6 = local6;
-            asm volatile("" : "+l"(whole6));
+            sum_f32::State* whole6 = nd_kept(&local6[0]);
             s6 = whole6[0];
-            sum_f32::State* whole8 = local8;
-            asm volatile("" : "+l"(whole8));
+            sum_f32::State* whole8 = nd_kept(&local8[0]);
             #pragma unroll
             for (u32 r = 0; r < 4; ++r) {
                 #pragma unroll
@@ -337,11 +344,12 @@ extern "C" __global__ void __launch_bounds__(128, 4) nd_pairwise_mul_sum_add_sub
         }
     }
     {
-        u32 again;
-        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(again));
-        const u32 thread = again, lane = thread % 32, warp = thread / 32;
+        const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
         const u32 ty = warp / 1 * 16 + lane / 8 * 4;
         const u32 tx = warp % 1 * 64 + lane % 8 * 4;
+        const Count tile = nd_block_x();
+        const Count at_i = tile / tiles_j % tiles_i;
+        const Count j0 = tile % tiles_j * 64, i0 = at_i * 64;
         if (thread - 0 < 64) f3[thread - 0] = s3;
         if (thread - 64 < 64) f6[thread - 64] = s6;
         __syncthreads();

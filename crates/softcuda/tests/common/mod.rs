@@ -197,6 +197,32 @@ pub fn pairwise_by(module: &Module, [ti, tj]: [usize; 2], block: [u32; 3], [ni, 
     Ok((download(&m, p2, ni * nj), want, counters))
 }
 
+/// Squared distances of rows by blocks that share k: by tiles of 64 x 64 and `parts` blocks for each, in rounds of `each` segments.
+pub fn pairwise_split(module: &Module, [ni, nj, nk]: [usize; 3], each: usize, parts: u32, seed: u64) -> Run {
+    let m = machine(seed);
+    let l = m.load(module)?;
+    let (x, y) = (noise(ni * nk, 3), noise(nj * nk, 4));
+    let (p0, p1, p2) = (upload(&m, &x), upload(&m, &y), m.alloc((ni * nj * 4) as u64).unwrap());
+    let tiles = ni.div_ceil(64) * nj.div_ceil(64);
+    // What is joined so far, then the segments.
+    let scratch = m.alloc(((1 + each) * tiles * 64 * 64 * 4) as u64).unwrap();
+    let segments = nk.div_ceil(256);
+    let mut counters = Counters::default();
+    for first in (0..segments).step_by(each) {
+        let args = Args::default().u64(p0).u64(p1).u64(p2).u64(0).u64(scratch).u64(0);
+        let args = args.u64(first as u64).u64(each.min(segments - first) as u64);
+        let args = args.extents(&[ni as u32, nj as u32, nk as u32]);
+        let args = args.i32s(&[nk as i32, 0, 1, 0, nk as i32, 1, nj as i32, 1, 0]).bytes();
+        let name = "nd_pairwise_sub_mul_sum";
+        counters += m.launch(&l, name, [tiles as u32, parts, 1], [128, 1, 1], 0, &args)?;
+        counters += m.launch(&l, &format!("{name}_join"), [tiles as u32 * 32, 1, 1], [128, 1, 1], 0, &args)?;
+    }
+    let distance =
+        |i: usize, j: usize| (0..nk).map(|k| (x[i * nk + k] as f64 - y[j * nk + k] as f64).powi(2)).sum::<f64>() as f32;
+    let want = (0..ni * nj).map(|n| distance(n / nj, n % nj)).collect();
+    Ok((download(&m, p2, ni * nj), want, counters))
+}
+
 /// Where the `k` first of each row of numbers with many equal ones are, by the kernel that ships. Blocks take several rows.
 pub fn topk(module: &Module, [rows, columns, k]: [usize; 3], blocks: u32, seed: u64) -> Run {
     let m = machine(seed);

@@ -27,6 +27,20 @@ pub struct Grid {
     pub scratch: usize,
     /// How many u32 tickets; they have to be 0, and are 0 again afterwards.
     pub tickets: usize,
+    /// Where blocks share the folded axis of pairs.
+    pub rounds: Option<Rounds>,
+}
+
+/// Segments of k that blocks share: in rounds, each of which keeps no more than the scratch memory holds. In a round, blocks leave each
+/// segment's fold, and a second kernel joins them in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rounds {
+    /// All segments.
+    pub segments: u64,
+    /// Those of a round, but for the last.
+    pub each: u64,
+    /// Blocks of the kernel that joins them; its threads are as many as the other's.
+    pub join: u32,
 }
 
 /// Addresses that are no operands.
@@ -38,6 +52,8 @@ pub struct Aux {
     pub scratch: u64,
     /// [`Grid::tickets`] words.
     pub tickets: u64,
+    /// The first segment of this launch's round, and how many it has.
+    pub round: [u64; 2],
 }
 
 /// Writes the struct `Args` and the index types.
@@ -58,6 +74,9 @@ pub(super) fn declare(w: &mut Writer) {
     w.line(format_args!("u64* fault;"));
     w.line(format_args!("char* scratch;"));
     w.line(format_args!("u32* tickets;"));
+    if w.variant.split {
+        w.line(format_args!("u64 round[2]; // the first segment, and how many"));
+    }
     if !w.ir.params.is_empty() {
         w.line(format_args!("u64 q[{}];", w.ir.params.len()));
     }
@@ -122,7 +141,8 @@ pub fn pack(
         let bytes = bind.offset as i64 * operand.dtype.size() as i64;
         word(&mut out, p.wrapping_add_signed(bytes));
     }
-    for v in [aux.fault, aux.scratch, aux.tickets].iter().chain(scalars) {
+    let round = if variant.split { &aux.round[..] } else { &[] };
+    for v in [aux.fault, aux.scratch, aux.tickets].iter().chain(round).chain(scalars) {
         word(&mut out, *v);
     }
     for o in gathered(ir) {
@@ -188,7 +208,7 @@ pub fn grid(ir: &KernelIr, variant: &Variant, extents: &[usize]) -> Grid {
         Scheme::Map => {
             let all = map::threads(ir, variant, extents);
             let blocks = all.div_ceil(THREADS as u64 * map::unroll(ir, variant) as u64);
-            Grid { blocks: (capped(blocks), 1), threads: (THREADS, 1), scratch: 0, tickets: 0 }
+            Grid { blocks: (capped(blocks), 1), threads: (THREADS, 1), scratch: 0, tickets: 0, rounds: None }
         }
         Scheme::Pairwise(plan) => {
             let threads = (plan.tile().threads() as u32, 1);
@@ -201,13 +221,16 @@ pub fn grid(ir: &KernelIr, variant: &Variant, extents: &[usize]) -> Grid {
                     ),
                 };
                 let blocks = (rows.min(MAX_GRID) as u32, parts as u32);
-                return Grid { blocks, threads, scratch: scratch as usize, tickets: tickets as usize };
+                return Grid { blocks, threads, scratch: scratch as usize, tickets: tickets as usize, rounds: None };
+            }
+            if let Some((rounds, blocks, scratch)) = plan.rounds(ir, count) {
+                return Grid { blocks, threads, scratch, tickets: 0, rounds: Some(rounds) };
             }
             // One tile for each block.
             let tiles = plan.tiles(count).max(1);
             let x = tiles.min(MAX_GRID);
             let blocks = (x as u32, tiles.div_ceil(x) as u32);
-            Grid { blocks, threads, scratch: 0, tickets: 0 }
+            Grid { blocks, threads, scratch: 0, tickets: 0, rounds: None }
         }
         Scheme::Fold { along_x } => {
             let fold::Layout { lanes, rows, parts, results } = fold::layout(ir, extents, along_x);
@@ -222,6 +245,7 @@ pub fn grid(ir: &KernelIr, variant: &Variant, extents: &[usize]) -> Grid {
                 threads: if along_x { (lanes, rows) } else { (rows, lanes) },
                 scratch: scratch as usize,
                 tickets: tickets as usize,
+                rounds: None,
             }
         }
     }

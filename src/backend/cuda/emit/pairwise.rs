@@ -5,9 +5,11 @@
 //! that their bits do not depend on the tile.
 //!
 //! Where results are folded over j in their turn, a block walks tiles along j, and the matrix of pairs exists in registers only ([`above`]).
+//! Where tiles are few and k is long, blocks share k ([`split`]).
 
 mod above;
 mod slices;
+mod split;
 mod text;
 
 use super::factors;
@@ -31,6 +33,8 @@ pub(super) struct Plan {
     slice: usize,
     /// The slice holds all of k.
     single: bool,
+    /// Blocks share k.
+    split: bool,
     /// Values kept in shared memory: those of (i, k), of (j, k), of k alone.
     staged: [Vec<Id>; 3],
     /// How the slices of both sides are filled.
@@ -208,7 +212,8 @@ pub(super) fn plan(ir: &KernelIr, variant: &Variant) -> Option<Plan> {
     let slice = if single { variant.slice as usize } else { SLICE };
     let tile = Tile { warps: [4, 2], quads: [2, 2], run: 4, blocks: 2 };
     let staged = [vec![], vec![], vec![]];
-    let mut plan = Plan { axes, tile, slice, single, staged, fill: variant.fill, inner: vec![], folds, above };
+    let split = variant.split && !single && above.is_empty();
+    let mut plan = Plan { axes, tile, slice, single, split, staged, fill: variant.fill, inner: vec![], folds, above };
     let of: Vec<Id> = plan.folds.iter().flat_map(|f| roots(ir, f)).collect();
     ir.visit(&of, |id| {
         let sides = plan.sides(ir, id);
@@ -264,8 +269,9 @@ pub(super) fn variant(along: Along<'_>) -> Variant {
     let k = count(over_k);
     let fits = |n: u8| k <= n as u64 && large.slice >= SLICE;
     let slice = [1, 2, 3, 4, 8].into_iter().find(|&n| fits(n)).unwrap_or(0);
-    let small = large.is_small(count);
-    let one = Variant { slice, small, ..Variant::default() };
+    let split = if slice == 0 { split::tile(ir, &large, count) } else { None };
+    let small = split.unwrap_or_else(|| large.is_small(count));
+    let one = Variant { slice, small, split: split.is_some(), ..Variant::default() };
     let Some(tiled) = plan(ir, &one).filter(|p| p.slice >= if slice > 0 { slice as usize } else { SLICE }) else {
         return Variant::default();
     };
@@ -344,7 +350,16 @@ fn roots(ir: &KernelIr, fold: &Fold) -> Vec<Id> {
     }
 }
 
+/// What joins the parts of folds that blocks share.
+pub(super) fn emit_join(w: &mut Writer, plan: &Plan) -> Result<()> {
+    text::Pairwise { w, plan }.kernel_join()
+}
+
 pub(super) fn emit(w: &mut Writer, plan: &Plan) -> Result<()> {
     let mut text = text::Pairwise { w, plan };
-    if plan.above.is_empty() { text.kernel() } else { text.kernel_above() }
+    match plan.above.is_empty() {
+        true if plan.split => text.kernel_split(),
+        true => text.kernel(),
+        false => text.kernel_above(),
+    }
 }

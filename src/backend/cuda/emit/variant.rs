@@ -23,6 +23,8 @@ pub struct Variant {
     pub slice: u8,
     /// Pairwise: small tiles.
     pub small: bool,
+    /// Pairwise: blocks share k.
+    pub split: bool,
     /// Pairwise: how the slices of both sides are filled.
     pub fill: [Fill; 2],
     /// How each operand lies along them.
@@ -45,7 +47,18 @@ impl Default for Variant {
     fn default() -> Variant {
         let access = [Access::Strided; MAX_OPERANDS];
         let fill = [Fill::Steps; 2];
-        Variant { width: 1, axis: 0, resident: 0, wide: false, patch: None, slice: 0, small: false, fill, access }
+        Variant {
+            width: 1,
+            axis: 0,
+            resident: 0,
+            wide: false,
+            patch: None,
+            slice: 0,
+            small: false,
+            split: false,
+            fill,
+            access,
+        }
     }
 }
 

@@ -70,7 +70,7 @@ pub fn prepare(ir: &KernelIr, launch: &Launch) -> Result<Shipped> {
             let mut program = assemble::assemble(&p.code, &places, module.lanes)?;
             let at = program.add_sizes(&p, &places, module.lanes);
             let blocks = (capped(p.tiles(module.lanes)), 1);
-            let grid = Grid { blocks, threads: (32, 8), scratch: 0, tickets: 0 };
+            let grid = Grid { blocks, threads: (32, 8), scratch: 0, tickets: 0, rounds: None };
             return Shipped::new(ir, launch, module, grid, program, at as u32);
         }
     }
@@ -124,7 +124,7 @@ fn product(extents: &[usize]) -> u64 {
 fn grid(ir: &KernelIr, extents: &[usize]) -> Grid {
     let count = |axes: AxisSet| axes.iter().map(|a| extents[a] as u64).product::<u64>();
     let Some(along_x) = encode::along_x(ir) else {
-        return Grid { blocks: (1, 1), threads: (THREADS as u32, 1), scratch: 0, tickets: 0 };
+        return Grid { blocks: (1, 1), threads: (THREADS as u32, 1), scratch: 0, tickets: 0, rounds: None };
     };
     let folds = encode::folds(ir);
     let results = count(encode::outer_axes(ir));
@@ -151,6 +151,7 @@ fn grid(ir: &KernelIr, extents: &[usize]) -> Grid {
         threads: if along_x { (lanes, groups) } else { (groups, lanes) },
         scratch: scratch as usize,
         tickets: tickets as usize,
+        rounds: None,
     }
 }
 

@@ -72,6 +72,11 @@ impl Pairwise<'_, '_, '_> {
         format!("nd_shared<{c}>(nd_at_shared(slices) + ({second} ? {bytes} : 0) + {at})[{element}]")
     }
 
+    /// What the first slice's steps count from.
+    fn start(&self) -> &'static str {
+        if self.plan.split { "start + " } else { "(Count)" }
+    }
+
     /// The first slice of some sides.
     pub fn first(&mut self, sides: &[usize]) -> Result<()> {
         let all: Vec<Part> = sides.iter().map(|&side| (side, 0..self.steps(side).1)).collect();
@@ -166,7 +171,7 @@ impl Pairwise<'_, '_, '_> {
         let hidden = if count > 1 && !first { format!(" + (next >> {bits})") } else { String::new() };
         self.row(side, &hidden);
         match first {
-            true => self.w.line(format_args!("const Count k = min((Count)kk, nk - {run});")),
+            true => self.w.line(format_args!("const Count k = min({}kk, nk - {run});", self.start())),
             false => self.w.line(format_args!("const Count k = next + kk;")),
         }
         self.w.split("k", plan.axes.k);
@@ -301,7 +306,7 @@ impl Pairwise<'_, '_, '_> {
         }
         self.w.open(format_args!("if (thread < {})", plan.slice));
         match first {
-            true => self.w.line(format_args!("const Count k = min((Count)thread, nk - 1);")),
+            true => self.w.line(format_args!("const Count k = min({}thread, nk - 1);", self.start())),
             false => self.w.line(format_args!("const Count k = next + thread;")),
         }
         self.w.split("k", plan.axes.k);

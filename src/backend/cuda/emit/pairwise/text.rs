@@ -56,7 +56,6 @@ impl Pairwise<'_, '_, '_> {
     /// Shared memory, a thread's place, and the extents.
     pub fn begin(&mut self) {
         let plan = self.plan;
-        let Axes { i, j, k, batch } = plan.axes;
         let (tile, buffers) = (plan.tile, if plan.single { 1 } else { 2 });
         let (staged, bytes) = plan.layout(self.w.ir);
         for Staged { id, side, at, .. } in staged {
@@ -69,12 +68,18 @@ impl Pairwise<'_, '_, '_> {
             self.w.line(format_args!("__shared__ __align__(16) u8 slices[{}];", buffers * bytes));
         }
         for f in &plan.folds {
-            if let Some(side) = plan.lone(self.w.ir, f.id) {
+            if let Some(side) = plan.lone(self.w.ir, f.id).filter(|_| !plan.split) {
                 let r = self.w.reducer_name(f.id);
                 self.w.line(format_args!("__shared__ {r}::State f{}[{}];", f.id, tile.size(side)));
             }
         }
         self.thread("threadIdx.x");
+        self.extents();
+    }
+
+    /// The extents, and the tiles along i.
+    pub fn extents(&mut self) {
+        let (Axes { i, j, k, batch }, tile) = (self.plan.axes, self.plan.tile);
         for (name, axes) in [("ni", i), ("nj", j), ("nk", k), ("nb", batch)] {
             self.w.line(format_args!("const Count {name} = {};", self.w.count(axes)));
         }
@@ -104,7 +109,7 @@ impl Pairwise<'_, '_, '_> {
     }
 
     /// The place of a thread's first row and column in the tile; further ones are a warp's lanes apart.
-    fn thread(&mut self, number: &str) {
+    pub fn thread(&mut self, number: &str) {
         let tile = self.plan.tile;
         let (across, rows, columns, run) = (tile.warps[1], 4 * tile.own(0), 8 * tile.own(1), tile.run);
         self.w.line(format_args!("const u32 thread = {number}, lane = thread % 32, warp = thread / 32;"));
@@ -141,7 +146,10 @@ impl Pairwise<'_, '_, '_> {
     pub fn walk(&mut self) -> Result<()> {
         let plan = self.plan;
         let slice = plan.slice;
-        for n in 0..plan.folds.len() {
+        // Where blocks share k, each segment's fold is left in memory.
+        let joined = if plan.split { 0 } else { plan.folds.len() };
+        let from_start = if plan.split { "start + " } else { "" };
+        for n in 0..joined {
             let (id, r) = self.fold(n);
             // Touched once in a segment: it lives in local memory, which registers are too few for.
             let states = self.count(id) * if self.plain(id) { 2 } else { 1 };
@@ -154,9 +162,10 @@ impl Pairwise<'_, '_, '_> {
         self.turn(false);
         self.origins();
         // The slice that is fetched begins there, and that which is folded a slice before.
-        self.w.line(format_args!("Count ahead = {slice};"));
+        self.w.line(format_args!("Count ahead = {from_start}{slice};"));
         self.w.open(format_args!("for (;;)"));
-        self.w.line(format_args!("const bool begun = ahead > {slice}, last = nk - (ahead - {slice}) <= {SEGMENT};"));
+        let begun = if plan.split { String::new() } else { format!("begun = ahead > {slice}, ") };
+        self.w.line(format_args!("const bool {begun}last = nk - (ahead - {slice}) <= {SEGMENT};"));
         self.w.line(format_args!("const Count end = nd_kept(min(nd_kept(nk) - 1, ahead + {}));", SEGMENT - slice));
         self.w.open(format_args!("for (; ahead <= end; ahead += {slice})"));
         // The last slice is whole, too: it repeats steps of the one before.
@@ -182,15 +191,19 @@ impl Pairwise<'_, '_, '_> {
         self.turn(true);
         self.w.close();
         self.w.open(format_args!("if (last)"));
-        self.w.line(format_args!("const Count k0 = min(ahead - {slice}, max(nd_kept(nk), (Count){slice}) - {slice});"));
+        let least = if plan.split { format!("(start + {slice})") } else { slice.to_string() };
+        self.w.line(format_args!("const Count k0 = min(ahead - {slice}, max(nd_kept(nk), (Count){least}) - {slice});"));
         self.w.line(format_args!("#pragma unroll 1"));
         self.w.open(format_args!("for (u32 kk = ahead - {slice} - k0; kk < nk - k0; ++kk)"));
         self.step()?;
         self.w.close();
         self.w.close();
-        self.w.line(format_args!("if (nk <= {SEGMENT}) break;"));
+        match plan.split {
+            true => self.leave_segment(),
+            false => self.w.line(format_args!("if (nk <= {SEGMENT}) break;")),
+        }
         // The segment's fold goes into that of those before it.
-        for n in 0..plan.folds.len() {
+        for n in 0..joined {
             let (id, r) = self.fold(n);
             let states = self.count(id);
             if !self.plain(id) {
@@ -215,6 +228,9 @@ impl Pairwise<'_, '_, '_> {
             self.each(id, |p, at| p.w.line(format_args!("{r}::init(s{id}{at});")));
         }
         self.w.close();
+        if plan.split {
+            return Ok(());
+        }
         self.w.open(format_args!("if (nk > {SEGMENT})"));
         for n in 0..plan.folds.len() {
             let (id, r) = self.fold(n);
@@ -224,17 +240,17 @@ impl Pairwise<'_, '_, '_> {
         Ok(())
     }
 
-    fn fold(&self, n: usize) -> (Id, String) {
+    pub fn fold(&self, n: usize) -> (Id, String) {
         let id = self.plan.folds[n].id;
         (id, self.w.reducer_name(id))
     }
 
     /// Whether a fold's state is one number: in memory, others have bytes that nothing has written, and must not be copied whole.
-    fn plain(&self, id: Id) -> bool {
+    pub fn plain(&self, id: Id) -> bool {
         matches!(self.w.ir.code[id as usize].op, KOp::Reduce { reducer, .. } if reducer.states == 1)
     }
 
-    fn both(&self, id: Id) -> bool {
+    pub fn both(&self, id: Id) -> bool {
         self.plan.lone(self.w.ir, id).is_none()
     }
 
@@ -250,7 +266,7 @@ impl Pairwise<'_, '_, '_> {
     }
 
     /// `body` for each of a thread's states of a fold, given how one is subscripted.
-    fn each(&mut self, id: Id, body: impl FnOnce(&mut Self, &str)) {
+    pub fn each(&mut self, id: Id, body: impl FnOnce(&mut Self, &str)) {
         let both = self.both(id);
         if both {
             self.loops();
