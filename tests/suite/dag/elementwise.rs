@@ -135,6 +135,15 @@ impl Gen {
                 let base = self.base;
                 self.leaf(d, &base[from..])
             }
+            // A product and a sum, which a compiler might contract.
+            4..=11 if d.is_float() => {
+                let b = self.partner(d, &shape)?;
+                let joint = broadcast_shape(&shape, &super::program::shape(&self.values[b]).1)?;
+                let c = self.partner(d, &joint)?;
+                let product = self.push(Op::Zip("mul"), &[a, b])?;
+                let op = self.rng.pick(&["add", "sub"]);
+                self.push(Op::Zip(op), &[product, c])
+            }
             4..=44 => {
                 let b = self.partner(d, &shape)?;
                 let number = ["add", "sub", "mul", "add", "sub", "mul", "div", "rem", "remainder", "floor_divide"];
