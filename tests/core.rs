@@ -100,6 +100,29 @@ fn pairwise_blocks_at_every_edge() {
     }
 }
 
+/// Small operands are read where they lie, and few rows go in lower blocks: neither shows.
+#[test]
+fn small_products_have_the_bits_of_large_ones() {
+    let dev = Device::cpu();
+    let value = |i: usize, j: usize| ((i * 37 + j * 101) % 257) as f64 / 97.0 - 1.0;
+    for (k, m) in [(64, 64), (1, 32), (100, 32), (17, 96), (32, 33)] {
+        let x = Array2::from_shape_fn((130, k), |(i, j)| value(i, j));
+        let y = Array2::from_shape_fn((k, m), |(i, j)| value(j + 5, i));
+        // Along k: packed.
+        let far = y.t().to_owned();
+        let (narrow, wide) = ((x.mapv(|v| v as f32), y.mapv(|v| v as f32), far.mapv(|v| v as f32)), (x, y, far));
+        for n in [1, 2, 7, 8, 12, 13, 16, 64, 100, 130] {
+            let rows = s![..n, ..];
+            let (x, y, far) = &narrow;
+            let (x, y, far) = (dev.array(x).unwrap(), dev.array(y).unwrap(), dev.array(far).unwrap());
+            assert_eq!(x.slice(rows).dot(&y), x.dot(&far.t()).slice(rows), "f32 {n} x {m} x {k}");
+            let (x, y, far) = &wide;
+            let (x, y, far) = (dev.array(x).unwrap(), dev.array(y).unwrap(), dev.array(far).unwrap());
+            assert_eq!(x.slice(rows).dot(&y), x.dot(&far.t()).slice(rows), "f64 {n} x {m} x {k}");
+        }
+    }
+}
+
 #[test]
 fn pairwise_bits_depend_on_their_rows_alone() {
     let (one, many) = (Device::cpu_with_threads(1), Device::cpu_with_threads(5));

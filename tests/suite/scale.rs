@@ -1,7 +1,8 @@
 //! Deep graphs, many threads, and the memory of the main job.
 
 use ndarray::{Axis, arr1};
-use ndcuda::{Device, DeviceArray1, distance};
+use ndcuda::distance::{self, Metric};
+use ndcuda::{Device, DeviceArray1, DeviceArray2, Float};
 use std::process::Command;
 use std::sync::Barrier;
 
@@ -163,7 +164,7 @@ fn a_trace_knows_what_is_freed(dev: &Device) {
 tests_on_devices! {
     a_trace_knows_what_is_freed deep_chains_go_and_run doubling_graphs_are_walked_once threads_share_one_graph devices_run_side_by_side
     memory_comes_back;
-    once: loops_run_in_constant_memory main_job_fits_2_gib smaller_main_job_fits_its_share
+    once: loops_run_in_constant_memory main_job_fits_2_gib smaller_main_job_fits_its_share pairs_take_their_results_and_little_more
 }
 
 /// Peak resident bytes of this process.
@@ -192,17 +193,23 @@ fn main_job(n: usize, test: &str, most: usize) {
         println!("peak {}", peak());
         return;
     }
+    let peak = peak_of_child(test, "1");
+    println!("{n} x {n} x 32: peak {} MiB of {} MiB", peak >> 20, most >> 20);
+    assert!(peak <= most, "peak {peak} of {most}");
+}
+
+/// This test again in a process of its own, told `what` it is to do; what it prints after `peak`.
+#[cfg(target_os = "linux")]
+fn peak_of_child(test: &str, what: &str) -> usize {
     let out = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env("NDCUDA_SUITE_CHILD", "1")
+        .env("NDCUDA_SUITE_CHILD", what)
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&out.stdout);
-    assert!(out.status.success(), "{text}\n{}", String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{what}: {text}\n{}", String::from_utf8_lossy(&out.stderr));
     let peak = text.lines().find_map(|l| l.split("peak ").nth(1)).and_then(|b| b.trim().parse::<usize>().ok());
-    let peak = peak.unwrap_or_else(|| panic!("no peak in {text}"));
-    println!("{n} x {n} x 32: peak {} MiB of {} MiB", peak >> 20, most >> 20);
-    assert!(peak <= most, "peak {peak} of {most}");
+    peak.unwrap_or_else(|| panic!("{what}: no peak in {text}"))
 }
 
 /// 20,000 x 20,000 distances take 1.5 GiB; the (n, m, d) temporary would take 48.
@@ -214,4 +221,71 @@ fn main_job_fits_2_gib() {
 #[cfg(target_os = "linux")]
 fn smaller_main_job_fits_its_share() {
     main_job(5000, "scale::smaller_main_job_fits_its_share", (2 << 30) / 16);
+}
+
+/// The pairwise workloads of `benches/peers`.
+#[cfg(target_os = "linux")]
+const PAIRS: [&str; 7] = ["sqeuclidean", "expanded", "cityblock", "nn", "nn_expanded", "nn10", "pdist"];
+
+/// Rows of both sides: a matrix of them is more than what is allowed beside results.
+#[cfg(target_os = "linux")]
+const MANY: usize = 6000;
+#[cfg(target_os = "linux")]
+const DEPTH: usize = 16;
+
+/// Runs a workload on `MANY` rows of `DEPTH`; what it took beside its operands and results, packed operands among it.
+#[cfg(target_os = "linux")]
+fn taken<T: Float<Sum = T, Mean = T>>(op: &str) -> usize {
+    let dev = Device::cpu();
+    let rows = |a: usize, b: usize| -> DeviceArray2<T> {
+        dev.from_fn((MANY, DEPTH), |(i, j)| T::from_f64(((i * a + j * b) % 97) as f64 / 9.0)).unwrap()
+    };
+    let (x, y) = (rows(31, 17), rows(13, 29));
+    let before = peak();
+    let nearest = |d: DeviceArray2<T>| {
+        ndcuda::eval((&d.argmin_axis(Axis(1)), &d.min_axis(Axis(1)))).unwrap();
+        0
+    };
+    let matrix = |d: DeviceArray2<T>| {
+        d.eval().unwrap();
+        MANY * MANY
+    };
+    let elements = match op {
+        "sqeuclidean" => matrix(distance::sqeuclidean_broadcast(&x, &y)),
+        "expanded" => matrix(distance::sqeuclidean_expanded(&x, &y)),
+        "cityblock" => matrix(distance::cityblock(&x, &y)),
+        "nn" => nearest(distance::sqeuclidean_broadcast(&x, &y)),
+        "nn_expanded" => nearest(distance::sqeuclidean_expanded(&x, &y)),
+        "nn10" => {
+            let (least, index) = distance::knn(&x, &y, 10, Metric::SqEuclidean).unwrap();
+            ndcuda::eval((&least, &index)).unwrap();
+            2 * 10 * MANY
+        }
+        _ => {
+            distance::pdist(&x, Metric::SqEuclidean).unwrap().eval().unwrap();
+            MANY * (MANY - 1) / 2
+        }
+    };
+    (peak() - before).saturating_sub(elements * T::DTYPE.size())
+}
+
+/// Each in a process of its own: beside the results, both operands packed and 64 MiB at most.
+#[cfg(target_os = "linux")]
+fn pairs_take_their_results_and_little_more() {
+    if let Ok(what) = std::env::var("NDCUDA_SUITE_CHILD") {
+        let taken = match what.split_once(' ') {
+            Some((op, "f64")) => taken::<f64>(op),
+            Some((op, _)) => taken::<f32>(op),
+            None => panic!("{what}"),
+        };
+        println!("peak {taken}");
+        return;
+    }
+    for op in PAIRS {
+        for (dtype, size) in [("f32", 4), ("f64", 8)] {
+            let most = 2 * MANY * DEPTH * size + (64 << 20);
+            let taken = peak_of_child("scale::pairs_take_their_results_and_little_more", &format!("{op} {dtype}"));
+            assert!(taken <= most, "{op} {dtype}: {} MiB of {}", taken >> 20, most >> 20);
+        }
+    }
 }

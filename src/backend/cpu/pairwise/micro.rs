@@ -238,8 +238,13 @@ fn halves() -> bool {
     vendor == u32::from_le_bytes(*b"Auth") && family == 0x19
 }
 
-/// The kernel for a combine on f32 or f64; for one row, one whose block is a single row.
-pub fn kernel(combine: Combine, dtype: DType, isa: Isa, one: bool) -> Kernel {
+/// Rows that are few enough for a block of 8 of them to be better than one of 12, where it leaves less of its last block empty.
+#[cfg(target_arch = "x86_64")]
+const FEW: usize = 128;
+
+/// The kernel for a combine on f32 or f64 of `n` rows; for one, a kernel whose block is a single row.
+pub fn kernel(combine: Combine, dtype: DType, isa: Isa, n: usize) -> Kernel {
+    let one = n == 1;
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::*;
@@ -250,6 +255,9 @@ pub fn kernel(combine: Combine, dtype: DType, isa: Isa, one: bool) -> Kernel {
             }
             Isa::Avx2 if one => {
                 return kernels!(#[target_feature(enable = "avx2,fma")] combine, dtype, __m256, __m256d, 1 x 4);
+            }
+            Isa::Avx512 if n <= FEW && n.next_multiple_of(8) < n.next_multiple_of(12) => {
+                return kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx2,fma")] combine, dtype, __m512, __m512d, 8 x 2);
             }
             Isa::Avx512 => {
                 return kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx2,fma")] combine, dtype, __m512, __m512d, 12 x 2);

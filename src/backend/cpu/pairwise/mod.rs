@@ -55,6 +55,8 @@ const ROWS: usize = 192 << 10;
 /// Steps of k that one row takes together. A segment is whole parts.
 const PART: usize = 8;
 const _: () = assert!(SEGMENT.is_multiple_of(PART));
+/// Bytes of y that is read where it lies, if its columns lie side by side: a half of L1.
+const SMALL: usize = 16 << 10;
 /// Multiply-adds worth a second thread.
 const SERIAL: usize = 1 << 18;
 
@@ -107,11 +109,14 @@ pub struct Pairwise {
     isa: Isa,
 }
 
-/// Where a run has what it packed: panels and norms of x and of y. Of y there is nothing where it is packed as it is needed.
+/// Where a run has what it packed: panels and norms of x and of y. Of y there is nothing where it is packed as it is needed, or read
+/// where it lies.
 #[derive(Clone, Copy)]
 struct Packed {
     x: usize,
     y: Option<usize>,
+    /// The operand that y is, and its elements from step to step.
+    lies: Option<(u8, usize)>,
     norms: [usize; 2],
 }
 
@@ -149,7 +154,7 @@ impl Pairwise {
         let one = found.i.is_none_or(|a| launch.extents[a] == 1);
         let mut c = Compiler::new(ir, launch, isa);
         let kernel = match found.combine {
-            Some(combine) => micro::kernel(combine, dtype, isa, one),
+            Some(combine) => micro::kernel(combine, dtype, isa, found.i.map_or(1, |a| launch.extents[a])),
             None => {
                 let (rows, columns) = code::shape(&found, launch);
                 Kernel { run: Run::Code(Code::new(&mut c, launch, &found, columns, isa)?), rows, columns }
@@ -261,6 +266,17 @@ impl Pairwise {
         t * COLUMNS..self.extent(self.y.axis).min((t + 1) * COLUMNS)
     }
 
+    /// The operand that y is, and its elements from step to step, where columns lie side by side in memory: they are read there.
+    fn y_lies(&self) -> Option<(u8, usize)> {
+        match self.y.ops[..] {
+            [TOp::Load { operand: o, .. }] if self.y.norm.is_none() => {
+                let info = self.y.operands[o as usize];
+                (info.row == 1 && info.lane >= 0).then_some((o, info.lane as usize))
+            }
+            _ => None,
+        }
+    }
+
     fn panels(&self, s: &Side) -> usize {
         self.extent(s.axis).div_ceil(s.width)
     }
@@ -277,6 +293,9 @@ impl Pairwise {
         let norms = |s: &Side| (self.panels(s) * s.width * size).next_multiple_of(64);
         // Of few rows the other operand would be packed for nothing.
         let all = nx > 1 || self.code().is_some();
+        let small = all && self.code().is_none() && self.y.bytes <= SMALL;
+        let whole = |&(_, lane): &(u8, usize)| small && lane == ny * self.y.width && self.extent(self.y.axis) == lane;
+        let lies = self.y_lies().filter(whole);
         let at_x = 64;
         let at_y = at_x + self.x.bytes;
         let at_norms = at_y + if all { self.y.bytes } else { 0 };
@@ -287,6 +306,7 @@ impl Pairwise {
         let at = Packed {
             x: base + at_x,
             y: all.then_some(base + at_y),
+            lies,
             norms: [base + at_norms, base + at_norms + norms(&self.x)],
         };
         let serial = ext.iter().product::<usize>() <= SERIAL;
@@ -298,7 +318,7 @@ impl Pairwise {
                     rest /= ext[axis];
                 }
             };
-            threads.spread(if all { nx + ny } else { nx }, serial, &|next| {
+            threads.spread(if all && lies.is_none() { nx + ny } else { nx }, serial, &|next| {
                 self.thread(args, bad, |f| {
                     place(f);
                     while let Some(p) = next() {
@@ -489,14 +509,7 @@ impl Pairwise {
         let segments = k.div_ceil(SEGMENT).max(1);
         let Some(y) = at.y else {
             let own = edge.wrapping_add(mr * nr * size);
-            // Columns that lie side by side in memory are read there.
-            let plain = match self.y.ops[..] {
-                [TOp::Load { operand: o, .. }] if self.y.norm.is_none() => {
-                    let info = self.y.operands[o as usize];
-                    (info.row == 1 && info.lane >= 0).then_some((o, info.lane as usize))
-                }
-                _ => None,
-            };
+            let plain = self.y_lies();
             // Those of whole blocks row by row of memory, a few at a time, so that long runs of it are read.
             let mut whole = 0;
             if let (Some((o, lane)), Some(part), 1..) = (plain, part, k) {
@@ -544,11 +557,19 @@ impl Pairwise {
         for s in 0..segments {
             let k0 = s * SEGMENT;
             let steps = (k - k0).min(SEGMENT);
-            let (x0, y0) = (self.value(&self.x, at.x, 0, i0, k0), self.value(&self.y, y, 0, j0, k0));
+            let x0 = self.value(&self.x, at.x, 0, i0, k0);
+            // Whole panels, by step or by panel.
+            let (y0, y_column, y_step) = match at.lies {
+                Some((o, lane)) => {
+                    self.seek(f, i0, j0, &self.y.operands, args);
+                    (f.ptrs[o as usize].wrapping_add(k0 * lane * size), size, lane)
+                }
+                None => (self.value(&self.y, y, 0, j0, k0), steps * size, nr),
+            };
             // What is stored comes into the caches with the last segment.
             let (to, to_row, to_size) = if s + 1 == segments { to } else { own };
             for j in (0..width).step_by(nr) {
-                let yp = y0.wrapping_add(j * steps * size);
+                let yp = y0.wrapping_add(j * y_column);
                 for i in (0..count).step_by(mr) {
                     let xp = x0.wrapping_add(i * steps * size);
                     let at = |i: usize| out.wrapping_offset((i as isize * pitch + j as isize) * size as isize);
@@ -558,9 +579,9 @@ impl Pairwise {
                     unsafe {
                         if whole || !direct {
                             // Own scratch has room for whole blocks at its edges.
-                            run(steps, xp, yp, nr, at(i), pitch as usize, s > 0, ahead, to_row);
+                            run(steps, xp, yp, y_step, at(i), pitch as usize, s > 0, ahead, to_row);
                         } else {
-                            run(steps, xp, yp, nr, edge, nr, false, ahead, to_row);
+                            run(steps, xp, yp, y_step, edge, nr, false, ahead, to_row);
                             for r in 0..(count - i).min(mr) {
                                 let n = (width - j).min(nr) * size;
                                 std::ptr::copy_nonoverlapping(edge.add(r * nr * size), at(i + r), n);
