@@ -24,8 +24,16 @@ pub(crate) enum Why {
     CutSole,
 }
 
+/// Most roots of one plan. Plans of more are no better, and this one serves all the batches of a long list of equal forms.
+const TOGETHER: usize = 1024;
+
 /// Evaluates nodes of one device.
 pub(crate) fn nodes(device: &Device, roots: &[Arc<Node>], why: Why) -> Result<()> {
+    // What batches share is held by the roots to come: the second of them stores what the first made in passing.
+    roots.chunks(TOGETHER).try_for_each(|batch| together(device, batch, why))
+}
+
+fn together(device: &Device, roots: &[Arc<Node>], why: Why) -> Result<()> {
     if roots.iter().all(|r| r.value().is_some()) {
         return first_error(roots);
     }
@@ -235,7 +243,7 @@ fn written(ir: &KernelIr, launch: &Launch) -> usize {
 }
 
 /// A leaf's buffer that the step may write its result over: no one but this evaluation can reach it.
-fn donate(graph: &Graph, ready: &Ready, slots: &Slots, step: usize, slot: u16) -> Option<Buffer> {
+fn donate(graph: &Graph, ready: &Ready, slots: &Slots, step: usize, slot: u32) -> Option<Buffer> {
     let &(_, _, leaf) = ready.donors.iter().find(|d| d.0 == step && d.1 == slot)?;
     let closed = graph.nodes.iter().all(|n| match (&n.leaf, n.root) {
         (Some(_), _) => true,
@@ -275,7 +283,7 @@ fn text(graph: &Graph, p: &Plan<Step>) -> String {
     for (s, slot) in p.slots.iter().enumerate() {
         let what = match graph.op(slot.node) {
             None => "read".into(),
-            Some(op) if p.steps.iter().any(|(_, w)| w.contains(&(s as u16))) => {
+            Some(op) if p.steps.iter().any(|(_, w)| w.contains(&(s as u32))) => {
                 format!("store {}", crate::graph::show::name(op))
             }
             Some(op) => format!("make, not store {}", crate::graph::show::name(op)),

@@ -59,12 +59,12 @@ pub fn plan(g: &Graph, jobs: Vec<Job>, caps: Caps<'_>) -> Result<Plans> {
 struct Builder<'a> {
     g: &'a Graph,
     slots: Vec<Slot>,
-    slot_of: Vec<Option<u16>>,
+    slot_of: Vec<Option<u32>>,
 }
 
 /// One operand while axes are still the draft's.
 struct Wide {
-    slot: u16,
+    slot: u32,
     offset: isize,
     strides: Strides,
     gather: Option<Gather>,
@@ -73,27 +73,27 @@ struct Wide {
 }
 
 impl Builder<'_> {
-    fn add(&mut self, node: usize, layout: Layout) -> u16 {
-        let slot = self.slots.len() as u16;
+    fn add(&mut self, node: usize, layout: Layout) -> u32 {
+        let slot = self.slots.len() as u32;
         self.slot_of[node] = Some(slot);
         let dtype = self.g.nodes[node].node.dtype;
         self.slots.push(Slot { dtype, layout, node, why: None, kept: false, last_use: 0 });
         slot
     }
 
-    fn slot(&self, node: usize) -> Result<u16> {
+    fn slot(&self, node: usize) -> Result<u32> {
         self.slot_of[node].ok_or_else(|| Error::Internal {
             stage: "arrange",
             detail: format!("node {node} is read before it is stored"),
         })
     }
 
-    fn kernel(&mut self, d: Draft) -> Result<(Step, Vec<u16>)> {
+    fn kernel(&mut self, d: Draft) -> Result<(Step, Vec<u32>)> {
         let rank = d.extents.len();
         let mut wide = vec![];
         for key in &d.loads {
             let slot = match key.leaf {
-                Some(entry) => entry as u16,
+                Some(entry) => entry,
                 None => self.slot(key.node)?,
             };
             let own = self.slots[slot as usize].layout.strides.clone();
@@ -220,13 +220,13 @@ impl Builder<'_> {
         let (g, p) = (self.g, &self.g.nodes[n]);
         let node = p.args[k] as usize;
         let entry = g.nodes[node].leaf.is_some().then(|| p.entries[k]);
-        let slot = entry.map_or_else(|| self.slot(node), |e| Ok(e as u16))?;
+        let slot = entry.map_or_else(|| self.slot(node), Ok)?;
         let (at, strides) = edge_place(&self.slots[slot as usize].layout, &expr.args[k].view());
         let start = entry.map_or(0, |e| g.leaves[e as usize].start);
         Ok(Bind { slot, offset: at - start, strides, gather: None })
     }
 
-    fn topk(&mut self, n: usize) -> Result<(Step, Vec<u16>)> {
+    fn topk(&mut self, n: usize) -> Result<(Step, Vec<u32>)> {
         let p = &self.g.nodes[n];
         let (Some(expr), Some(Op::TopK { largest })) = (&p.expr, self.g.op(n)) else {
             return Err(Error::Internal { stage: "arrange", detail: "a selection of nothing".into() });
@@ -249,7 +249,7 @@ impl Builder<'_> {
     }
 
     /// A selection from what a kernel makes; `None` where the backend cannot. The array has a slot that no one fills.
-    fn select(&mut self, d: Draft, from: usize, s: Selection, caps: Caps<'_>) -> Result<Option<(Step, Vec<u16>)>> {
+    fn select(&mut self, d: Draft, from: usize, s: Selection, caps: Caps<'_>) -> Result<Option<(Step, Vec<u32>)>> {
         let (Step::Kernel(ir, launch), _) = self.kernel(d)? else { return Ok(None) };
         let Some(Op::TopK { largest }) = self.g.op(s.node) else { return Ok(None) };
         let layout = &self.slots[self.slot(from)? as usize].layout;
@@ -271,7 +271,7 @@ impl Builder<'_> {
         Ok(Some((Step::TopK(spec), writes)))
     }
 
-    fn gemm(&mut self, n: usize) -> Result<(Step, Vec<u16>)> {
+    fn gemm(&mut self, n: usize) -> Result<(Step, Vec<u32>)> {
         let p = &self.g.nodes[n];
         let Some(expr) = &p.expr else {
             return Err(Error::Internal { stage: "arrange", detail: "dot of nothing".into() });
@@ -532,10 +532,10 @@ pub fn lifetimes(g: &Graph, stored: &[bool], plan: &mut Plan) {
         if writes.len() != 1 {
             continue;
         }
-        let own = |slot: u16| launch.operands.iter().zip(&ir.operands).filter(move |(b, _)| b.slot == slot);
+        let own = |slot: u32| launch.operands.iter().zip(&ir.operands).filter(move |(b, _)| b.slot == slot);
         for &out in writes {
             let Some((o, _)) = own(out).next() else { continue };
-            for leaf in 0..plan.leaves as u16 {
+            for leaf in 0..plan.leaves as u32 {
                 let s = &plan.slots[leaf as usize];
                 let fits = s.last_use == n
                     && !survives_reader(g, &survives, s.node)

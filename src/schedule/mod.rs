@@ -37,13 +37,13 @@ pub struct Slot {
 #[derive(Debug)]
 pub struct Plan<S = Step> {
     /// The steps, in order, each with the slots it writes.
-    pub steps: Vec<(S, Vec<u16>)>,
+    pub steps: Vec<(S, Vec<u32>)>,
     /// The buffers.
     pub slots: Vec<Slot>,
     /// How many of them are leaves.
     pub leaves: usize,
     /// Slots that may take over a leaf's buffer: `(step, written slot, leaf slot)`.
-    pub donors: Vec<(usize, u16, u16)>,
+    pub donors: Vec<(usize, u32, u32)>,
     /// Graph nodes that someone holds and that kernels compute without storing.
     pub unstored: Vec<usize>,
 }

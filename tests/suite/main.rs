@@ -32,6 +32,7 @@ mod reduce;
 mod scale;
 mod select;
 mod views;
+mod wide;
 
 fn main() -> std::process::ExitCode {
     harness::run(
@@ -49,6 +50,7 @@ fn main() -> std::process::ExitCode {
             scale::tests(),
             select::tests(),
             views::tests(),
+            wide::tests(),
         ]
         .concat(),
     )
