@@ -13,6 +13,8 @@ pub struct Trace {
     /// Kernels among those plans that the device had not met: what a compiler has to run for. Sizes, strides and scalars
     /// are no part of a kernel.
     pub new_kernels: usize,
+    /// What planning looked at: instructions, of kernels given up and made again, too, and operands.
+    pub planned: usize,
     /// Bytes of distinct operands the kernels read.
     pub bytes_read: usize,
     /// Bytes the kernels wrote.
@@ -53,6 +55,7 @@ pub fn trace<R>(f: impl FnOnce() -> R) -> (R, Trace) {
             b.kernels += inner.kernels;
             b.plans += inner.plans;
             b.new_kernels += inner.new_kernels;
+            b.planned += inner.planned;
             b.bytes_read += inner.bytes_read;
             b.bytes_written += inner.bytes_written;
             b.allocations += inner.allocations;

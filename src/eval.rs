@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::graph::{Node, Stored};
 use crate::kernel::{KernelIr, Launch, Param, Role, Step};
 use crate::layout::size;
-use crate::schedule::{Caps, Graph, Plan, plan};
+use crate::schedule::{Caps, Graph, Plan, Stage, plan};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -25,8 +25,16 @@ pub(crate) enum Why {
     CutSole,
 }
 
+/// Most roots of one plan. Plans of more are no better, and this one serves all the batches of a long list of equal forms.
+const TOGETHER: usize = 1024;
+
 /// Evaluates nodes of one device.
 pub(crate) fn nodes(device: &Device, roots: &[Arc<Node>], why: Why) -> Result<()> {
+    // What batches share is held by the roots to come: the second of them stores what the first made in passing.
+    roots.chunks(TOGETHER).try_for_each(|batch| together(device, batch, why))
+}
+
+fn together(device: &Device, roots: &[Arc<Node>], why: Why) -> Result<()> {
     if roots.iter().all(|r| r.value().is_some()) {
         return first_error(roots);
     }
@@ -36,7 +44,7 @@ pub(crate) fn nodes(device: &Device, roots: &[Arc<Node>], why: Why) -> Result<()
     match run(device, &graph, &ready, why == Why::CutSole) {
         Ok(()) => first_error(roots),
         Err((step, e)) => {
-            let node = ready.steps.get(step).and_then(|s| s.1.first()).map(|&s| ready.slots[s as usize].node);
+            let node = ready.stages.get(step).and_then(|s| s.writes.first()).map(|&s| ready.slots[s as usize].node);
             Err(node.map_or(e.clone(), |n| graph.nodes[n].node.located(e)))
         }
     }
@@ -67,20 +75,26 @@ fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
         eprint!("{}", text(graph, &p));
     }
     if debug::level() >= 4 {
-        for (step, _) in &p.steps {
-            if let Step::Kernel(ir, launch) = step {
+        for stage in &p.stages {
+            if let Step::Kernel(ir, launch) = &stage.run {
                 eprintln!("{}", crate::device::cuda_source(ir, launch).unwrap_or_else(|e| e.to_string()));
             }
         }
     }
-    for (step, _) in &p.steps {
-        if let Some((ir, _)) = step.kernel() {
+    for stage in &p.stages {
+        if let Some((ir, _)) = stage.run.kernel() {
             debug::note(|t| t.new_kernels += device.is_new(ir) as usize);
         }
     }
-    let exes = device.backend().prepare(&p.steps.iter().map(|s| &s.0).collect::<Vec<_>>())?;
-    let steps = p.steps.into_iter().zip(exes).map(|((step, writes), exe)| ((step, exe), writes)).collect();
-    Ok(Plan { steps, slots: p.slots, leaves: p.leaves, donors: p.donors, unstored: p.unstored })
+    let exes = device.backend().prepare(&p.stages.iter().map(|s| &s.run).collect::<Vec<_>>())?;
+    let stages = p.stages.into_iter().zip(exes).map(|(s, exe)| Stage {
+        run: (s.run, exe),
+        writes: s.writes,
+        over: s.over,
+        copies: s.copies,
+        frees: s.frees,
+    });
+    Ok(Plan { stages: stages.collect(), slots: p.slots, leaves: p.leaves, unstored: p.unstored })
 }
 
 /// A plan's buffers while it runs, and the address each slot's bindings count from.
@@ -100,16 +114,23 @@ fn run(device: &Device, graph: &Graph, ready: &Ready, sole: bool) -> Result<(), 
     }
     slots.buffers.resize(ready.slots.len(), None);
     slots.bases.resize(ready.slots.len(), 0);
-    for (n, ((step, exe), writes)) in ready.steps.iter().enumerate() {
+    // Whether no one but this evaluation can reach what it reads.
+    let closed = sole && closed(graph);
+    for (n, stage) in ready.stages.iter().enumerate() {
         let mut in_place = false;
-        for &w in writes {
+        for &w in &stage.writes {
             if slots.buffers[w as usize].is_none() {
-                let taken = if sole { donate(graph, ready, &slots, n, w) } else { None };
-                let buffer = match taken {
-                    Some(b) => {
-                        in_place = true;
-                        b
+                let taken = match stage.over {
+                    Some(s) if s as usize >= ready.leaves => slots.buffers[s as usize].take(),
+                    Some(leaf) if closed => {
+                        let leaf = donate(graph, ready, &slots, leaf, w);
+                        in_place = leaf.is_some();
+                        leaf
                     }
+                    _ => None,
+                };
+                let buffer = match taken {
+                    Some(b) => b,
                     None => {
                         let slot = &ready.slots[w as usize];
                         let width = slot.dtype.size();
@@ -120,13 +141,14 @@ fn run(device: &Device, graph: &Graph, ready: &Ready, sole: bool) -> Result<(), 
                 slots.buffers[w as usize] = Some(buffer);
             }
         }
-        if !is_empty(step) {
+        let (step, exe) = &stage.run;
+        // A copy in place is there already.
+        let done = is_empty(step) || in_place && stage.copies;
+        if !done {
             launch(backend, graph, step, exe, &slots, in_place).map_err(|e| (n, e))?;
         }
-        for (s, slot) in ready.slots.iter().enumerate().skip(ready.leaves) {
-            if slot.last_use == n && !slot.kept {
-                slots.buffers[s] = None;
-            }
+        for &s in &stage.frees {
+            slots.buffers[s as usize] = None;
         }
     }
     for (slot, buffer) in ready.slots.iter().zip(slots.buffers).skip(ready.leaves) {
@@ -235,14 +257,17 @@ fn written(ir: &KernelIr, launch: &Launch) -> usize {
     over.unwrap_or_default().iter().map(|a| launch.extents[a]).product()
 }
 
-/// A leaf's buffer that the step may write its result over: no one but this evaluation can reach it.
-fn donate(graph: &Graph, ready: &Ready, slots: &Slots, step: usize, slot: u16) -> Option<Buffer> {
-    let &(_, _, leaf) = ready.donors.iter().find(|d| d.0 == step && d.1 == slot)?;
-    let closed = graph.nodes.iter().all(|n| match (&n.leaf, n.root) {
+/// Whether nothing outside reaches a pending value of this evaluation, but for the one handle on each root.
+fn closed(graph: &Graph) -> bool {
+    graph.nodes.iter().all(|n| match (&n.leaf, n.root) {
         (Some(_), _) => true,
         (None, true) => Arc::strong_count(&n.node) <= n.uses as usize + 3,
         (None, false) => !n.held,
-    });
+    })
+}
+
+/// A leaf's buffer that a step of a closed evaluation may write its result over: nothing else can reach it.
+fn donate(graph: &Graph, ready: &Ready, slots: &Slots, leaf: u32, slot: u32) -> Option<Buffer> {
     let node = &graph.nodes[graph.leaves[leaf as usize].node];
     // The graph's own handle and one for each argument; the node's, the graph's, the leaf's and the slot's on the buffer.
     let alone = Arc::strong_count(&node.node) == node.uses as usize + 1;
@@ -250,7 +275,7 @@ fn donate(graph: &Graph, ready: &Ready, slots: &Slots, step: usize, slot: u16) -
     let own = graph.leaves[leaf as usize].stored.layout.offset == 0
         && graph.leaves[leaf as usize].start == 0
         && buffer.bytes() == size(&ready.slots[slot as usize].layout.shape) * ready.slots[slot as usize].dtype.size();
-    let free = closed && alone && own && !buffer.is_shared() && buffer.references() == 4;
+    let free = alone && own && !buffer.is_shared() && buffer.references() == 4;
     // Who let the last other handle go has read what it reads: counts are looked at without an order of their own.
     fence(Ordering::Acquire);
     free.then(|| buffer.clone())
@@ -269,26 +294,28 @@ pub(crate) fn show(device: &Device, node: &Arc<Node>) -> Result<String> {
 fn text(graph: &Graph, p: &Plan<Step>) -> String {
     use std::fmt::Write;
     let mut out = String::new();
-    let n = p.steps.len();
+    let n = p.stages.len();
     let _ = writeln!(
         out,
         "{n} kernel{} for {} pending operations",
         if n == 1 { "" } else { "s" },
         graph.nodes.iter().filter(|n| n.expr.is_some()).count()
     );
+    let mut written = vec![false; p.slots.len()];
+    for &w in p.stages.iter().flat_map(|s| &s.writes) {
+        written[w as usize] = true;
+    }
     for (s, slot) in p.slots.iter().enumerate() {
         let what = match graph.op(slot.node) {
             None => "read".into(),
-            Some(op) if p.steps.iter().any(|(_, w)| w.contains(&(s as u16))) => {
-                format!("store {}", crate::graph::show::name(op))
-            }
+            Some(op) if written[s] => format!("store {}", crate::graph::show::name(op)),
             Some(op) => format!("make, not store {}", crate::graph::show::name(op)),
         };
         let why = slot.why.filter(|_| s >= p.leaves).map_or(String::new(), |why| format!("; {why}"));
         let end = if s >= p.leaves && !slot.kept { "; freed after its last use" } else { "" };
         let _ = writeln!(out, "  #{s}: {what}: {} {:?}{why}{end}", slot.dtype, slot.layout);
     }
-    for (step, _) in &p.steps {
+    for Stage { run: step, .. } in &p.stages {
         let (read, written) = bytes(step);
         let slots: Vec<String> = step.binds().iter().map(|b| format!("#{}", b.slot)).collect();
         let _ = writeln!(out, "reads {read} bytes, writes {written} bytes, operands {}", slots.join(" "));
@@ -321,5 +348,5 @@ pub(crate) fn cuda_source(device: &Device, node: &Arc<Node>) -> Result<Vec<Strin
         Step::Kernel(ir, launch) => Some(crate::device::cuda_source(ir, launch)),
         Step::Gemm(_) | Step::TopK(_) => None,
     };
-    planned(device, &graph)?.steps.iter().filter_map(|(step, _)| kernel(step)).collect()
+    planned(device, &graph)?.stages.iter().filter_map(|s| kernel(&s.run)).collect()
 }

@@ -16,7 +16,8 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
         let (v, device) = value.operand(&self.device, at);
         self.same_device("slice_assign", &device)?;
         let new = build::update(&self.value, region, &v, at)?;
-        drop(v);
+        // What only this call held is no one's now: rebinding may write in place.
+        drop((v, value));
         self.rebind(new);
         Ok(())
     }

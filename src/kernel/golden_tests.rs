@@ -391,7 +391,7 @@ fn launch(ir: &KernelIr, extents: &[usize]) -> Launch {
         let own: Vec<usize> = (0..extents.len()).map(|a| if over.has(a) { extents[a] } else { 1 }).collect();
         let c = c_strides(&own);
         let strides = (0..extents.len()).map(|a| if over.has(a) { c[a] } else { 0 }).collect();
-        Bind { slot: o as u16, offset: 0, strides, gather: None }
+        Bind { slot: o as u32, offset: 0, strides, gather: None }
     };
     let operands = (0..ir.operands.len() as u8).map(bind).collect();
     Launch { extents: extents.into(), operands, params: vec![] }

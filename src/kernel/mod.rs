@@ -265,7 +265,7 @@ impl KernelIr {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bind {
     /// Which of the plan's buffers.
-    pub slot: u16,
+    pub slot: u32,
     /// Elements to add to the buffer's own offset.
     pub offset: isize,
     /// Stride of each kernel axis, in elements.
@@ -296,7 +296,7 @@ impl Gather {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Param {
     /// The n-th scalar of the expression.
-    Scalar(u16),
+    Scalar(u32),
     /// A constant, by its bits.
     Const(u64),
 }

@@ -1,70 +1,78 @@
-//! Last passes: axes in memory order and collapsed, loops around the code, buffers and their lives.
+//! Fifth pass: axes in memory order and collapsed, operands and results in slots.
 
 use super::collect::Graph;
-use super::lower::{Draft, Job, Place};
+use super::jobs::Job;
+use super::lower::{Draft, Place};
+use super::nest::{classify, nest, nest_within};
 use super::place::region_place;
 use super::select::Selection;
-use super::{Caps, Plan, Slot};
+use super::{Caps, Plan, Slot, Stage, Writes};
 use crate::error::{Error, Result};
 use crate::graph::{Expr, Op};
 use crate::kernel::{
-    AxisSet, Bind, Class, FoldOrder, Gather, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, Step,
-    TopKSpec, width,
+    AxisSet, Bind, FoldOrder, Gather, GemmSpec, Inst, KOp, KernelIr, Launch, Operand, Role, Step, TopKSpec, width,
 };
-use crate::layout::{Layout, Src, Strides, View, c_strides, size};
+use crate::layout::{Layout, Src, Strides, View, c_strides};
 use smallvec::{SmallVec, smallvec};
 
-/// A plan, or the node to store because the backend cannot run the kernel that makes it on the way.
+/// A plan, or the nodes to store because the backend cannot run the kernels that make them on the way.
 pub enum Plans {
     /// The plan.
     Made(Plan),
     /// What to store.
-    Refused(usize),
+    Refused(Vec<usize>),
 }
 
 /// Turns drafts into kernels on slots.
 pub fn plan(g: &Graph, jobs: Vec<Job>, caps: Caps<'_>) -> Result<Plans> {
     let mut p = Builder { g, slots: vec![], slot_of: vec![None; g.nodes.len()] };
     for leaf in &g.leaves {
-        p.add(leaf.node, leaf.stored.layout.clone());
+        p.add(leaf.node, leaf.stored.layout.clone())?;
     }
-    let mut steps = vec![];
+    let mut stages = Vec::with_capacity(jobs.len());
+    let mut refused = vec![];
     for job in jobs {
         let fused = match &job {
             Job::Kernel(d) => d.fused.first().copied(),
             Job::Gemm(_) | Job::TopK(_) | Job::Select(..) => None,
         };
-        let (step, writes) = match job {
+        let (run, writes) = match job {
             Job::Kernel(d) => p.kernel(*d)?,
             Job::Gemm(n) => p.gemm(n)?,
             Job::TopK(n) => p.topk(n)?,
             Job::Select(d, selection) => {
                 let from = d.targets[0].node;
-                match p.select(*d, from, selection, caps)? {
+                match p.select(*d, selection, caps)? {
                     Some(step) => step,
-                    None => return Ok(Plans::Refused(from)),
+                    None => {
+                        refused.push(from);
+                        continue;
+                    }
                 }
             }
         };
-        if let (Some(node), Step::Kernel(ir, launch)) = (fused, &step)
+        if let (Some(node), Step::Kernel(ir, launch)) = (fused, &run)
             && !(caps.fuses)(ir, launch)
         {
-            return Ok(Plans::Refused(node));
+            refused.push(node);
         }
-        steps.push((step, writes));
+        stages.push(Stage { run, writes, over: None, copies: false, frees: vec![] });
     }
-    Ok(Plans::Made(Plan { steps, slots: p.slots, leaves: g.leaves.len(), donors: vec![], unstored: vec![] }))
+    if !refused.is_empty() {
+        return Ok(Plans::Refused(refused));
+    }
+    Ok(Plans::Made(Plan { stages, slots: p.slots, leaves: g.leaves.len(), unstored: vec![] }))
 }
 
 struct Builder<'a> {
     g: &'a Graph,
     slots: Vec<Slot>,
-    slot_of: Vec<Option<u16>>,
+    slot_of: Vec<Option<u32>>,
 }
 
 /// One operand while axes are still the draft's.
 struct Wide {
-    slot: u16,
+    slot: u32,
     offset: isize,
     strides: Strides,
     gather: Option<Gather>,
@@ -73,27 +81,28 @@ struct Wide {
 }
 
 impl Builder<'_> {
-    fn add(&mut self, node: usize, layout: Layout) -> u16 {
-        let slot = self.slots.len() as u16;
+    fn add(&mut self, node: usize, layout: Layout) -> Result<u32> {
+        let slot = u32::try_from(self.slots.len())
+            .map_err(|_| Error::Internal { stage: "arrange", detail: "more than 2^32 buffers".into() })?;
         self.slot_of[node] = Some(slot);
         let dtype = self.g.nodes[node].node.dtype;
-        self.slots.push(Slot { dtype, layout, node, why: None, kept: false, last_use: 0 });
-        slot
+        self.slots.push(Slot { dtype, layout, node, why: None, kept: false });
+        Ok(slot)
     }
 
-    fn slot(&self, node: usize) -> Result<u16> {
+    fn slot(&self, node: usize) -> Result<u32> {
         self.slot_of[node].ok_or_else(|| Error::Internal {
             stage: "arrange",
             detail: format!("node {node} is read before it is stored"),
         })
     }
 
-    fn kernel(&mut self, d: Draft) -> Result<(Step, Vec<u16>)> {
+    fn kernel(&mut self, d: Draft) -> Result<(Step, Writes)> {
         let rank = d.extents.len();
         let mut wide = vec![];
         for key in &d.loads {
             let slot = match key.leaf {
-                Some(entry) => entry as u16,
+                Some(entry) => entry,
                 None => self.slot(key.node)?,
             };
             let own = self.slots[slot as usize].layout.strides.clone();
@@ -106,18 +115,18 @@ impl Builder<'_> {
             wide.push(Wide { slot, offset, strides, gather, role: Role::In, extent });
         }
         let order = memory_order(&d, &wide);
-        let mut writes = vec![];
+        let mut writes = Writes::new();
         for t in &d.targets {
             let shape = &self.g.nodes[t.node].node.shape;
             let (slot, offset, strides) = match &t.place {
                 Place::Whole => {
                     let strides = stored_strides(shape, &d, &order);
                     let walked = walked(shape, &strides, rank);
-                    let slot = self.add(t.node, Layout { shape: shape.clone(), strides, offset: 0 });
+                    let slot = self.add(t.node, Layout { shape: shape.clone(), strides, offset: 0 })?;
                     (slot, 0, walked)
                 }
                 Place::COrder => {
-                    let slot = self.add(t.node, Layout::c_order(shape));
+                    let slot = self.add(t.node, Layout::c_order(shape))?;
                     let mut c = c_strides(&d.extents[..d.outer]);
                     c.resize(rank, 0);
                     (slot, 0, c)
@@ -220,13 +229,13 @@ impl Builder<'_> {
         let (g, p) = (self.g, &self.g.nodes[n]);
         let node = p.args[k] as usize;
         let entry = g.nodes[node].leaf.is_some().then(|| p.entries[k]);
-        let slot = entry.map_or_else(|| self.slot(node), |e| Ok(e as u16))?;
+        let slot = entry.map_or_else(|| self.slot(node), Ok)?;
         let (at, strides) = edge_place(&self.slots[slot as usize].layout, &expr.args[k].view());
         let start = entry.map_or(0, |e| g.leaves[e as usize].start);
         Ok(Bind { slot, offset: at - start, strides, gather: None })
     }
 
-    fn topk(&mut self, n: usize) -> Result<(Step, Vec<u16>)> {
+    fn topk(&mut self, n: usize) -> Result<(Step, Writes)> {
         let p = &self.g.nodes[n];
         let (Some(expr), Some(Op::TopK { largest })) = (&p.expr, self.g.op(n)) else {
             return Err(Error::Internal { stage: "arrange", detail: "a selection of nothing".into() });
@@ -234,7 +243,7 @@ impl Builder<'_> {
         let from = self.argument(n, expr, 0)?;
         let (shape, from_shape) = (&p.node.shape, expr.args[0].shape());
         let r = shape.len() - 1;
-        let slot = self.add(n, Layout::c_order(shape));
+        let slot = self.add(n, Layout::c_order(shape))?;
         let to = Bind { slot, offset: 0, strides: c_strides(shape), gather: None };
         let spec = TopKSpec {
             dtype: expr.args[0].dtype(),
@@ -245,33 +254,34 @@ impl Builder<'_> {
             operands: smallvec![from, to],
             made: None,
         };
-        Ok((Step::TopK(spec), vec![slot]))
+        Ok((Step::TopK(spec), smallvec![slot]))
     }
 
     /// A selection from what a kernel makes; `None` where the backend cannot. The array has a slot that no one fills.
-    fn select(&mut self, d: Draft, from: usize, s: Selection, caps: Caps<'_>) -> Result<Option<(Step, Vec<u16>)>> {
+    fn select(&mut self, d: Draft, s: Selection, caps: Caps<'_>) -> Result<Option<(Step, Writes)>> {
+        let from = d.targets[0].node;
         let (Step::Kernel(ir, launch), _) = self.kernel(d)? else { return Ok(None) };
         let Some(Op::TopK { largest }) = self.g.op(s.node) else { return Ok(None) };
-        let layout = &self.slots[self.slot(from)? as usize].layout;
-        if *layout != Layout::c_order(&layout.shape) || !(caps.selects)(&ir, &launch) {
-            return Ok(None);
-        }
+        let layout = self.slots[self.slot(from)? as usize].layout.clone();
         let r = layout.shape.len() - 1;
         let m = layout.shape[r];
         let shape = &self.g.nodes[s.node].node.shape;
         let mut operands: SmallVec<[Bind; 2]> = launch.operands.iter().cloned().collect();
-        let mut writes = vec![];
+        let mut writes = Writes::new();
         for node in std::iter::once(s.node).chain(s.values) {
-            let slot = self.add(node, Layout::c_order(shape));
+            let slot = self.add(node, Layout::c_order(shape))?;
             operands.push(Bind { slot, offset: 0, strides: c_strides(shape), gather: None });
             writes.push(slot);
+        }
+        if layout != Layout::c_order(&layout.shape) || !(caps.selects)(&ir, &launch) {
+            return Ok(None);
         }
         let (dtype, batch, k) = (self.g.nodes[from].node.dtype, shape[..r].into(), shape[r]);
         let spec = TopKSpec { dtype, batch, m, k, largest, operands, made: Some(Box::new((ir, launch))) };
         Ok(Some((Step::TopK(spec), writes)))
     }
 
-    fn gemm(&mut self, n: usize) -> Result<(Step, Vec<u16>)> {
+    fn gemm(&mut self, n: usize) -> Result<(Step, Writes)> {
         let p = &self.g.nodes[n];
         let Some(expr) = &p.expr else {
             return Err(Error::Internal { stage: "arrange", detail: "dot of nothing".into() });
@@ -279,7 +289,7 @@ impl Builder<'_> {
         let (a, b) = (self.argument(n, expr, 0)?, self.argument(n, expr, 1)?);
         let shape = &p.node.shape;
         let r = shape.len();
-        let slot = self.add(n, Layout::c_order(shape));
+        let slot = self.add(n, Layout::c_order(shape))?;
         let c = Bind { slot, offset: 0, strides: c_strides(shape), gather: None };
         let k = expr.args[0].shape()[r - 1];
         let spec = GemmSpec {
@@ -290,7 +300,7 @@ impl Builder<'_> {
             k,
             operands: [a, b, c],
         };
-        Ok((Step::Gemm(spec), vec![slot]))
+        Ok((Step::Gemm(spec), smallvec![slot]))
     }
 }
 
@@ -375,189 +385,4 @@ fn walked(shape: &[usize], strides: &[isize], rank: usize) -> Strides {
     let mut out: Strides = shape.iter().zip(strides).filter(|a| *a.0 != 1).map(|a| *a.1).collect();
     out.resize(rank, 0);
     out
-}
-
-/// Orders the code by pass and puts the loops around it.
-fn nest(code: Vec<Inst>, folded: AxisSet, outer: AxisSet) -> (Vec<Inst>, Nest) {
-    if folded.is_empty() {
-        let n = code.len() as Id;
-        return (code, Nest::Loop { axes: outer, body: vec![Nest::Insts(0..n)] });
-    }
-    let mut pass = vec![0u8; code.len()];
-    let mut inside = vec![false; code.len()];
-    for (i, inst) in code.iter().enumerate() {
-        let fold = matches!(inst.op, KOp::Reduce { .. });
-        inside[i] = fold || !inst.over.and(folded).is_empty();
-        // A fold's value is there one pass later than its argument.
-        let of = |a: Id| pass[a as usize] + matches!(code[a as usize].op, KOp::Reduce { .. }) as u8;
-        pass[i] = inst.args.iter().map(|&a| of(a)).max().unwrap_or(0);
-    }
-    // Within a pass: what stands before the row's loop, then the loop.
-    let mut ids: Vec<usize> = (0..code.len()).collect();
-    ids.sort_by_key(|&i| (pass[i], inside[i]));
-    let mut place = vec![0 as Id; code.len()];
-    for (n, &i) in ids.iter().enumerate() {
-        place[i] = n as Id;
-    }
-    let mut body = vec![];
-    let mut at = 0;
-    while at < ids.len() {
-        let (p, l) = (pass[ids[at]], inside[ids[at]]);
-        let end = at + ids[at..].iter().take_while(|&&i| (pass[i], inside[i]) == (p, l)).count();
-        let insts = Nest::Insts(at as Id..end as Id);
-        body.push(if l { Nest::Loop { axes: folded, body: vec![insts] } } else { insts });
-        at = end;
-    }
-    let code = renumbered(code, &ids, &place);
-    (code, Nest::Loop { axes: outer, body })
-}
-
-/// Orders the code of folds inside folds and puts the loops around it: results { folded { deep } }.
-fn nest_within(code: Vec<Inst>, folded: AxisSet, deep: AxisSet, outer: AxisSet) -> (Vec<Inst>, Nest) {
-    // What depends on a fold of the inner level, and of the outer one.
-    let (mut below, mut above) = (vec![false; code.len()], vec![false; code.len()]);
-    let mut part = vec![0usize; code.len()];
-    for (i, inst) in code.iter().enumerate() {
-        let over = |s: AxisSet| !inst.over.and(s).is_empty();
-        let (low, high) = match inst.op {
-            KOp::Reduce { axes, .. } => (axes == deep, axes == folded),
-            _ => (false, false),
-        };
-        let args = |set: &[bool]| inst.args.iter().any(|&a| set[a as usize]);
-        // Before everything; in the folded loop before, in and after the inner one; after everything.
-        part[i] = match () {
-            _ if low || over(deep) => 2,
-            _ if high => 3,
-            _ if args(&above) || matches!(inst.op, KOp::Store(_)) => 4,
-            _ if args(&below) => 3,
-            _ if over(folded) => 1,
-            _ => 0,
-        };
-        below[i] = args(&below) || low;
-        above[i] = args(&above) || high;
-    }
-    let mut ids: Vec<usize> = (0..code.len()).collect();
-    ids.sort_by_key(|&i| part[i]);
-    let mut place = vec![0 as Id; code.len()];
-    for (n, &i) in ids.iter().enumerate() {
-        place[i] = n as Id;
-    }
-    let starts: Vec<Id> = (0..=5).map(|p| ids.iter().filter(|&&i| part[i] < p).count() as Id).collect();
-    let insts = |p: usize| (starts[p] < starts[p + 1]).then(|| Nest::Insts(starts[p]..starts[p + 1]));
-    let inner = Nest::Loop { axes: deep, body: insts(2).into_iter().collect() };
-    let within = insts(1).into_iter().chain([inner]).chain(insts(3)).collect();
-    let body = insts(0).into_iter().chain([Nest::Loop { axes: folded, body: within }]).chain(insts(4)).collect();
-    (renumbered(code, &ids, &place), Nest::Loop { axes: outer, body })
-}
-
-/// The code in another order.
-fn renumbered(code: Vec<Inst>, ids: &[usize], place: &[Id]) -> Vec<Inst> {
-    let moved = |&i: &usize| {
-        let mut inst = code[i].clone();
-        for a in &mut inst.args {
-            *a = place[*a as usize];
-        }
-        inst
-    };
-    ids.iter().map(moved).collect()
-}
-
-fn classify(code: &[Inst], folded: AxisSet, binds: &[Bind]) -> Class {
-    if folded.is_empty() {
-        return Class::Map;
-    }
-    let loads: Vec<(AxisSet, &Bind)> = code
-        .iter()
-        .filter_map(|i| match i.op {
-            KOp::Load(o) => Some((i.over, &binds[o as usize])),
-            _ => None,
-        })
-        .collect();
-    let own = |s: AxisSet| s.minus(folded);
-    let k = |s: AxisSet| !s.and(folded).is_empty();
-    for (x, _) in loads.iter().filter(|l| k(l.0)) {
-        for (y, _) in loads.iter().filter(|l| k(l.0)) {
-            let (i, j) = (own(*x).minus(own(*y)), own(*y).minus(own(*x)));
-            let lowest = i.0.trailing_zeros() < j.0.trailing_zeros();
-            if !i.is_empty() && !j.is_empty() && lowest {
-                return Class::Pairwise { i, j, k: folded, batch: own(*x).and(own(*y)) };
-            }
-        }
-    }
-    let least = |b: &Bind, inside: bool| {
-        (0..b.strides.len())
-            .filter(|&a| folded.has(a) == inside)
-            .map(|a| b.strides[a].unsigned_abs())
-            .filter(|&s| s > 0)
-            .min()
-    };
-    let columns = loads.iter().filter(|l| k(l.0)).filter(|(_, b)| match (least(b, true), least(b, false)) {
-        (Some(f), Some(o)) => o < f,
-        _ => false,
-    });
-    if columns.count() * 2 > loads.iter().filter(|l| k(l.0)).count() { Class::Columns } else { Class::Rows }
-}
-
-/// Which slots outlive the evaluation, when each is last used, and which results may take a leaf's buffer.
-pub fn lifetimes(g: &Graph, stored: &[bool], plan: &mut Plan) {
-    // A pending value that survives keeps what it reads.
-    let mut survives: Vec<bool> = (0..g.nodes.len()).map(|i| g.nodes[i].held && !stored[i]).collect();
-    let mut kept: Vec<bool> = (0..g.nodes.len()).map(|i| g.nodes[i].root || g.nodes[i].held).collect();
-    for i in (0..g.nodes.len()).rev() {
-        if survives[i] {
-            for &a in &g.nodes[i].args {
-                let a = a as usize;
-                kept[a] |= stored[a];
-                survives[a] |= !stored[a];
-            }
-        }
-    }
-    for s in &mut plan.slots {
-        s.kept = kept[s.node];
-    }
-    // A fold below what is held is computed again when that is: next time it is stored.
-    let again = |i: &usize| {
-        let fold = matches!(g.op(*i), Some(Op::Reduce { .. } | Op::Dot));
-        !stored[*i] && (g.nodes[*i].held || survives[*i] && fold)
-    };
-    plan.unstored = (0..g.nodes.len()).filter(again).collect();
-    for (n, (step, _)) in plan.steps.iter().enumerate() {
-        for b in step.binds() {
-            plan.slots[b.slot as usize].last_use = n;
-        }
-    }
-    for (n, (step, writes)) in plan.steps.iter().enumerate() {
-        let Step::Kernel(ir, launch) = step else { continue };
-        // A second result would be computed from what the first wrote over.
-        if writes.len() != 1 {
-            continue;
-        }
-        let own = |slot: u16| launch.operands.iter().zip(&ir.operands).filter(move |(b, _)| b.slot == slot);
-        for &out in writes {
-            let Some((o, _)) = own(out).next() else { continue };
-            for leaf in 0..plan.leaves as u16 {
-                let s = &plan.slots[leaf as usize];
-                let fits = s.last_use == n
-                    && !survives_reader(g, &survives, s.node)
-                    && own(leaf).next().is_some()
-                    && own(leaf).all(|(b, op)| {
-                        b.strides == o.strides
-                            && b.offset == 0
-                            && b.gather.is_none()
-                            && op.dtype.size() == plan.slots[out as usize].dtype.size()
-                    })
-                    && ir.folded.is_empty()
-                    && size(&s.layout.shape) == size(&plan.slots[out as usize].layout.shape)
-                    && !plan.donors.iter().any(|d| d.2 == leaf || (d.0, d.1) == (n, out));
-                let first = plan.steps[..n].iter().all(|(_, w)| !w.contains(&out));
-                if fits && first {
-                    plan.donors.push((n, out, leaf));
-                }
-            }
-        }
-    }
-}
-
-fn survives_reader(g: &Graph, survives: &[bool], node: usize) -> bool {
-    g.nodes.iter().enumerate().any(|(i, n)| survives[i] && n.args.iter().any(|&a| a as usize == node))
 }

@@ -56,7 +56,7 @@ pub struct Graph {
     /// Bits of the scalars, in order of first use.
     pub scalars: Vec<u64>,
     /// For a scalar node, its place among the scalars.
-    pub scalar_of: HashMap<usize, u16, Fast>,
+    pub scalar_of: HashMap<usize, u32, Fast>,
     /// Recording asked for this, in the middle of a loop perhaps: what is held is its state.
     pub cut: bool,
     /// Names the plan: equal keys have equal plans.
@@ -158,7 +158,7 @@ impl Graph {
                     }
                 };
             } else if let Some(Op::Scalar(bits)) = expr.as_ref().map(|e| e.op) {
-                self.scalar_of.insert(self.nodes.len(), self.scalars.len() as u16);
+                self.scalar_of.insert(self.nodes.len(), self.scalars.len() as u32);
                 self.scalars.push(bits);
             }
             index.insert(Arc::as_ptr(&node) as usize);

@@ -1,21 +1,21 @@
-//! Third pass: each stored value becomes a kernel; everything unstored below it is inlined through its views.
+//! The kernel that a stored value becomes: everything unstored below it is inlined through its views.
 //! A fold joins the kernel where its consumers read it at their own index (epilogue), fold it in their turn, or spread it
-//! back over the axes it folded (a row of several passes); any other fold is stored, and lowering starts again.
+//! back over the axes it folded (a row of several passes); any other fold is stored, and what read it is lowered again.
 
 use super::collect::Graph;
-use super::merge;
 use super::place::{AMap, Along, LoadKey, Walk, along};
-use super::select::{self, Selection};
-use super::store::Reason;
+use super::store::Store;
+use crate::debug;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::graph::Op;
+use crate::hash::Fast;
 use crate::kernel::validate::{MAX_INSTS, MAX_OPERANDS};
 use crate::kernel::{AxisSet, Id, Inst, KOp, Param};
 use crate::layout::{Dims, Src, View};
 use crate::ops::OpRef;
 use smallvec::{SmallVec, smallvec};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What a kernel writes.
 #[derive(Clone, Debug)]
@@ -72,8 +72,6 @@ pub struct Draft {
     pub targets: Vec<Target>,
     /// Unstored nodes computed in it.
     pub inlined: Vec<usize>,
-    memo: HashMap<(usize, AMap), Id>,
-    memo_inst: HashMap<(KOp, SmallVec<[Id; 3]>, DType), Id>,
 }
 
 /// Why a kernel could not be made.
@@ -89,139 +87,10 @@ pub enum Stop {
 /// Why what no kernel fuses with its readers is stored.
 pub const APART: &str = "no one kernel makes it and what reads it";
 
-/// What a step of the plan will be.
-#[derive(Debug)]
-pub enum Job {
-    /// A fused kernel.
-    Kernel(Box<Draft>),
-    /// A matrix product that stores this node.
-    Gemm(usize),
-    /// A selection that stores this node.
-    TopK(usize),
-    /// A kernel, and the selection from what it would store.
-    Select(Box<Draft>, Selection),
-}
-
-impl Job {
-    /// The nodes this job stores.
-    pub fn writes(&self) -> SmallVec<[usize; 2]> {
-        match self {
-            Job::Kernel(d) => d.targets.iter().map(|t| t.node).collect(),
-            Job::Gemm(n) | Job::TopK(n) => smallvec![*n],
-            Job::Select(_, s) => std::iter::once(s.node).chain(s.values).collect(),
-        }
-    }
-}
-
-/// Decides what is stored and lowers it, storing more until each kernel is legal and no fold is computed in two kernels.
-/// What is `forced` is stored in any case, for the reason given.
-pub fn all(g: &Graph, forced: &mut [Reason]) -> Result<(Vec<Reason>, Vec<Job>)> {
-    // Each round stores at least one more node.
-    for _ in 0..=g.nodes.len() {
-        let reasons = super::store::decide(g, forced);
-        let stored: Vec<bool> = reasons.iter().map(Option::is_some).collect();
-        let (more, why) = match attempt(g, &stored) {
-            Ok(mut jobs) => {
-                merge::kernels(g, &stored, &mut jobs);
-                match shared_fold(g, &jobs) {
-                    Some(node) => (node, "two kernels read it"),
-                    None => return Ok((reasons, jobs)),
-                }
-            }
-            Err(Stop::Store(node, why)) => (node, why),
-            Err(Stop::Fail(e)) => return Err(e),
-            Err(Stop::Limit) => break,
-        };
-        if forced[more].replace(why).is_some() {
-            break;
-        }
-    }
-    Err(Error::Internal { stage: "lower", detail: "no progress".into() })
-}
-
-fn shared_fold(g: &Graph, jobs: &[Job]) -> Option<usize> {
-    let mut owner = vec![usize::MAX; g.nodes.len()];
-    for (j, job) in jobs.iter().enumerate() {
-        let (Job::Kernel(d) | Job::Select(d, _)) = job else { continue };
-        for &n in &d.inlined {
-            if matches!(g.op(n), Some(Op::Reduce { .. } | Op::Dot)) {
-                if owner[n] != usize::MAX && owner[n] != j {
-                    return Some(n);
-                }
-                owner[n] = j;
-            }
-        }
-    }
-    None
-}
-
-fn attempt(g: &Graph, stored: &[bool]) -> Result<Vec<Job>, Stop> {
-    let mut jobs = vec![];
-    for i in 0..g.nodes.len() {
-        if !stored[i] {
-            continue;
-        }
-        let p = &g.nodes[i];
-        let Some(expr) = &p.expr else { continue };
-        match expr.op {
-            Op::Dot => jobs.push(Job::Gemm(i)),
-            Op::TopK { .. } if stored[p.args[0] as usize] => jobs.push(Job::TopK(i)),
-            Op::TopK { .. } => {
-                let v = p.args[0] as usize;
-                let selection = select::of(g, v, &select::readers(g, v));
-                let made = one(g, stored, v, &g.nodes[v].node.shape, |l, map| l.compute(v, map), Place::Whole)?;
-                let (Some(selection), Job::Kernel(draft)) = (selection, made) else {
-                    return Err(Stop::Store(v, APART));
-                };
-                jobs.push(Job::Select(draft, selection));
-            }
-            // A selection writes it.
-            Op::Gather(_) if !stored[p.args[0] as usize] => {}
-            Op::Reshape => {
-                let shape: Dims = expr.args[0].shape().into();
-                jobs.push(one(g, stored, i, &shape, |l, map| l.edge(i, 0, map), Place::COrder)?);
-            }
-            Op::Update => {
-                jobs.push(one(g, stored, i, &p.node.shape, |l, map| l.edge(i, 0, map), Place::Whole)?);
-                let Some(region) = expr.region.as_deref().cloned() else {
-                    return Err(Stop::Fail(Error::Internal { stage: "lower", detail: "update of no region".into() }));
-                };
-                let shape = region.shape.clone();
-                jobs.push(one(g, stored, i, &shape, |l, map| l.edge(i, 1, map), Place::Region(region))?);
-            }
-            _ => jobs.push(one(g, stored, i, &p.node.shape, |l, map| l.compute(i, map), Place::Whole)?),
-        }
-    }
-    Ok(jobs)
-}
-
-fn one(
-    g: &Graph,
-    stored: &[bool],
-    node: usize,
-    shape: &[usize],
-    body: impl Fn(&mut Lower<'_>, &AMap) -> Result<Id, Stop>,
-    place: Place,
-) -> Result<Job, Stop> {
-    let mut l = Lower::new(g, stored, &[], &[node]);
-    let map = l.open(shape);
-    match body(&mut l, &map) {
-        Ok(value) => match l.misfit() {
-            Some(fold) => Err(Stop::Store(fold, APART)),
-            None => {
-                l.d.targets.push(Target { node, value, place });
-                Ok(Job::Kernel(Box::new(l.d)))
-            }
-        },
-        Err(Stop::Limit) => Err(l.cut(node)),
-        Err(e) => Err(e),
-    }
-}
-
 /// Lowers several stored values of one shape into one kernel.
-pub fn group(g: &Graph, stored: &[bool], nodes: &[usize]) -> Option<Draft> {
-    let mut l = Lower::new(g, stored, nodes, nodes);
-    let map = l.open(&g.nodes[nodes[0]].node.shape);
+pub fn group(store: &Store<'_>, nodes: &[usize]) -> Option<Draft> {
+    let mut l = Lower::new(store, nodes, nodes);
+    let map = l.open(&store.g.nodes[nodes[0]].node.shape);
     for &node in nodes {
         let value = l.compute(node, &map).ok()?;
         l.d.targets.push(Target { node, value, place: Place::Whole });
@@ -247,28 +116,42 @@ pub struct Lower<'a> {
     path: Vec<(usize, usize)>,
     /// Values computed here, and how much of the kernel each is.
     done: Vec<(usize, usize)>,
+    memo: HashMap<(usize, AMap), Id, Fast>,
+    memo_inst: HashMap<(KOp, SmallVec<[Id; 3]>, DType), Id, Fast>,
 }
 
 impl<'a> Lower<'a> {
-    fn new(g: &'a Graph, stored: &'a [bool], also: &'a [usize], roots: &[usize]) -> Self {
-        let mut l = Lower { g, stored, also, inside: 0, dot: false, d: Draft::default(), path: vec![], done: vec![] };
-        let product = |n: usize| matches!(g.op(n), Some(Op::Dot | Op::Reduce { .. })) && l.is_product(n);
-        let (mut below, mut next, mut dot) = (roots.to_vec(), 0, roots.iter().any(|&n| product(n)));
-        while let (Some(&n), false) = (below.get(next), dot) {
-            next += 1;
+    /// An empty kernel that will store `roots`.
+    pub fn new(store: &'a Store<'a>, also: &'a [usize], roots: &[usize]) -> Self {
+        let (g, stored) = (store.g, &store.stored[..]);
+        let (memo, memo_inst) = (HashMap::default(), HashMap::default());
+        let mut l = Lower {
+            g,
+            stored,
+            also,
+            inside: 0,
+            dot: false,
+            d: Draft::default(),
+            path: vec![],
+            done: vec![],
+            memo,
+            memo_inst,
+        };
+        let mut seen: HashSet<usize, Fast> = HashSet::default();
+        let mut todo: SmallVec<[usize; 8]> = roots.iter().copied().filter(|&n| store.folds[n]).collect();
+        while let (Some(n), false) = (todo.pop(), l.dot) {
+            l.dot = matches!(g.op(n), Some(Op::Dot | Op::Reduce { .. })) && l.is_product(n);
             for a in g.nodes[n].args.iter().map(|&a| a as usize) {
-                if !stored[a] && !below.contains(&a) {
-                    dot |= product(a);
-                    below.push(a);
+                if !stored[a] && store.folds[a] && seen.insert(a) {
+                    todo.push(a);
                 }
             }
         }
-        l.dot = dot;
         l
     }
 
     /// The results' axes; those of extent 1 are none.
-    fn open(&mut self, shape: &[usize]) -> AMap {
+    pub fn open(&mut self, shape: &[usize]) -> AMap {
         let mut map = AMap::new();
         for &n in shape {
             map.push(self.axis(n));
@@ -323,9 +206,10 @@ impl<'a> Lower<'a> {
         }) && next == self.d.outer
     }
 
-    fn compute(&mut self, i: usize, map: &AMap) -> Result<Id, Stop> {
+    /// Node `i` where its axes follow `map`.
+    pub fn compute(&mut self, i: usize, map: &AMap) -> Result<Id, Stop> {
         let key = (i, map.clone());
-        if let Some(&id) = self.d.memo.get(&key) {
+        if let Some(&id) = self.memo.get(&key) {
             return Ok(id);
         }
         let Some(op) = self.g.op(i) else { return Err(bug("a leaf is no operation")) };
@@ -375,7 +259,7 @@ impl<'a> Lower<'a> {
             Op::Dot => self.dot(i, map)?,
             Op::Reshape | Op::Update | Op::TopK { .. } => return Err(Stop::Store(i, APART)),
         };
-        self.d.memo.insert(key, id);
+        self.memo.insert(key, id);
         self.d.inlined.push(i);
         if let Some((_, start)) = self.path.pop() {
             self.done.push((i, self.grown() - start));
@@ -438,16 +322,17 @@ impl<'a> Lower<'a> {
     /// An instruction, unless there is one like it.
     pub fn push(&mut self, op: KOp, args: SmallVec<[Id; 3]>, dtype: DType, over: AxisSet) -> Result<Id, Stop> {
         let key = (op, args, dtype);
-        if let Some(&id) = self.d.memo_inst.get(&key) {
+        if let Some(&id) = self.memo_inst.get(&key) {
             return Ok(id);
         }
+        debug::note(|t| t.planned += 1);
         // Room for the stores.
         if self.d.code.len() + 8 > MAX_INSTS || self.d.loads.len() + 4 > MAX_OPERANDS {
             return Err(Stop::Limit);
         }
         let id = self.d.code.len() as Id;
         self.d.code.push(Inst { op, args: key.1.clone(), dtype, over });
-        self.d.memo_inst.insert(key, id);
+        self.memo_inst.insert(key, id);
         Ok(id)
     }
 
@@ -463,7 +348,7 @@ impl<'a> Lower<'a> {
 
     /// The value to store instead, so that a kernel that grew too large falls into two of about equal size: one that was computed here, or one that
     /// was on the way (of a long chain through last arguments there is no other).
-    fn cut(&self, root: usize) -> Stop {
+    pub fn cut(&self, root: usize) -> Stop {
         let (g, all) = (self.g, self.grown());
         let began = self.path.iter().map(|&(n, start)| (n, all - start));
         let some = |n: usize| n != root && !matches!(g.op(n), Some(Op::Scalar(_) | Op::Iota { .. }) | None);

@@ -1,22 +1,25 @@
 //! Fourth pass: stored values of one shape that read the same memory share a kernel.
 
 use super::collect::Graph;
-use super::lower::{Draft, Job, Place, group};
+use super::jobs::Job;
+use super::lower::{Draft, Place, group};
+use super::store::Store;
 use crate::kernel::validate::MAX_OPERANDS;
 
 /// Plans with more kernels than this are left as they are: looking at every pair costs too much.
 const MOST: usize = 64;
 
-/// Merges pairs of kernels, first come first served, where neither needs the other through a third.
-pub fn kernels(g: &Graph, stored: &[bool], jobs: &mut Vec<Job>) {
-    if jobs.len() < 2 || jobs.len() > MOST {
-        return;
+/// Merges pairs of kernels, first come first served, where neither needs the other through a third. Whether there were any.
+pub fn kernels(store: &Store<'_>, jobs: &mut Vec<Job>) -> bool {
+    let before = jobs.len();
+    if !(2..=MOST).contains(&before) {
+        return false;
     }
     let mut a = 0;
     while a < jobs.len() {
         let mut b = a + 1;
         while b < jobs.len() {
-            match pair(g, stored, jobs, a, b) {
+            match pair(store, jobs, a, b) {
                 // What `a` writes is first read after `b`'s place, or `b` itself reads it in registers.
                 Some(draft) => {
                     jobs[b] = Job::Kernel(Box::new(draft));
@@ -28,9 +31,11 @@ pub fn kernels(g: &Graph, stored: &[bool], jobs: &mut Vec<Job>) {
         }
         a += 1;
     }
+    jobs.len() < before
 }
 
-fn pair(g: &Graph, stored: &[bool], jobs: &[Job], a: usize, b: usize) -> Option<Draft> {
+fn pair(store: &Store<'_>, jobs: &[Job], a: usize, b: usize) -> Option<Draft> {
+    let g = store.g;
     let (Job::Kernel(x), Job::Kernel(y)) = (&jobs[a], &jobs[b]) else { return None };
     let plain = |d: &Draft| d.targets.iter().all(|t| t.place == Place::Whole && alone(jobs, t.node));
     let shape = |d: &Draft| g.nodes[d.targets[0].node].node.shape.clone();
@@ -50,7 +55,7 @@ fn pair(g: &Graph, stored: &[bool], jobs: &[Job], a: usize, b: usize) -> Option<
         }
     }
     let nodes: Vec<usize> = x.targets.iter().chain(&y.targets).map(|t| t.node).collect();
-    let d = group(g, stored, &nodes)?;
+    let d = group(store, &nodes)?;
     // A fold that walks the same memory; two folds that share one axis by chance of its length are better apart.
     (d.extents.len() <= x.extents.len().max(y.extents.len())).then_some(d)
 }

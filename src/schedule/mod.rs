@@ -3,8 +3,11 @@
 mod arrange;
 mod collect;
 mod folds;
+mod jobs;
+mod lives;
 mod lower;
 mod merge;
+mod nest;
 mod place;
 mod select;
 mod store;
@@ -15,6 +18,7 @@ use crate::error::Result;
 use crate::kernel::{KernelIr, Launch, Step};
 use crate::layout::Layout;
 use crate::{dtype::DType, kernel::validate};
+use smallvec::SmallVec;
 
 /// A buffer of a plan: a leaf of the expression or a value some step stores.
 #[derive(Debug, Clone)]
@@ -29,21 +33,35 @@ pub struct Slot {
     pub why: store::Reason,
     /// Whether the node keeps the value after this evaluation.
     pub kept: bool,
-    /// The last step that reads or writes it.
-    pub last_use: usize,
+}
+
+/// Slots that a step writes.
+pub type Writes = SmallVec<[u32; 2]>;
+
+/// A step of a plan, and what it does with the plan's buffers.
+#[derive(Debug)]
+pub struct Stage<S = Step> {
+    /// What runs.
+    pub run: S,
+    /// The slots it writes.
+    pub writes: Writes,
+    /// A slot whose buffer it writes over: a value that it alone still needed, or a leaf, if no one but this evaluation can reach that.
+    pub over: Option<u32>,
+    /// Whether it copies that leaf and does nothing else.
+    pub copies: bool,
+    /// Slots that nothing needs after it.
+    pub frees: Vec<u32>,
 }
 
 /// What to run for an expression of this form: leaves first among the slots, then stored values.
 #[derive(Debug)]
 pub struct Plan<S = Step> {
-    /// The steps, in order, each with the slots it writes.
-    pub steps: Vec<(S, Vec<u16>)>,
+    /// The steps, in order.
+    pub stages: Vec<Stage<S>>,
     /// The buffers.
     pub slots: Vec<Slot>,
     /// How many of them are leaves.
     pub leaves: usize,
-    /// Slots that may take over a leaf's buffer: `(step, written slot, leaf slot)`.
-    pub donors: Vec<(usize, u16, u16)>,
     /// Graph nodes that someone holds and that kernels compute without storing.
     pub unstored: Vec<usize>,
 }
@@ -61,18 +79,22 @@ pub struct Caps<'a> {
 pub fn plan(graph: &Graph, caps: Caps<'_>) -> Result<Plan> {
     let mut forced = vec![None; graph.nodes.len()];
     let (reasons, mut plan) = loop {
-        let (reasons, kernels) = lower::all(graph, &mut forced)?;
+        let (reasons, kernels) = jobs::all(graph, &mut forced)?;
         match arrange::plan(graph, kernels, caps)? {
             arrange::Plans::Made(plan) => break (reasons, plan),
-            arrange::Plans::Refused(node) => forced[node] = Some("the device has no kernel of it and what reads it"),
+            arrange::Plans::Refused(nodes) => {
+                for node in nodes {
+                    forced[node] = Some("the device has no kernel of it and what reads it");
+                }
+            }
         }
     };
     for slot in &mut plan.slots {
         slot.why = reasons[slot.node];
     }
-    arrange::lifetimes(graph, &reasons.iter().map(Option::is_some).collect::<Vec<_>>(), &mut plan);
-    for (step, _) in &plan.steps {
-        if let Some((ir, _)) = step.kernel() {
+    lives::settle(graph, &reasons.iter().map(Option::is_some).collect::<Vec<_>>(), &mut plan);
+    for stage in &plan.stages {
+        if let Some((ir, _)) = stage.run.kernel() {
             validate::kernel(ir)?;
         }
     }

@@ -31,10 +31,3 @@ pub fn of(g: &Graph, v: usize, readers: &[(usize, usize)]) -> Option<Selection> 
     let node = found?;
     values.is_none_or(|n| g.nodes[n].args[1] as usize == node).then_some(Selection { node, values })
 }
-
-/// Who reads value `v`, and as which argument.
-pub fn readers(g: &Graph, v: usize) -> Vec<(usize, usize)> {
-    let of =
-        |n: usize| g.nodes[n].args.iter().enumerate().filter(move |a| *a.1 as usize == v).map(move |(k, _)| (n, k));
-    (0..g.nodes.len()).flat_map(of).collect()
-}

@@ -5,42 +5,100 @@ use super::collect::Graph;
 use super::select;
 use crate::graph::Op;
 use crate::layout::{View, size};
+use smallvec::SmallVec;
+use std::collections::BTreeSet;
 
 /// What the rules know of a node.
-#[derive(Debug, Default, Clone)]
-pub struct Facts {
+#[derive(Debug, Default, Clone, PartialEq)]
+struct Facts {
     /// Elements of the largest stored value it reads.
-    pub reads: usize,
+    reads: usize,
     /// Instructions between it and stored values.
-    pub ops: usize,
+    ops: usize,
     /// Whether each of those is a handful of machine instructions.
-    pub cheap: bool,
+    cheap: bool,
     /// Whether a fold is among them.
-    pub fold: bool,
+    fold: bool,
 }
 
 /// Why a value is stored, as `show` says it; `None` where it is not.
 pub type Reason = Option<&'static str>;
 
-/// For each node of the graph, whether a buffer will hold it and why; `forced` ones will in any case. Leaves are `read`.
-pub fn decide(g: &Graph, forced: &[Reason]) -> Vec<Reason> {
-    let n = g.nodes.len();
-    let mut stored = vec![false; n];
-    let mut reasons = vec![None; n];
-    let mut facts = vec![Facts::default(); n];
-    let mut edges: Vec<Vec<(usize, usize)>> = vec![vec![]; n];
-    for (i, p) in g.nodes.iter().enumerate() {
-        for (k, &a) in p.args.iter().enumerate() {
-            edges[a as usize].push((i, k));
+/// Which values of a graph a buffer will hold, and why.
+pub struct Store<'a> {
+    /// The graph.
+    pub g: &'a Graph,
+    /// For each node, whether a buffer holds it: leaves have one.
+    pub stored: Vec<bool>,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// Who reads each node, and as which argument.
+    pub readers: Vec<SmallVec<[(usize, usize); 2]>>,
+    /// Whether it or something below it is a fold or a product.
+    pub folds: Vec<bool>,
+    /// What is stored in any case.
+    pub forced: Vec<Reason>,
+    facts: Vec<Facts>,
+}
+
+impl<'a> Store<'a> {
+    /// What the rules say of a graph; `forced` ones are stored in any case.
+    pub fn new(g: &'a Graph, forced: Vec<Reason>) -> Store<'a> {
+        let n = g.nodes.len();
+        let mut s = Store {
+            g,
+            stored: vec![false; n],
+            reasons: vec![None; n],
+            readers: vec![SmallVec::new(); n],
+            folds: vec![false; n],
+            forced,
+            facts: vec![Facts::default(); n],
+        };
+        for (i, p) in g.nodes.iter().enumerate() {
+            s.folds[i] = matches!(g.op(i), Some(Op::Dot | Op::Reduce { .. }));
+            for (k, &a) in p.args.iter().enumerate() {
+                s.readers[a as usize].push((i, k));
+                s.folds[i] |= s.folds[a as usize];
+            }
         }
+        for i in 0..n {
+            s.decide(i);
+        }
+        s
     }
-    for i in 0..n {
+
+    /// Stores one more value; what is stored now and was not, or the other way round. `None` if that one was to be stored already.
+    pub fn force(&mut self, node: usize, why: &'static str) -> Option<Vec<usize>> {
+        if self.forced[node].replace(why).is_some() {
+            return None;
+        }
+        let mut flipped = vec![];
+        let mut todo = BTreeSet::from([node]);
+        while let Some(i) = todo.pop_first() {
+            let (was, facts) = (self.stored[i], self.facts[i].clone());
+            self.decide(i);
+            let is = self.stored[i];
+            if was != is {
+                flipped.push(i);
+            }
+            // Of a stored value its readers know that it is stored, and no more.
+            if was != is || !is && facts != self.facts[i] {
+                todo.extend(self.readers[i].iter().map(|r| r.0));
+            }
+        }
+        Some(flipped)
+    }
+
+    /// Applies the rules to one node, given what they said of its arguments.
+    fn decide(&mut self, i: usize) {
+        let (g, facts) = (self.g, &self.facts);
+        let (stored, edges) = (&self.stored, &self.readers[i]);
         let p = &g.nodes[i];
         let Some(op) = g.op(i) else {
-            stored[i] = true;
-            reasons[i] = Some("read");
-            facts[i] = Facts { reads: g.size(i), ops: 0, cheap: true, fold: false };
-            continue;
+            self.stored[i] = true;
+            self.reasons[i] = Some("read");
+            self.facts[i] = Facts { reads: g.size(i), ops: 0, cheap: true, fold: false };
+            return;
         };
         let mut f = Facts { reads: 0, ops: 0, cheap: true, fold: false };
         for &a in &p.args {
@@ -65,7 +123,7 @@ pub fn decide(g: &Graph, forced: &[Reason]) -> Vec<Reason> {
             }
         }
         let views: Vec<Option<&View>> =
-            edges[i].iter().filter_map(|&(c, k)| Some(g.nodes[c].expr.as_ref()?.args[k].part())).collect();
+            edges.iter().filter_map(|&(c, k)| Some(g.nodes[c].expr.as_ref()?.args[k].part())).collect();
         let fold = matches!(op, Op::Reduce { .. } | Op::Dot);
         let small = g.size(i) <= f.reads;
         // Needed a second time, or the state of a loop that recording cuts.
@@ -79,18 +137,18 @@ pub fn decide(g: &Graph, forced: &[Reason]) -> Vec<Reason> {
         };
         f.fold |= fold;
         // Nothing of it goes to memory where it is selected from in the kernel that makes it.
-        let selected = f.fold && select::of(g, i, &edges[i]).is_some();
+        let selected = f.fold && select::of(g, i, edges).is_some();
         let again = again.then_some("needed again");
         let reason = match op {
-            _ if p.root => Some("asked for"),      // (a)
-            _ if forced[i].is_some() => forced[i], // (d)
+            _ if p.root => Some("asked for"),                // (a)
+            _ if self.forced[i].is_some() => self.forced[i], // (d)
             Op::Scalar(_) => None,
             Op::Reshape => Some("no view has this shape"),
             Op::Update => Some("written in parts"),
             Op::TopK { .. } => Some("a selection"),
             // The selection of what it takes from writes it.
             Op::Gather(_) if !stored[p.args[0] as usize] => Some("the selection finds it"),
-            Op::Dot if !selected && !taken_as_made(g, &edges[i]) => Some("its readers do more than fold it"),
+            Op::Dot if !selected && !taken_as_made(g, edges) => Some("its readers do more than fold it"),
             _ if fold => again,                                 // (b)
             _ if small => again.filter(|_| !little).or(spread), // (b), (c)
             _ => None,
@@ -99,12 +157,11 @@ pub fn decide(g: &Graph, forced: &[Reason]) -> Vec<Reason> {
         let memory = |&(c, k): &(usize, usize)| {
             matches!((g.op(c), k), (Some(Op::Dot | Op::TopK { .. }), _) | (Some(Op::Gather(_)), 0))
         };
-        let from = (!selected && edges[i].iter().any(memory)).then_some("a product, selection or gather reads it");
-        reasons[i] = reason.or(from);
-        stored[i] = reasons[i].is_some();
-        facts[i] = f;
+        let from = (!selected && edges.iter().any(memory)).then_some("a product, selection or gather reads it");
+        self.reasons[i] = reason.or(from);
+        self.stored[i] = self.reasons[i].is_some();
+        self.facts[i] = f;
     }
-    reasons
 }
 
 /// Whether all who read a product of matrices are elementwise or fold it: lowering tries to make it in their kernel.

@@ -35,6 +35,7 @@ mod select;
 mod split;
 mod sums;
 mod views;
+mod wide;
 
 fn main() -> std::process::ExitCode {
     harness::run(
@@ -55,6 +56,7 @@ fn main() -> std::process::ExitCode {
             split::tests(),
             sums::tests(),
             views::tests(),
+            wide::tests(),
         ]
         .concat(),
     )
