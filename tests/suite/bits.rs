@@ -104,73 +104,112 @@ fn placed<T: Element>(dev: &Device, host: &[Array2<T>; 3], strided: bool) -> [De
     [stepped, backwards, turned]
 }
 
-macro_rules! add {
-    ($out:ident; $($name:ident: $e:expr),* $(,)?) => {
-        $($out.push((stringify!($name).to_string(), Box::new($e) as Box<dyn Outcome>));)*
-    };
+/// Operations of one signature by their names: pointers to functions, since results that are made in line take a compiler minutes.
+macro_rules! named {
+    ($op:ty; $($name:ident: $f:expr),* $(,)?) => { &[$((stringify!($name), $f as $op)),*] };
 }
 macro_rules! unary {
-    ($out:ident $x:ident; $($name:ident)*) => { add!($out; $($name: $x.$name()),*) };
+    ($op:ty; $($name:ident)*) => { named!($op; $($name: |x| x.$name()),*) };
 }
 macro_rules! binary {
-    ($out:ident $x:ident $y:ident; $($name:ident)*) => { add!($out; $($name: $x.$name($y)),*) };
+    ($op:ty; $($name:ident)*) => { named!($op; $($name: |x, y| x.$name(y)),*) };
 }
 
-fn elements<T: Element>(out: &mut Results, [x, y, z]: &[DeviceArray2<T>; 3], mask: &DeviceArray2<bool>) {
-    binary!(out x y; equal not_equal less less_equal greater greater_equal maximum minimum);
-    binary!(out x y; logical_and logical_or logical_xor);
-    unary!(out x; is_nan is_infinite is_finite logical_not);
-    add!(out; where_: mask.where_(y, z), cast: x.cast::<bool>(), cast: x.cast::<i8>(), cast: x.cast::<i16>());
-    add!(out; cast: x.cast::<i32>(), cast: x.cast::<i64>(), cast: x.cast::<u8>(), cast: x.cast::<u16>());
-    add!(out; cast: x.cast::<u32>(), cast: x.cast::<u64>(), cast: x.cast::<f16>(), cast: x.cast::<bf16>());
-    add!(out; cast: x.cast::<f32>(), cast: x.cast::<f64>());
+type One<T, U> = fn(&DeviceArray2<T>) -> DeviceArray2<U>;
+type Two<T, U> = fn(&DeviceArray2<T>, &DeviceArray2<T>) -> DeviceArray2<U>;
+
+fn ones<T: Element, U: Element>(out: &mut Results, x: &DeviceArray2<T>, ops: &[(&str, One<T, U>)]) {
+    ops.iter().for_each(|(name, f)| out.push((name.to_string(), Box::new(f(x)))));
 }
 
-fn numbers<T: Number>(out: &mut Results, [x, y, z]: &[DeviceArray2<T>; 3]) {
-    add!(out; add: x + y, sub: x - y, mul: x * y, div: x / y, rem: x % y, clamp: x.clamp(y, z));
-    binary!(out x y; remainder floor_divide);
-    unary!(out x; abs sign square);
+fn twos<T: Element, U: Element>(out: &mut Results, [x, y, _]: &[DeviceArray2<T>; 3], ops: &[(&str, Two<T, U>)]) {
+    ops.iter().for_each(|(name, f)| out.push((name.to_string(), Box::new(f(x, y)))));
+}
+
+fn casts<T: Element>(out: &mut Results, x: &DeviceArray2<T>) {
+    macro_rules! to {
+        ($($U:ty)*) => { $(ones(out, x, named!(One<T, $U>; cast: |x| x.cast()));)* };
+    }
+    to!(bool i8 i16 i32 i64 u8 u16 u32 u64 f16 bf16 f32 f64);
+}
+
+fn elements<T: Element>(out: &mut Results, x: &[DeviceArray2<T>; 3], mask: &DeviceArray2<bool>) {
+    twos(out, x, binary!(Two<T, bool>; equal not_equal less less_equal greater greater_equal));
+    twos(out, x, binary!(Two<T, T>; maximum minimum));
+    twos(out, x, binary!(Two<T, bool>; logical_and logical_or logical_xor));
+    ones(out, &x[0], unary!(One<T, bool>; is_nan is_infinite is_finite logical_not));
+    out.push(("where_".into(), Box::new(mask.where_(&x[1], &x[2]))));
+    casts(out, &x[0]);
+}
+
+fn numbers<T: Number>(out: &mut Results, x: &[DeviceArray2<T>; 3]) {
+    twos(
+        out,
+        x,
+        named!(Two<T, T>; add: |x, y| x + y, sub: |x, y| x - y, mul: |x, y| x * y, div: |x, y| x / y, rem: |x, y| x % y),
+    );
+    twos(out, x, binary!(Two<T, T>; remainder floor_divide));
+    ones(out, &x[0], unary!(One<T, T>; abs sign square));
+    out.push(("clamp".into(), Box::new(x[0].clamp(&x[1], &x[2]))));
 }
 
 fn signed<T: Signed>(out: &mut Results, x: &DeviceArray2<T>) {
-    add!(out; neg: -x, signum: x.signum());
+    ones(out, x, named!(One<T, T>; neg: |x| -x, signum: |x| x.signum()));
 }
 
-fn bits_of<T: Bits>(out: &mut Results, [x, y, _]: &[DeviceArray2<T>; 3])
+fn bits_of<T: Bits>(out: &mut Results, x: &[DeviceArray2<T>; 3])
 where
     for<'a> &'a DeviceArray2<T>: std::ops::Not<Output = DeviceArray2<T>>,
 {
-    add!(out; bit_and: x & y, bit_or: x | y, bit_xor: x ^ y, bit_not: !x);
+    twos(out, x, named!(Two<T, T>; bit_and: |x, y| x & y, bit_or: |x, y| x | y, bit_xor: |x, y| x ^ y));
+    ones(out, &x[0], named!(One<T, T>; bit_not: |x| !x));
 }
 
-fn integers<T: Integer>(out: &mut Results, [x, y, _]: &[DeviceArray2<T>; 3]) {
-    add!(out; shl: x << y, shr: x >> y);
+fn integers<T: Integer>(out: &mut Results, x: &[DeviceArray2<T>; 3]) {
+    twos(out, x, named!(Two<T, T>; shl: |x, y| x << y, shr: |x, y| x >> y));
 }
 
-fn floats<T: Float>(out: &mut Results, [x, y, _]: &[DeviceArray2<T>; 3]) {
-    unary!(out x; recip sqrt floor ceil trunc round round_ties_even);
-    unary!(out x; cbrt exp exp2 exp_m1 ln log2 log10 ln_1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh);
-    unary!(out x; erf erfc);
-    binary!(out x y; hypot powf atan2);
+fn floats<T: Float>(out: &mut Results, x: &[DeviceArray2<T>; 3]) {
+    let ops = unary!(One<T, T>; recip sqrt floor ceil trunc round round_ties_even cbrt exp exp2 exp_m1 ln log2 log10
+        ln_1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc);
+    ones(out, &x[0], ops);
+    twos(out, x, binary!(Two<T, T>; hypot powf atan2));
 }
 
-/// All results on a device at a dtype.
-macro_rules! results {
-    ($dev:expr, $strided:expr, $T:ty; $($group:ident)*) => {{
-        let host = operands::<$T>();
-        let x = placed($dev, &host, $strided);
-        let mask = host[2].mapv(|v| v > <$T>::ZERO);
-        let mask = placed($dev, &[mask.clone(), mask.clone(), mask], $strided)[0].clone();
-        let mut out: Results = vec![];
-        elements(&mut out, &x, &mask);
-        $(results!(@ $group out x);)*
-        out
-    }};
-    (@ numbers $out:ident $x:ident) => { numbers(&mut $out, &$x) };
-    (@ signed $out:ident $x:ident) => { signed(&mut $out, &$x[0]) };
-    (@ bits_of $out:ident $x:ident) => { bits_of(&mut $out, &$x) };
-    (@ integers $out:ident $x:ident) => { integers(&mut $out, &$x) };
-    (@ floats $out:ident $x:ident) => { floats(&mut $out, &$x) };
+/// Results on a device at a dtype, of what every type has, and what `more` adds.
+fn results<T: Element>(dev: &Device, strided: bool, more: fn(&mut Results, &[DeviceArray2<T>; 3])) -> Results {
+    let host = operands::<T>();
+    let x = placed(dev, &host, strided);
+    let mask = host[2].mapv(|v| v.to_f64() > 0.0);
+    let mask = placed(dev, &[mask.clone(), mask.clone(), mask], strided)[0].clone();
+    let mut out: Results = vec![];
+    elements(&mut out, &x, &mask);
+    more(&mut out, &x);
+    out
+}
+
+/// Notes the results on a device that differ from the CPU's.
+fn compare<T: Element>(dev: &Device, wrong: &mut Vec<String>, more: fn(&mut Results, &[DeviceArray2<T>; 3])) {
+    let want = read(&results(&Device::cpu(), false, more));
+    for strided in [false, true] {
+        let results = results(dev, strided, more);
+        differences(&results, &want, &format!("of {}, strided: {strided}", T::DTYPE), wrong);
+    }
+}
+
+fn differences(results: &Results, want: &[Vec<(u64, u64)>], what: &str, wrong: &mut Vec<String>) {
+    for ((name, _), (got, want)) in results.iter().zip(read(results).iter().zip(want)) {
+        let apart = if APPROXIMATE.contains(&name.as_str()) { APART } else { 0 };
+        let differ = |n: &usize| {
+            let ((a, p), (b, q)) = (got[*n], want[*n]);
+            a != b && (apart == 0 || p.abs_diff(q) > apart)
+        };
+        let found: Vec<usize> = (0..want.len()).filter(differ).collect();
+        if let Some(&n) = found.first() {
+            let (count, got, want) = (found.len(), got[n].0, want[n].0);
+            wrong.push(format!("{name} {what}: {count}, the first {n}: {got:#x} not {want:#x}"));
+        }
+    }
 }
 
 /// Evaluates several at once: kernels have several results, which saves a compiler work.
@@ -184,42 +223,48 @@ fn read(results: &Results) -> Vec<Vec<(u64, u64)>> {
     all
 }
 
+fn real<T: Float>(out: &mut Results, x: &[DeviceArray2<T>; 3]) {
+    numbers(out, x);
+    signed(out, &x[0]);
+    floats(out, x);
+}
+
+fn whole<T: Bits + Integer>(out: &mut Results, x: &[DeviceArray2<T>; 3])
+where
+    for<'a> &'a DeviceArray2<T>: std::ops::Not<Output = DeviceArray2<T>>,
+{
+    numbers(out, x);
+    bits_of(out, x);
+    integers(out, x);
+}
+
+fn both<T: Bits + Integer + Signed>(out: &mut Results, x: &[DeviceArray2<T>; 3])
+where
+    for<'a> &'a DeviceArray2<T>: std::ops::Not<Output = DeviceArray2<T>>,
+{
+    whole(out, x);
+    signed(out, &x[0]);
+}
+
 fn results_have_the_bits_of_the_cpu(dev: &Device) {
     let mut wrong = vec![];
     macro_rules! check {
-        ($($T:ty: $($group:ident)*;)*) => {$(
-            let want = read(&results!(&Device::cpu(), false, $T; $($group)*));
-            for strided in [false, true] {
-                let results = results!(dev, strided, $T; $($group)*);
-                for ((name, _), (got, want)) in results.iter().zip(read(&results).iter().zip(&want)) {
-                    let apart = if APPROXIMATE.contains(&name.as_str()) { APART } else { 0 };
-                    let differ = |n: &usize| {
-                        let ((a, p), (b, q)) = (got[*n], want[*n]);
-                        a != b && (apart == 0 || p.abs_diff(q) > apart)
-                    };
-                    let found: Vec<usize> = (0..want.len()).filter(differ).collect();
-                    if let Some(&n) = found.first() {
-                        let (d, count, got, want) = (<$T>::DTYPE, found.len(), got[n].0, want[n].0);
-                        wrong.push(format!("{name} of {d}, strided: {strided}: {count}, the first {n}: {got:#x} not {want:#x}"));
-                    }
-                }
-            }
-        )*};
+        ($($T:ty: |$out:ident, $x:ident| $more:expr;)*) => { $(compare::<$T>(dev, &mut wrong, |$out, $x| $more);)* };
     }
     check! {
-        bool: bits_of;
-        i8: numbers signed bits_of integers;
-        i16: numbers signed bits_of integers;
-        i32: numbers signed bits_of integers;
-        i64: numbers signed bits_of integers;
-        u8: numbers bits_of integers;
-        u16: numbers bits_of integers;
-        u32: numbers bits_of integers;
-        u64: numbers bits_of integers;
-        f16: numbers signed floats;
-        bf16: numbers signed floats;
-        f32: numbers signed floats;
-        f64: numbers signed floats;
+        bool: |out, x| bits_of(out, x);
+        i8: |out, x| both(out, x);
+        i16: |out, x| both(out, x);
+        i32: |out, x| both(out, x);
+        i64: |out, x| both(out, x);
+        u8: |out, x| whole(out, x);
+        u16: |out, x| whole(out, x);
+        u32: |out, x| whole(out, x);
+        u64: |out, x| whole(out, x);
+        f16: |out, x| real(out, x);
+        bf16: |out, x| real(out, x);
+        f32: |out, x| real(out, x);
+        f64: |out, x| real(out, x);
     }
     assert!(wrong.is_empty(), "on {dev}:\n{}", wrong.join("\n"));
 }
@@ -227,7 +272,7 @@ fn results_have_the_bits_of_the_cpu(dev: &Device) {
 /// The names above are those of the op table, and those that may differ are those it gives a bound: but for one, which is off alike everywhere.
 fn every_op_is_compared() {
     let cpu = Device::cpu();
-    let all = [results!(&cpu, false, f32; numbers signed floats), results!(&cpu, false, i32; bits_of integers)];
+    let all = [results::<f32>(&cpu, false, real), results::<i32>(&cpu, false, both)];
     let compared: BTreeSet<String> = all.into_iter().flatten().map(|r| r.0).filter(|name| name != "cast").collect();
     let (mut rows, mut bounded) = (BTreeSet::new(), BTreeSet::new());
     for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops")).unwrap() {

@@ -44,10 +44,10 @@ fn tree(mut terms: Vec<DeviceArray1<f64>>) -> DeviceArray1<f64> {
     terms.remove(0)
 }
 
-/// Twice the size is twice the planning, and no more than `most`.
+/// Twice the size is twice the planning at most, and no more than `most`.
 fn grows_as_its_size(what: &str, less: Trace, more: Trace, most: usize) {
     let ratio = more.planned as f64 / less.planned as f64;
-    assert!((1.5..2.7).contains(&ratio) && more.planned <= most, "{what}: {less:?} {more:?}");
+    assert!(ratio < 2.7 && more.planned <= most, "{what}: {less:?} {more:?}");
 }
 
 fn wide_expressions_are_planned_in_linear_work(dev: &Device) {
@@ -56,6 +56,8 @@ fn wide_expressions_are_planned_in_linear_work(dev: &Device) {
         let (sum, t) = trace(|| tree((0..n).map(|i| &x * (i as f64)).collect()).to_ndarray().unwrap());
         let want = (n * (n - 1) / 2) as f64;
         assert_eq!(sum, arr1(&[want, 2.0 * want]));
+        // A kernel takes some sixty of these terms.
+        assert!(t.kernels <= n / 30, "{t:?}");
         t
     };
     grows_as_its_size("scalars", of_scalars(2000), of_scalars(4000), 120 * 4000);
@@ -64,6 +66,8 @@ fn wide_expressions_are_planned_in_linear_work(dev: &Device) {
         let terms: Vec<_> = (0..n).map(term).collect();
         let (sum, t) = trace(|| tree(terms).to_ndarray().unwrap());
         assert_eq!(sum, arr1(&[(n * (n - 1) / 2) as f64, n as f64]));
+        // And twenty arrays.
+        assert!(t.kernels <= n / 8, "{t:?}");
         t
     };
     grows_as_its_size("arrays", of_arrays(1000), of_arrays(2000), 60 * 2000);
