@@ -1,4 +1,4 @@
-//! Elementwise kernels: one operation, a fused chain, half precision, and a strided operand.
+//! Elementwise kernels: one operation, a fused chain, half precision, and a strided operand, on the device; and from host arrays to a host array.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ndcuda::{Device, DeviceArray1, Element, f16, s};
@@ -34,6 +34,13 @@ fn elementwise(c: &mut Criterion) {
     square.eval().expect("memory for an input");
     group.throughput(Throughput::Bytes(12 * 9_000_000));
     group.bench_function("add f32, one transposed", |b| b.iter(|| (&square + square.t()).eval()));
+    let (hx, hy) = (x.to_ndarray().expect("memory for a copy"), y.to_ndarray().expect("memory for a copy"));
+    group.throughput(Throughput::Bytes(12 * N as u64));
+    let host_to_host = |f: fn(&DeviceArray1<f32>, &DeviceArray1<f32>) -> DeviceArray1<f32>| {
+        f(&device.array(&hx)?, &device.array(&hy)?).into_ndarray()
+    };
+    group.bench_function("add f32, host to host", |b| b.iter(|| host_to_host(|x, y| x + y)));
+    group.bench_function("chain f32, host to host", |b| b.iter(|| host_to_host(chain)));
     group.finish();
 }
 

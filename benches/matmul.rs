@@ -1,4 +1,5 @@
-//! Matrix products: square, by a transpose, tall and narrow, a batch of small ones, and a matrix by a vector.
+//! Matrix products: square, by a transpose, tall and narrow, a batch of small ones, and a matrix by a vector,
+//! on the device; and square, from host arrays to a host array.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::{Dimension, IntoDimension};
@@ -22,6 +23,10 @@ fn matmul(c: &mut Criterion) {
     let (x, y) = (input::<f32, _>(&device, (1024, 1024)), input::<f32, _>(&device, (1024, 1024)));
     product(&mut group, "1024^3 f32", &x, &y);
     product(&mut group, "1024^3 f32, transposed", &x, &y.t());
+    let (hx, hy) = (x.to_ndarray().expect("memory for a copy"), y.to_ndarray().expect("memory for a copy"));
+    group.bench_function("1024^3 f32, host to host", |b| {
+        b.iter(|| device.array(&hx)?.dot(&device.array(&hy)?).into_ndarray())
+    });
     let (p, q) = (input::<f64, _>(&device, (1024, 1024)), input::<f64, _>(&device, (1024, 1024)));
     product(&mut group, "1024^3 f64", &p, &q);
     group.throughput(Throughput::Elements(100_000 * 64 * 64));

@@ -1,4 +1,5 @@
-//! Reductions: sums along each axis, of a tall and narrow matrix, the variance, and softmax as one writes it.
+//! Reductions: sums along each axis, of a tall and narrow matrix, the variance, and softmax as one writes it, on the device;
+//! and from a host array to a host array.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ndcuda::{Axis, Device, DeviceArray2};
@@ -24,11 +25,17 @@ fn reduce(c: &mut Criterion) {
     group.bench_function("var, all", |b| b.iter(|| x.var(0.0).eval()));
     group.bench_function("argmax, axis 1", |b| b.iter(|| x.argmax_axis(Axis(1)).eval()));
     group.throughput(Throughput::Bytes(8 * x.len() as u64));
-    let softmax = || {
-        let e = (&x - x.max_keep(Axis(1))).exp();
+    let softmax = |x: &DeviceArray2<f32>| {
+        let e = (x - x.max_keep(Axis(1))).exp();
         &e / e.sum_keep(Axis(1))
     };
-    group.bench_function("softmax, axis 1", |b| b.iter(|| softmax().eval()));
+    group.bench_function("softmax, axis 1", |b| b.iter(|| softmax(&x).eval()));
+    let host = x.to_ndarray().expect("memory for a copy");
+    group.bench_function("softmax, axis 1, host to host", |b| b.iter(|| softmax(&device.array(&host)?).into_ndarray()));
+    group.throughput(Throughput::Bytes(4 * x.len() as u64));
+    group.bench_function("sum, axis 1, host to host", |b| {
+        b.iter(|| device.array(&host)?.sum_axis(Axis(1)).into_ndarray())
+    });
     group.finish();
 }
 

@@ -1,12 +1,17 @@
 """README: python3 scripts/register_table.py LIBNVRTC ... > benches/record/kernels-registers.md compiles all kernels for all architectures and tabulates.
 
-Each LIBNVRTC is the path of a libnvrtc.so.12 or .13. No GPU is needed; it takes some five minutes for each.
+Each LIBNVRTC is the path of a libnvrtc.so.12 or .13. No GPU is needed; it takes some five core minutes for each.
 """
 
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from kernels import ARCHS, compiled, goldens, ops, shipped
 from nvrtc import Nvrtc
+
+
+POOL = ThreadPoolExecutor(os.cpu_count())
 
 
 def one(usage):
@@ -21,8 +26,7 @@ def each(nvrtc, archs, modules):
     print("|---|---|" + "---|" * len(archs))
     for module in modules:
         used = []
-        for arch in archs:
-            kernels, wrong = compiled(nvrtc, module, arch)
+        for arch, (kernels, wrong) in zip(archs, POOL.map(lambda arch: compiled(nvrtc, module, arch), archs)):
             assert len(kernels) == 1 and not wrong, (module.name, arch, wrong)
             used += kernels.values()
         shared = sorted({u.shared for u in used})
@@ -35,8 +39,7 @@ def most(nvrtc, archs, modules):
     print("|---|---|---|---|---|---|")
     for arch in archs:
         used = {}
-        for module in modules:
-            kernels, wrong = compiled(nvrtc, module, arch)
+        for module, (kernels, wrong) in zip(modules, POOL.map(lambda m: compiled(nvrtc, m, arch), modules)):
             assert kernels and not wrong, (module.name, arch, wrong)
             used |= kernels
         columns = []
