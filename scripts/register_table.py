@@ -21,16 +21,17 @@ def one(usage):
 
 
 def each(nvrtc, archs, modules):
-    """A row for each module of one kernel."""
+    """A row for each kernel of each module."""
     print("| kernel | shared | " + " | ".join(archs) + " |")
     print("|---|---|" + "---|" * len(archs))
     for module in modules:
-        used = []
-        for arch, (kernels, wrong) in zip(archs, POOL.map(lambda arch: compiled(nvrtc, module, arch), archs)):
-            assert len(kernels) == 1 and not wrong, (module.name, arch, wrong)
-            used += kernels.values()
-        shared = sorted({u.shared for u in used})
-        print(f"| {module.name} | {' or '.join(map(str, shared))} | " + " | ".join(map(one, used)) + " |")
+        found = list(POOL.map(lambda arch: compiled(nvrtc, module, arch), archs))
+        assert all(kernels and not wrong for kernels, wrong in found), (module.name, found)
+        for kernel in found[0][0]:
+            used = [kernels[kernel] for kernels, _ in found]
+            name = module.name if len(found[0][0]) == 1 else f"{module.name}, {kernel.removeprefix('nd_')}"
+            shared = sorted({u.shared for u in used})
+            print(f"| {name} | {' or '.join(map(str, shared))} | " + " | ".join(map(one, used)) + " |")
 
 
 def most(nvrtc, archs, modules):
