@@ -6,13 +6,11 @@ architecture, or the one given, without a warning; spills beyond those that kern
 those of the text, or take another number of bytes than the text's `Args` has: those that the host packs.
 """
 
-import os
 import pathlib
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
-from kernels import ARCHS, SPILLS, compiled, goldens, ops, own, shipped
+from kernels import ARCHS, SPILLS, compiled_all, goldens, ops, own, shipped
 from nvrtc import Nvrtc
 
 
@@ -34,10 +32,9 @@ def main():
     else:
         modules = (ops() if "--ops" in flags else []) + (shipped() if "--shipped" in flags else []) or goldens()
     kernels = failed = 0
-    pool = ThreadPoolExecutor(os.cpu_count())
     for arch in known:
         start = time.time()
-        for module, (used, wrong) in zip(modules, pool.map(lambda m: compiled(nvrtc, m, arch), modules)):
+        for module, (used, wrong) in zip(modules, compiled_all(nvrtc, modules, [arch])):
             wrong += [f"{name} spills {u.spills} bytes" for name, u in used.items() if u.spills > module.allowed]
             kernels, failed = kernels + len(used), failed + bool(wrong)
             if wrong:

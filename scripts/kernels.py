@@ -5,6 +5,7 @@ import os
 import re
 import struct
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 from nvrtc import ROOT, headers
 
@@ -130,3 +131,9 @@ def compiled(nvrtc, module, arch):
     if module.sizes and sizes != module.sizes:
         wrong.append(f"takes {sizes}, and {module.sizes} are launched")
     return used, wrong
+
+
+def compiled_all(nvrtc, modules, archs):
+    """What `compiled` gives for each module on each architecture, in their order: as many at once as there are cores."""
+    pairs = [(module, arch) for module in modules for arch in archs]
+    return ThreadPoolExecutor(os.cpu_count()).map(lambda pair: compiled(nvrtc, *pair), pairs)

@@ -3,15 +3,10 @@
 Each LIBNVRTC is the path of a libnvrtc.so.12 or .13. No GPU is needed; it takes some five core minutes for each.
 """
 
-import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
-from kernels import ARCHS, compiled, goldens, ops, shipped
+from kernels import ARCHS, compiled_all, goldens, ops, shipped
 from nvrtc import Nvrtc
-
-
-POOL = ThreadPoolExecutor(os.cpu_count())
 
 
 def one(usage):
@@ -25,7 +20,7 @@ def each(nvrtc, archs, modules):
     print("| kernel | shared | " + " | ".join(archs) + " |")
     print("|---|---|" + "---|" * len(archs))
     for module in modules:
-        found = list(POOL.map(lambda arch: compiled(nvrtc, module, arch), archs))
+        found = list(compiled_all(nvrtc, [module], archs))
         assert all(kernels and not wrong for kernels, wrong in found), (module.name, found)
         for kernel in found[0][0]:
             used = [kernels[kernel] for kernels, _ in found]
@@ -40,7 +35,7 @@ def most(nvrtc, archs, modules):
     print("|---|---|---|---|---|---|")
     for arch in archs:
         used = {}
-        for module, (kernels, wrong) in zip(modules, POOL.map(lambda m: compiled(nvrtc, m, arch), modules)):
+        for module, (kernels, wrong) in zip(modules, compiled_all(nvrtc, modules, [arch])):
             assert kernels and not wrong, (module.name, arch, wrong)
             used |= kernels
         columns = []

@@ -20,10 +20,6 @@ pub fn nest(code: Vec<Inst>, folded: AxisSet, outer: AxisSet) -> (Vec<Inst>, Nes
     // Within a pass: what stands before the row's loop, then the loop.
     let mut ids: Vec<usize> = (0..code.len()).collect();
     ids.sort_by_key(|&i| (pass[i], inside[i]));
-    let mut place = vec![0 as Id; code.len()];
-    for (n, &i) in ids.iter().enumerate() {
-        place[i] = n as Id;
-    }
     let mut body = vec![];
     let mut at = 0;
     while at < ids.len() {
@@ -33,7 +29,7 @@ pub fn nest(code: Vec<Inst>, folded: AxisSet, outer: AxisSet) -> (Vec<Inst>, Nes
         body.push(if l { Nest::Loop { axes: folded, body: vec![insts] } } else { insts });
         at = end;
     }
-    let code = renumbered(code, &ids, &place);
+    let code = renumbered(code, &ids);
     (code, Nest::Loop { axes: outer, body })
 }
 
@@ -63,20 +59,20 @@ pub fn nest_within(code: Vec<Inst>, folded: AxisSet, deep: AxisSet, outer: AxisS
     }
     let mut ids: Vec<usize> = (0..code.len()).collect();
     ids.sort_by_key(|&i| part[i]);
-    let mut place = vec![0 as Id; code.len()];
-    for (n, &i) in ids.iter().enumerate() {
-        place[i] = n as Id;
-    }
     let starts: Vec<Id> = (0..=5).map(|p| ids.iter().filter(|&&i| part[i] < p).count() as Id).collect();
     let insts = |p: usize| (starts[p] < starts[p + 1]).then(|| Nest::Insts(starts[p]..starts[p + 1]));
     let inner = Nest::Loop { axes: deep, body: insts(2).into_iter().collect() };
     let within = insts(1).into_iter().chain([inner]).chain(insts(3)).collect();
     let body = insts(0).into_iter().chain([Nest::Loop { axes: folded, body: within }]).chain(insts(4)).collect();
-    (renumbered(code, &ids, &place), Nest::Loop { axes: outer, body })
+    (renumbered(code, &ids), Nest::Loop { axes: outer, body })
 }
 
 /// The code in another order.
-fn renumbered(code: Vec<Inst>, ids: &[usize], place: &[Id]) -> Vec<Inst> {
+fn renumbered(code: Vec<Inst>, ids: &[usize]) -> Vec<Inst> {
+    let mut place = vec![0 as Id; code.len()];
+    for (n, &i) in ids.iter().enumerate() {
+        place[i] = n as Id;
+    }
     let moved = |&i: &usize| {
         let mut inst = code[i].clone();
         for a in &mut inst.args {

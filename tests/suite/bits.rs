@@ -1,5 +1,6 @@
 //! Elementwise results have the bits that the CPU gives: every op at every dtype, on edges and random operands, in C order and strided.
 
+use crate::dag::Rng;
 use ndarray::Array2;
 use ndcuda::api::eval::Roots;
 use ndcuda::{Bits, Device, DeviceArray, DeviceArray2, Element, Float, Integer, Number, Signed, bf16, f16, s};
@@ -41,17 +42,6 @@ impl<T: Element, D: ndarray::Dimension> Outcome for DeviceArray<T, D> {
 /// Results by the names of their ops.
 type Results = Vec<(String, Box<dyn Outcome>)>;
 
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-}
-
 /// Zeros, ends, subnormals, infinities, NaN.
 fn edges<T: Element>() -> Vec<T> {
     let one = T::ONE.to_bits64();
@@ -72,7 +62,7 @@ fn edges<T: Element>() -> Vec<T> {
 
 /// Three operands on the host: all pairs of edges, then random bits, and values of everyday size.
 fn operands<T: Element>() -> [Array2<T>; 3] {
-    let (edge, mut r) = (edges::<T>(), Random(T::DTYPE.size() as u64));
+    let (edge, mut r) = (edges::<T>(), Rng(T::DTYPE.size() as u64));
     let mut draw = |n: usize| match r.next() % 4 {
         _ if n < edge.len() * edge.len() => edge[r.next() as usize % edge.len()],
         0 => T::from_bits64(r.next()),

@@ -8,6 +8,7 @@ mod shrink;
 
 use crate::harness::{on_the_host, quietly};
 use crate::naive::Arr;
+pub use generate::Rng;
 use ndcuda::Device;
 use program::{Dev, Program, eval, read};
 

@@ -114,10 +114,7 @@ impl Pairwise<'_, '_, '_> {
     fn place_of_tile(&mut self, number: &str) {
         let tile = self.plan.tile;
         self.w.line(format_args!("const Count tiles_j = (nj + {}) / {};", tile.size(1) - 1, tile.size(1)));
-        self.w.line(format_args!("const Count tile = {number};"));
-        self.w.line(format_args!("const Count at_i = tile / tiles_j % tiles_i;"));
-        self.w.line(format_args!("const Count j0 = tile % tiles_j * {}, i0 = at_i * {};", tile.size(1), tile.size(0)));
-        self.batch("tile / tiles_j / tiles_i");
+        self.numbered(number);
     }
 
     /// Leaves the folds of the segment that is folded by now.

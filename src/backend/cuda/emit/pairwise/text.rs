@@ -42,12 +42,17 @@ impl Pairwise<'_, '_, '_> {
 
     /// The block's tile: its number, its first row and column, and its place in the batch.
     fn corner(&mut self, x: &str, y: &str) {
-        let tile = self.plan.tile;
         // Tiles of more than 2^31 results go along y, too.
         match self.w.ir.index {
-            Width::W32 => self.w.line(format_args!("const Count tile = {x};")),
-            Width::W64 => self.w.line(format_args!("const Count tile = {x} + {y} * (Count)gridDim.x;")),
+            Width::W32 => self.numbered(x),
+            Width::W64 => self.numbered(&format!("{x} + {y} * (Count)gridDim.x")),
         }
+    }
+
+    /// The place of the tile of that number, given the tiles along both sides.
+    pub fn numbered(&mut self, number: &str) {
+        let tile = self.plan.tile;
+        self.w.line(format_args!("const Count tile = {number};"));
         self.w.line(format_args!("const Count at_i = tile / tiles_j % tiles_i;"));
         self.w.line(format_args!("const Count j0 = tile % tiles_j * {}, i0 = at_i * {};", tile.size(1), tile.size(0)));
         self.batch("tile / tiles_j / tiles_i");
