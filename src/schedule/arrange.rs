@@ -253,11 +253,11 @@ impl Builder<'_> {
         let (Step::Kernel(ir, launch), _) = self.kernel(d)? else { return Ok(None) };
         let Some(Op::TopK { largest }) = self.g.op(s.node) else { return Ok(None) };
         let layout = &self.slots[self.slot(from)? as usize].layout;
-        if *layout != Layout::c_order(&layout.shape) || !(caps.selects)(&ir, &launch) {
-            return Ok(None);
-        }
         let r = layout.shape.len() - 1;
         let m = layout.shape[r];
+        if *layout != Layout::c_order(&layout.shape) || !(caps.selects)(&ir, &launch, m) {
+            return Ok(None);
+        }
         let shape = &self.g.nodes[s.node].node.shape;
         let mut operands: SmallVec<[Bind; 2]> = launch.operands.iter().cloned().collect();
         let mut writes = vec![];
