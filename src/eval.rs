@@ -61,7 +61,7 @@ fn first_error(roots: &[Arc<Node>]) -> Result<()> {
 
 fn planned(device: &Device, graph: &Graph) -> Result<Plan<Step>> {
     let on = device.backend();
-    plan(graph, Caps { fuses: &|ir, launch| on.fuses(ir, launch), selects: &|ir, launch| on.selects(ir, launch) })
+    plan(graph, Caps { fuses: &|ir, launch| on.fuses(ir, launch), selects: &|ir, launch, m| on.selects(ir, launch, m) })
 }
 
 fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {

@@ -39,8 +39,8 @@ pub trait Backend: Send + Sync {
     fn fuses(&self, ir: &KernelIr, _launch: &Launch) -> bool {
         !ir.folds_folds()
     }
-    /// Whether it selects along the innermost axis of what this kernel stores without storing it.
-    fn selects(&self, _ir: &KernelIr, _launch: &Launch) -> bool {
+    /// Whether it selects along the innermost axis, of extent `m`, of what this kernel stores, an array in C order, without storing all of it.
+    fn selects(&self, _ir: &KernelIr, _launch: &Launch, _m: usize) -> bool {
         false
     }
     /// Makes the steps of a plan ready to run any number of times.

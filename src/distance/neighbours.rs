@@ -11,10 +11,9 @@ use std::cmp::Ordering;
 /// The `k` rows of `y` nearest to each row of `x`: distances and indices, `(n, k)`, the nearest first, of equally near ones
 /// the first. NaN is far; where fewer than `k` rows have a finite distance, the rest are infinity and -1.
 ///
-/// On the CPU this is `topk` of the distances, recorded and evaluated as any expression: the best of each row are found
-/// while the distances are made, which are never stored. On a GPU so is the single nearest row; for more, tiles of the matrix
-/// (about a million elements) are made and searched by [`topk`](DeviceArray2::topk), one after the other, and the host puts
-/// their results together.
+/// This is `topk` of the distances, recorded and evaluated as any expression (on a GPU `argmin` and `min`, evaluated at once, of the
+/// single nearest row): the best of each row are found while the distances are made, which are never stored as a whole. On a GPU
+/// blocks of 32 MiB of them are made and searched, one after the other.
 ///
 /// # Errors
 /// If there are fewer than `k` rows, they differ in length, or whatever the device fails with.
@@ -40,17 +39,15 @@ pub fn knn<T: Float<Sum = T, Mean = T>>(
         let (distances, indices) = knn(&x.cast::<f32>(), &y.cast::<f32>(), k, metric)?;
         return Ok((distances.cast(), indices));
     }
-    // Of all rows, whatever the block.
+    // Of all rows.
     let variance = (metric == Metric::SEuclidean).then(|| variance_of_both(x, y));
-    if !x.device().is_cpu() {
-        variance.iter().try_for_each(|v| v.eval())?;
-    }
-    knn_by(x, y, k, |x, y| between(x, y, metric, &variance))
+    at_once(x, y, k, |x, y| between(x, y, metric, &variance))
 }
 
 /// As [`knn`], by a distance of one's own, from blocks of rows `(n, d)` and `(m, d)` to `(n, m)`: a composition as
 /// [`cdist_weighted`](super::cdist_weighted), [`mahalanobis`](super::mahalanobis), or any other in which each element depends on its two rows
-/// alone.
+/// alone. On a GPU, where a composition may store its matrix, tiles of it (about a million elements) are made and searched by
+/// [`topk`](DeviceArray2::topk) for `k` above 1, and the host puts their results together.
 ///
 /// # Errors
 /// If there are fewer than `k` rows, they differ in length, the distances have another shape, or whatever they or the device fail with.
@@ -73,25 +70,11 @@ pub fn knn_by<T: Float>(
 ) -> Result<(DeviceArray2<T>, DeviceArray2<i64>)> {
     fit("knn", x, y)?;
     let distances = checked("knn", distances);
+    enough(y, k)?;
     let (n, m) = (x.shape()[0], y.shape()[0]);
-    if k > m {
-        let reason = format!("{k} neighbours of {m} rows");
-        return Err(Error::Shape { op: "knn", shape: y.shape().into(), reason });
-    }
     let far = T::from_f64(f64::INFINITY);
-    if x.device().is_cpu() {
-        let (near, at) = distances(x, y)?.try_topk(k, Axis(1), false)?;
-        let some = near.less(far);
-        return Ok((some.where_(near, far), some.where_(at, -1)));
-    }
-    if k == 1 {
-        let d = distances(x, y)?;
-        let left = d.equal(&d).where_(&d, far);
-        let (low, at) = (left.min_axis(Axis(1)), left.argmin_axis(Axis(1)));
-        drop((d, left));
-        let at = low.equal(far).where_(-1, at);
-        crate::eval((&low, &at))?;
-        return Ok((low.insert_axis(Axis(1)), at.insert_axis(Axis(1))));
+    if x.device().is_cpu() || k == 1 {
+        return at_once(x, y, k, distances);
     }
     let columns = m.min((4 * k).max(KNN_COLUMNS));
     let rows = (BLOCK / columns.max(1)).clamp(1, n.max(1));
@@ -127,6 +110,37 @@ pub fn knn_by<T: Float>(
         }
     }
     Ok((x.device().array(nearest)?, x.device().array(indices)?))
+}
+
+fn enough<T: Float>(y: &DeviceArray2<T>, k: usize) -> Result<()> {
+    let m = y.shape()[0];
+    if k > m {
+        let reason = format!("{k} neighbours of {m} rows");
+        return Err(Error::Shape { op: "knn", shape: y.shape().into(), reason });
+    }
+    Ok(())
+}
+
+/// As one expression, whose matrix no device stores where one kernel makes the distances.
+fn at_once<T: Float>(
+    x: &DeviceArray2<T>,
+    y: &DeviceArray2<T>,
+    k: usize,
+    distances: impl Fn(&DeviceArray2<T>, &DeviceArray2<T>) -> Result<DeviceArray2<T>>,
+) -> Result<(DeviceArray2<T>, DeviceArray2<i64>)> {
+    enough(y, k)?;
+    let (d, far) = (distances(x, y)?, T::from_f64(f64::INFINITY));
+    if k == 1 && !x.device().is_cpu() {
+        let left = d.equal(&d).where_(&d, far);
+        let (low, at) = (left.min_axis(Axis(1)), left.argmin_axis(Axis(1)));
+        drop((d, left));
+        let at = low.equal(far).where_(-1, at);
+        crate::eval((&low, &at))?;
+        return Ok((low.insert_axis(Axis(1)), at.insert_axis(Axis(1))));
+    }
+    let (near, at) = d.try_topk(k, Axis(1), false)?;
+    let some = near.less(far);
+    Ok((some.where_(near, far), some.where_(at, -1)))
 }
 
 /// Distances of a block of rows, which have to have its shape.

@@ -262,9 +262,12 @@ impl Builder<'_> {
         let from = d.targets[0].node;
         let (Step::Kernel(ir, launch), _) = self.kernel(d)? else { return Ok(None) };
         let Some(Op::TopK { largest }) = self.g.op(s.node) else { return Ok(None) };
-        let layout = self.slots[self.slot(from)? as usize].layout.clone();
+        let layout = &self.slots[self.slot(from)? as usize].layout;
         let r = layout.shape.len() - 1;
         let m = layout.shape[r];
+        if *layout != Layout::c_order(&layout.shape) || !(caps.selects)(&ir, &launch, m) {
+            return Ok(None);
+        }
         let shape = &self.g.nodes[s.node].node.shape;
         let mut operands: SmallVec<[Bind; 2]> = launch.operands.iter().cloned().collect();
         let mut writes = Writes::new();
@@ -272,9 +275,6 @@ impl Builder<'_> {
             let slot = self.add(node, Layout::c_order(shape))?;
             operands.push(Bind { slot, offset: 0, strides: c_strides(shape), gather: None });
             writes.push(slot);
-        }
-        if layout != Layout::c_order(&layout.shape) || !(caps.selects)(&ir, &launch) {
-            return Ok(None);
         }
         let (dtype, batch, k) = (self.g.nodes[from].node.dtype, shape[..r].into(), shape[r]);
         let spec = TopKSpec { dtype, batch, m, k, largest, operands, made: Some(Box::new((ir, launch))) };

@@ -72,7 +72,7 @@ pub struct Caps<'a> {
     /// Whether it runs one well that has a product of matrices or a fold within it; else that is stored.
     pub fuses: &'a dyn Fn(&KernelIr, &Launch) -> bool,
     /// Whether it selects along the innermost axis of what one stores without storing it.
-    pub selects: &'a dyn Fn(&KernelIr, &Launch) -> bool,
+    pub selects: &'a dyn Fn(&KernelIr, &Launch, usize) -> bool,
 }
 
 /// Plans the evaluation of a graph's roots.

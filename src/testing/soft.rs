@@ -98,9 +98,9 @@ impl Backend for Soft {
         };
         let found = |reason| Error::Driver { device: "soft".into(), call: "launch", reason };
         if let Some(spec) = exe.downcast_ref::<TopKSpec>() {
-            let (module, params) = (modules.entry(topk::NAME), topk::pack(spec, args.bases)?);
+            let (module, params) = (modules.entry(topk::NAME), topk::pack(spec, topk::whole(spec, args.bases))?);
             let module = module.or_insert_with(|| parsed(topk::NAME, topk::PTX));
-            let (blocks, threads) = ([topk::blocks(spec), 1, 1], [topk::THREADS, 1, 1]);
+            let (blocks, threads) = ([topk::blocks(&spec.batch), 1, 1], [topk::THREADS, 1, 1]);
             self.machine
                 .launch(module, topk::ENTRY, blocks, threads, 0, &params)
                 .map_err(|e| found(format!("{e}\n{spec:?}")))?;

@@ -1,6 +1,6 @@
 //! The k best of rows, and what stands at given places, against a sort and plain loops.
 
-use crate::harness::{on_the_host, quietly};
+use crate::harness::{compiles_slowly, makes_kernels, on_the_host, quietly};
 use ndarray::{Array2, ArrayD, ArrayViewD, Axis, IxDyn, NewAxis, arr2, s};
 use ndcuda::debug::trace;
 use ndcuda::distance::{Metric, cdist, knn};
@@ -201,7 +201,7 @@ fn neighbours_come_from_all_tiles(dev: &Device) {
 /// What is selected of `d`, which is made anew each time, is what a sort of it in memory selects; without that memory where the
 /// device can.
 #[track_caller]
-fn of_pairs<T: Element>(dev: &Device, k: usize, alone: bool, what: &str, d: impl Fn() -> DeviceArray2<T>) {
+fn of_pairs<T: Element>(k: usize, alone: bool, what: &str, d: impl Fn() -> DeviceArray2<T>) {
     let host = d().to_ndarray().unwrap().into_dyn();
     let bytes = host.shape()[0] * k * (8 + size_of::<T>());
     for largest in [false, true] {
@@ -209,7 +209,7 @@ fn of_pairs<T: Element>(dev: &Device, k: usize, alone: bool, what: &str, d: impl
         let (best, at) = d().topk(k, Axis(1), largest);
         let (r, t) = trace(|| ndcuda::eval((&best, &at)));
         r.unwrap();
-        if alone && on_the_host(dev) {
+        if alone {
             assert_eq!((t.kernels, t.allocated), (1, bytes), "{what}: {k} of {:?}: {t:?}", host.shape());
         }
         let (best, at) = (best.to_ndarray().unwrap(), at.to_ndarray().unwrap().into_dyn());
@@ -249,19 +249,20 @@ fn best_of_pairs_are_those_of_a_sort(dev: &Device) {
             [500, 70, 4, 6],
             [3, 2500, 2, 1024],
         ],
-        false => &[[3, 70, 4, 5]],
+        // One block; parts of a row, of which all, or most, are wanted.
+        false => &[[3, 70, 4, 5], [1, 90, 5, 90], [7, 1100, 3, 1024]],
     };
     for &[n, m, d, k] in shapes {
         fn check<T: Float<Sum = T, Mean = T>>(dev: &Device, [n, m, d, k]: [usize; 4]) {
             let (x, y) = (points::<T>(dev, n, d, 1), points::<T>(dev, m, d, 5));
             let what = std::any::type_name::<T>();
             let alone = n > 1 && m > 1;
-            of_pairs(dev, k, alone, what, || cdist(&x, &y, Metric::Euclidean));
-            of_pairs(dev, k, alone, what, || cdist(&x, &y, Metric::Canberra));
-            of_pairs(dev, k, false, what, || x.dot(&y.t()) + T::ONE);
+            of_pairs(k, alone, what, || cdist(&x, &y, Metric::Euclidean));
+            of_pairs(k, alone, what, || cdist(&x, &y, Metric::Canberra));
+            of_pairs(k, false, what, || x.dot(&y.t()) + T::ONE);
         }
         check::<f32>(dev, [n, m, d, k]);
-        if on_the_host(dev) && n * m < 20_000 {
+        if n * m < if on_the_host(dev) { 20_000 } else { 1000 } {
             check::<f64>(dev, [n, m, d, k]);
             check::<f16>(dev, [n, m, d, k]);
         }
@@ -269,7 +270,7 @@ fn best_of_pairs_are_those_of_a_sort(dev: &Device) {
     let (x, y) = (points::<f32>(dev, 30, 3, 1), points::<f32>(dev, 40, 3, 2));
     let d = || cdist(&x, &y, Metric::CityBlock);
     // Counts of what is equal are integers.
-    of_pairs(dev, 4, true, "integers", || {
+    of_pairs(4, true, "integers", || {
         let (x, y) = (x.slice(s![.., NewAxis, ..]), y.slice(s![NewAxis, .., ..]));
         x.equal(&y).sum_axis(Axis(2))
     });
@@ -295,6 +296,73 @@ fn best_of_pairs_are_those_of_a_sort(dev: &Device) {
     assert_eq!(twice, near.to_ndarray().unwrap() * 2.0);
 }
 
+/// Arrays larger than the block that a GPU makes at a time: rows and columns that blocks end at, ties and NaN on both sides, batches.
+fn blocks_of_pairs_are_selected_from_as_one(dev: &Device) {
+    if !makes_kernels(dev) {
+        return;
+    }
+    let (n, m, k) = (4100, 1100, 9);
+    let left = |i: usize| ((i * 31) % 101) as f64;
+    let right = |j: usize| match j {
+        1000 | 1020 | 1023 | 1024 | 1030 | 1099 => -50.0,
+        7 | 1022 | 1025 => f64::NAN,
+        j => ((j * 7919) % 211) as f64,
+    };
+    let row = |i: usize| Array2::from_shape_fn((1, m), |(_, j)| (left(i) - right(j)).abs());
+    // Rows around where blocks end, and some others.
+    let some = || (0..n).filter(|i| i % 500 == 3 || *i > 4090);
+    let x = dev.from_fn((1, n, 1, 1), |i| left(i.1)).unwrap();
+    let y = dev.from_fn((1, 1, m, 1), |i| right(i.2)).unwrap();
+    // Indices alone, which keep elements from part to part nevertheless.
+    let at = (&x - &y).abs().sum_axis(Axis(3)).topk(k, Axis(2), true).1.to_ndarray().unwrap();
+    for i in some() {
+        let want = sorted(&row(i).view().into_dyn(), 1, k, true);
+        assert_eq!(at.slice(s![.., i, ..]).into_dyn(), want, "row {i}");
+    }
+    let (x, y) = (points::<f32>(dev, 5, 3, 1), points::<f32>(dev, 24, 3, 2));
+    let y = y.reshape((4, 6, 3));
+    let pairs = || (x.slice(s![.., NewAxis, NewAxis, ..]) - y.slice(s![NewAxis, .., .., ..])).abs().sum_axis(Axis(3));
+    let at = pairs().topk(2, Axis(2), true).1.to_ndarray().unwrap();
+    assert_eq!(at.into_dyn(), sorted(&pairs().to_ndarray().unwrap().view().into_dyn(), 2, 2, true));
+    // 9 million pairs: a minute and more on the software device.
+    if compiles_slowly(dev) {
+        return;
+    }
+    // Two batches, of which one has twice the distances.
+    let x = dev.from_fn((2, n, 1, 1), |i| left(i.1) * (1 + i.0) as f64).unwrap();
+    let y = dev.from_fn((2, 1, m, 1), |i| right(i.2) * (1 + i.0) as f64).unwrap();
+    let (best, at) = (&x - &y).abs().sum_axis(Axis(3)).topk(k, Axis(2), false);
+    let (r, t) = trace(|| ndcuda::eval((&best, &at)));
+    r.unwrap();
+    assert_eq!((t.kernels, t.allocated), (1, 2 * n * k * 16), "{t:?}");
+    let (best, at) = (best.to_ndarray().unwrap(), at.to_ndarray().unwrap());
+    for (e, i) in (0..2).flat_map(|e| some().map(move |i| (e, i))) {
+        let host = row(i) * (1 + e) as f64;
+        let want = sorted(&host.view().into_dyn(), 1, k, false);
+        assert_eq!(at.slice(s![e..=e, i, ..]).into_dyn(), want, "{e}, row {i}");
+        for r in 0..k {
+            assert_eq!(best[[e, i, r]].to_bits(), host[[0, at[[e, i, r]] as usize]].to_bits(), "{e}, row {i}");
+        }
+    }
+}
+
+/// The nearest by any metric, and by what its own value is no distance to: nothing of the matrix's size is stored.
+fn neighbours_need_no_matrix(dev: &Device) {
+    let (n, m, k) = (60, 70, 2);
+    let (x, y) = (points::<f32>(dev, n, 3, 1), points::<f32>(dev, m, 3, 5));
+    let stores: Vec<String> = Metric::ALL
+        .into_iter()
+        .filter(|&metric| {
+            let (near, at) = knn(&x, &y, k, metric).unwrap();
+            let (r, t) = trace(|| ndcuda::eval((&near, &at)));
+            r.unwrap();
+            t.allocated >= n * m * 4
+        })
+        .map(|metric| metric.to_string())
+        .collect();
+    assert!(stores.is_empty(), "{stores:?}");
+}
+
 #[track_caller]
 fn same_as(host: &Array2<f32>, axis: usize, got: &(DeviceArray2<f32>, DeviceArray2<i64>), largest: bool) {
     let want = sorted(&host.view().into_dyn(), axis, got.0.shape()[axis], largest);
@@ -308,5 +376,5 @@ fn same_as(host: &Array2<f32>, axis: usize, got: &(DeviceArray2<f32>, DeviceArra
 
 tests_on_devices! {
     topk_is_a_sort topk_of_random_shapes taking_along_an_axis wrong_selections_are_errors neighbours_come_from_all_tiles
-    best_of_pairs_are_those_of_a_sort
+    best_of_pairs_are_those_of_a_sort blocks_of_pairs_are_selected_from_as_one neighbours_need_no_matrix
 }

@@ -13,7 +13,8 @@ fn missed(module: &Module, runs: &[&dyn Fn(&Module) -> Run]) -> Vec<u32> {
         runs.iter().all(|run| match run(&broken) {
             Ok((got, want, _)) => close(&got, &want, 1e-5),
             Err(e) => {
-                assert!(matches!(e.kind, FaultKind::Race | FaultKind::Uninitialised | FaultKind::Barrier), "{e}");
+                use FaultKind::{Barrier, OutOfBounds, Race, Uninitialised};
+                assert!(matches!(e.kind, Race | Uninitialised | Barrier | OutOfBounds), "{e}");
                 false
             }
         })
@@ -91,10 +92,16 @@ fn shared_pairwise_needs_its_barriers() {
 fn topk_needs_its_barriers() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../kernels/ptx/topk.ptx");
     let module = Module::parse(&std::fs::read_to_string(path).unwrap()).unwrap();
-    assert_eq!(module.barriers().len(), 6);
-    // Several tiles of a row, several rows of a block, several walks over a row, one of each.
-    let shapes = [([3, 700, 10], 1), ([3, 100, 100], 1), ([1, 1500, 1300], 1), ([2, 20, 1], 2)];
-    let runs = shapes.map(|(shape, blocks)| move |m: &Module| topk(m, shape, blocks, 0));
+    assert_eq!(module.barriers().len(), 7);
+    // Several tiles of a row, several rows of a block, several walks over a row, one of each, rows in parts.
+    let shapes = [
+        ([3, 700, 10], 700, 1),
+        ([3, 100, 100], 100, 1),
+        ([1, 1500, 1300], 1500, 1),
+        ([2, 20, 1], 20, 2),
+        ([2, 1100, 300], 400, 1),
+    ];
+    let runs = shapes.map(|(shape, part, blocks)| move |m: &Module| topk(m, shape, part, blocks, 0));
     for run in &runs {
         let (got, want, _) = run(&module).unwrap();
         assert_eq!(got, want);

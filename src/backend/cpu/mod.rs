@@ -117,8 +117,8 @@ impl Backend for Cpu {
         pairwise::runs(ir)
     }
 
-    fn selects(&self, ir: &KernelIr, launch: &Launch) -> bool {
-        pairwise::selects(ir, launch)
+    fn selects(&self, ir: &KernelIr, launch: &Launch, m: usize) -> bool {
+        pairwise::selects(ir, launch, m)
     }
 
     fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>> {

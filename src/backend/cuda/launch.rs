@@ -3,7 +3,7 @@
 use super::background::{Answer, Slot};
 use super::compile::Text;
 use super::emit::args::{Aux, Grid, Rounds, grid, pack};
-use super::emit::{Variant, join_name, variant};
+use super::emit::{Variant, join_name, pooled, variant};
 use super::gpu::Gpu;
 use super::modules::{Found, Module, Modules, Wanted};
 use super::pool::{Block, Pool};
@@ -65,6 +65,13 @@ impl Kernel {
             kernel.ships(modules)?;
         }
         Ok(kernel)
+    }
+
+    /// A kernel by itself, made as soon as its compiler is done.
+    pub fn alone(ir: KernelIr, launch: Launch, modules: &Arc<Modules>) -> Result<Kernel> {
+        let variant = pooled(&ir, &launch);
+        let found = modules.one(&Wanted { text: Text::new(&ir, &variant)?, ir: &ir, launch: &launch })?;
+        Kernel::new(ir, launch, variant, found, modules)
     }
 
     fn made(&self) -> MutexGuard<'_, Vec<(Aligned, Arc<Made>)>> {

@@ -13,6 +13,7 @@ mod modules;
 mod pool;
 pub mod probe;
 mod scope;
+mod select;
 pub mod shipped;
 mod stage;
 pub mod topk;
@@ -42,9 +43,9 @@ pub struct Cuda {
 }
 
 enum Ready {
-    Kernel(Kernel),
+    Kernel(Box<Kernel>),
     Gemm(Box<Product>),
-    TopK(topk::TopK),
+    TopK(Box<topk::TopK>),
 }
 
 /// A product that goes to cuBLAS, and the kernel that runs it where cuBLAS refuses it.
@@ -60,9 +61,7 @@ impl Product {
             return Ok(kernel);
         }
         let (ir, launch) = kernel::gemm::kernel(&self.spec);
-        let variant = emit::pooled(&ir, &launch);
-        let found = modules.one(&Wanted { text: Text::new(&ir, &variant)?, ir: &ir, launch: &launch })?;
-        let kernel = Kernel::new(ir, launch, variant, found, modules)?;
+        let kernel = Kernel::alone(ir, launch, modules)?;
         Ok(self.own.get_or_init(|| kernel))
     }
 }
@@ -148,6 +147,10 @@ impl Backend for Cuda {
         !ir.folds_folds() || emit::folds_pairs(ir, launch) && own()
     }
 
+    fn selects(&self, ir: &KernelIr, launch: &Launch, m: usize) -> bool {
+        select::runs(ir, launch, m)
+    }
+
     fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>> {
         let chosen: Vec<Choice> = steps.iter().map(|step| self.choose(step)).collect::<Result<_>>()?;
         let mut wanted = vec![];
@@ -161,9 +164,9 @@ impl Backend for Cuda {
         for what in chosen {
             out.push(Box::new(match what {
                 Choice::Library(product) => Ready::Gemm(product),
-                Choice::TopK(spec) => Ready::TopK(topk::TopK::new(&spec, &self.modules)?),
+                Choice::TopK(spec) => Ready::TopK(Box::new(topk::TopK::new(&spec, &self.modules)?)),
                 Choice::Kernel(ir, launch, variant) => {
-                    Ready::Kernel(Kernel::new(ir, launch, variant, found.next().flatten(), &self.modules)?)
+                    Ready::Kernel(Box::new(Kernel::new(ir, launch, variant, found.next().flatten(), &self.modules)?))
                 }
             }));
         }
@@ -173,7 +176,7 @@ impl Backend for Cuda {
     fn run(&self, exe: &Exe, args: &Args<'_>) -> Result<()> {
         match exe.downcast_ref::<Ready>() {
             Some(Ready::Kernel(kernel)) => kernel.run(&self.queue, &self.modules, args),
-            Some(Ready::TopK(topk)) => topk.run(&self.queue.gpu, args),
+            Some(Ready::TopK(topk)) => topk.run(&self.queue, &self.modules, args),
             Some(Ready::Gemm(product)) => {
                 let tf32 = self.tf32.load(Ordering::Relaxed);
                 if self.blas.run(&product.gemm, &self.queue.pool, args, tf32)? {

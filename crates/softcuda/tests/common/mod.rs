@@ -223,25 +223,34 @@ pub fn pairwise_split(module: &Module, [ni, nj, nk]: [usize; 3], each: usize, pa
     Ok((download(&m, p2, ni * nj), want, counters))
 }
 
-/// Where the `k` first of each row of numbers with many equal ones are, by the kernel that ships. Blocks take several rows.
-pub fn topk(module: &Module, [rows, columns, k]: [usize; 3], blocks: u32, seed: u64) -> Run {
+/// Where the `k` first of each row of numbers with many equal ones are, and these, by the kernel that ships. Blocks take several rows, which come
+/// in parts of `part` columns.
+pub fn topk(module: &Module, [rows, columns, k]: [usize; 3], part: usize, blocks: u32, seed: u64) -> Run {
     let m = machine(seed);
     let l = m.load(module)?;
     let x: Vec<i32> = noise(rows * columns, 5).iter().map(|v| (v * 500.0) as i32).collect();
-    let (from, to) = (upload(&m, &x), m.alloc((rows * k * 8) as u64).unwrap());
-    let args = Args::default().u64(from).u64(to).u64(rows as u64).u64(columns as u64).u64(k as u64);
-    // Steps of 1 within a row; four bytes each, signed; not the largest; one axis of rows.
-    let mut args = args.u64(1).u64(4 | 1 << 32).u64(0).u64(1 << 32);
-    for list in [rows, columns] {
-        args = (0..32).fold(args, |args, n| args.u64(if n == 0 { list as u64 } else { 0 }));
+    let (from, to, values) =
+        (upload(&m, &x), m.alloc((rows * k * 8) as u64).unwrap(), m.alloc((rows * k * 4) as u64).unwrap());
+    let mut counters = Counters::default();
+    for first in (0..columns).step_by(part) {
+        let args = Args::default().u64(from + 4 * first as u64).u64(to).u64(values).u64(rows as u64);
+        // Steps of 1 within a row; four bytes each, signed; not the largest; one axis of rows.
+        let args = args.u64(part.min(columns - first) as u64).u64(k as u64).u64(1).u64(first as u64);
+        let mut args = args.u64(4 | 1 << 32).u64(0).u64(1 << 32);
+        for list in [rows, columns] {
+            args = (0..32).fold(args, |args, n| args.u64(if n == 0 { list as u64 } else { 0 }));
+        }
+        counters += launch(&m, &l, [blocks, 1, 1], [256, 1, 1], &args.bytes())?;
     }
-    let counters = launch(&m, &l, [blocks, 1, 1], [256, 1, 1], &args.bytes())?;
     let first = |row: &[i32]| {
         let mut order: Vec<usize> = (0..columns).collect();
         order.sort_by_key(|&i| (row[i], i));
         order.truncate(k);
         order
     };
-    let want = x.chunks(columns).flat_map(first).map(|i| i as f32).collect();
-    Ok((download::<i64>(&m, to, rows * k).into_iter().map(|i| i as f32).collect(), want, counters))
+    let places: Vec<usize> = x.chunks(columns).flat_map(first).collect();
+    let elements = places.iter().enumerate().map(|(n, &at)| x[n / k * columns + at] as f32);
+    let want = places.iter().map(|&i| i as f32).chain(elements).collect();
+    let places = download::<i64>(&m, to, rows * k).into_iter().map(|i| i as f32);
+    Ok((places.chain(download::<i32>(&m, values, rows * k).into_iter().map(|v| v as f32)).collect(), want, counters))
 }

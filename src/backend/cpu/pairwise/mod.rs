@@ -126,8 +126,8 @@ pub fn runs(ir: &KernelIr) -> bool {
 }
 
 /// Whether what this kernel stores need not be stored to be selected from.
-pub fn selects(ir: &KernelIr, launch: &Launch) -> bool {
-    select::runs(ir, launch)
+pub fn selects(ir: &KernelIr, launch: &Launch, m: usize) -> bool {
+    select::runs(ir, launch, m)
 }
 
 impl Side {
