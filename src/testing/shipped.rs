@@ -8,7 +8,7 @@ use crate::kernel::{
 };
 use crate::ops::{reduce::SUM, row};
 use crate::prelude::*;
-use crate::{Axis, Device, Element, NewAxis, s};
+use crate::{Axis, Device, Element, NewAxis, bf16, f16, s};
 use ndarray::{Array, Array2, Array3, Dimension};
 
 fn noise(n: usize, seed: u64) -> impl Iterator<Item = f64> {
@@ -61,7 +61,7 @@ fn folds<T: Number>(name: &str, tolerance: f64) {
 fn shipped_folds_of_floats() {
     folds::<f32>("f32", 1e-6);
     folds::<f64>("f64", 1e-14);
-    folds::<crate::f16>("f16", 1e-3);
+    folds::<f16>("f16", 1e-3);
 }
 
 #[test]
@@ -101,6 +101,34 @@ fn shipped_gathers() {
     let found = |e: &crate::Error| matches!(e, crate::Error::Index { index: 9, len: 5, .. });
     let fits = matches!(&wrong, Err(crate::Error::At { source, .. }) if found(source));
     assert!(fits, "{wrong:?}");
+}
+
+/// Rows in parts: of each dtype, of equal elements on both sides of where a part ends, of NaN, backwards, and of as many results as one walk finds.
+#[test]
+fn selections_go_on_from_part_to_part() {
+    fn check<T: Element>(part: usize, [n, m, k]: [usize; 3]) {
+        let found = |dev: &Device, largest: bool| {
+            let value = |v: f64| if v > 100.0 { f64::NAN } else { (v / 8.0).trunc() };
+            let all = noise(n * m, 3).map(value).map(T::from_f64).collect();
+            let x = dev.array(Array2::from_shape_vec((n, m), all).unwrap()).unwrap();
+            let (_, at) = x.topk(k, Axis(1), largest);
+            let (_, backwards) = x.slice(s![..;-1, ..;-1]).topk(k, Axis(1), largest);
+            [at.to_ndarray().unwrap(), backwards.to_ndarray().unwrap()]
+        };
+        for largest in [false, true] {
+            let what = format!("{} {n} x {m}, {k} in parts of {part}, largest: {largest}", std::any::type_name::<T>());
+            assert_eq!(
+                found(&soft::in_parts(2, part), largest),
+                found(&Device::cpu_with_threads(1), largest),
+                "{what}"
+            );
+        }
+    }
+    macro_rules! all { ($($t:ty)*) => { $(check::<$t>(37, [3, 100, 20]); check::<$t>(64, [1, 130, 64]);)* } }
+    all!(bool i8 i16 i32 i64 u8 u16 u32 u64 f16 bf16 f32 f64);
+    check::<f32>(1024, [2, 2500, 1024]);
+    check::<u8>(1100, [2, 2500, 1024]);
+    check::<f64>(1024, [1, 1025, 1]);
 }
 
 #[test]

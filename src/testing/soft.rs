@@ -1,7 +1,8 @@
 //! A device that runs the shipped kernels on the software device: no driver, no compiler.
 
 use crate::Device;
-use crate::backend::cuda::{emit::args::Aux, shipped, topk};
+use crate::backend::cuda::topk::{self, Part};
+use crate::backend::cuda::{emit::args::Aux, shipped};
 use crate::backend::{Args, Backend, Exe};
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
@@ -16,6 +17,8 @@ struct Soft {
     modules: Mutex<HashMap<&'static str, Loaded>>,
     /// A module that stands in for the one of this name.
     replaced: Option<(&'static str, Module)>,
+    /// Selections take rows in parts of so many elements.
+    part: usize,
 }
 
 struct Owner(Arc<Machine>, u64);
@@ -28,18 +31,23 @@ impl Drop for Owner {
 
 /// A device of its own; `seed` orders its warps and blocks.
 pub fn device(seed: u64) -> Device {
-    made(seed, None)
+    made(seed, None, usize::MAX)
+}
+
+/// As [`device`], with selections that take rows in parts of so many elements, as they do from blocks of an array.
+pub fn in_parts(seed: u64, part: usize) -> Device {
+    made(seed, None, part)
 }
 
 /// As [`device`], with another module in the place of the one of this name.
 pub fn with_module(seed: u64, name: &'static str, module: Module) -> Device {
-    made(seed, Some((name, module)))
+    made(seed, Some((name, module)), usize::MAX)
 }
 
-fn made(seed: u64, replaced: Option<(&'static str, Module)>) -> Device {
+fn made(seed: u64, replaced: Option<(&'static str, Module)>, part: usize) -> Device {
     // More than any machine has: what is not touched takes none.
     let config = Config { seed, memory: 1 << 40, ..Config::default() };
-    Device::new(Box::new(Soft { machine: Arc::new(Machine::new(config)), modules: Mutex::default(), replaced }))
+    Device::new(Box::new(Soft { machine: Arc::new(Machine::new(config)), modules: Mutex::default(), replaced, part }))
 }
 
 impl Soft {
@@ -98,12 +106,23 @@ impl Backend for Soft {
         };
         let found = |reason| Error::Driver { device: "soft".into(), call: "launch", reason };
         if let Some(spec) = exe.downcast_ref::<TopKSpec>() {
-            let (module, params) = (modules.entry(topk::NAME), topk::pack(spec, topk::whole(spec, args.bases))?);
-            let module = module.or_insert_with(|| parsed(topk::NAME, topk::PTX));
+            let module = modules.entry(topk::NAME).or_insert_with(|| parsed(topk::NAME, topk::PTX));
             let (blocks, threads) = ([topk::blocks(&spec.batch), 1, 1], [topk::THREADS, 1, 1]);
-            self.machine
-                .launch(module, topk::ENTRY, blocks, threads, 0, &params)
-                .map_err(|e| found(format!("{e}\n{spec:?}")))?;
+            let rows: usize = spec.batch.iter().product();
+            let kept = self.memory(&vec![0; if self.part < spec.m { rows * spec.k * spec.dtype.size() } else { 0 }]);
+            let whole = topk::whole(spec, args.bases);
+            // Of an empty row too there is one.
+            for first in (0..spec.m.max(1)).step_by(self.part) {
+                let mut part = Part { m: self.part.min(spec.m - first), first, ..whole };
+                let along = part.strides[spec.batch.len()] * spec.dtype.size() as isize;
+                part.at[0] = part.at[0].wrapping_add_signed((first as isize * along) as i64);
+                if self.part < spec.m {
+                    part.at[2] = kept.1;
+                }
+                self.machine
+                    .launch(module, topk::ENTRY, blocks, threads, 0, &topk::pack(spec, part)?)
+                    .map_err(|e| found(format!("{e}\n{spec:?}")))?;
+            }
             return Ok(());
         }
         let (kernel, launch) = exe.downcast_ref::<(shipped::Shipped, Launch)>().unwrap();
