@@ -1,8 +1,9 @@
 //! What a user gets wrong: each error comes at its time and names the operation and the shapes.
 
 use crate::harness::quietly;
-use ndarray::{Array2, Axis, IxDyn, arr1, s};
-use ndcuda::{Device, DeviceArrayD, Error};
+use ndarray::{Array2, Array3, Axis, IxDyn, arr1, s};
+use ndcuda::distance::{Metric, cdist, knn};
+use ndcuda::{Device, DeviceArray2, DeviceArrayD, Element, Error, bf16, f16};
 
 /// The message `f` panics with.
 #[track_caller]
@@ -150,6 +151,30 @@ fn empty_reductions(dev: &Device) {
     assert!(ints.mean().item().unwrap().is_nan());
     assert_eq!(dev.zeros::<f32, _>((4, 0)).dot(&dev.zeros::<f32, _>((0, 5))), Array2::zeros((4, 5)));
     assert_eq!(dev.zeros::<i32, _>((4, 0)).dot(&dev.zeros::<i32, _>((0, 5))), Array2::zeros((4, 5)));
+}
+
+/// Arrays without elements that lie in memory, or would: a prologue of theirs must read none of it.
+fn arrays_of_nothing_in_memory(dev: &Device) {
+    fn check<T: Element>(dev: &Device) {
+        let none = |shape: (usize, usize)| dev.array(&Array2::<T>::from_elem(shape, T::from_f64(0.0))).unwrap();
+        let (x, y) = (none((5, 0)), none((3, 0)));
+        let (fx, fy) = (x.cast::<f32>(), y.cast::<f32>());
+        for d in [cdist(&fx, &fy, Metric::CityBlock), cdist(&fx, &fy, Metric::SqEuclidean), fx.dot(&fy.t())] {
+            assert_eq!(d, Array2::zeros((5, 3)), "{}", std::any::type_name::<T>());
+        }
+        assert_eq!((fx.cast::<i32>() + 1).dot(&fy.cast::<i32>().t()), Array2::zeros((5, 3)));
+        assert_eq!(knn(&fx, &fy, 2, Metric::SqEuclidean).unwrap().1.shape(), [5, 2]);
+        let three = |x: &DeviceArray2<T>| x.cast::<f64>().insert_axis(Axis(0)).broadcast((2, 5, 0)).unwrap();
+        assert_eq!((three(&x) + 1.0).dot(&three(&x).permuted_axes((0, 2, 1))), Array3::zeros((2, 5, 5)));
+        let (left, right) = (fx.insert_axis(Axis(1)), fy.insert_axis(Axis(0)));
+        assert_eq!((&left - &right).abs().max_axis(Axis(0)).shape(), [3, 0]);
+        assert_eq!(left.less(&right).any_axis(Axis(2)), Array2::from_elem((5, 3), false));
+        assert_eq!((fx.sqrt().sum_axis(Axis(0)) + fx.exp().sum_axis(Axis(0))).shape(), [0]);
+        assert_eq!(fx.softmax(Axis(0)).shape(), [5, 0]);
+        assert_eq!((fx.slice(s![..;-1, ..]) * 2.0).t().sum_axis(Axis(0)), ndarray::Array1::zeros(5));
+    }
+    macro_rules! all { ($($t:ty)*) => { $(check::<$t>(dev);)* } }
+    all!(bool i8 i16 i32 i64 u8 u16 u32 u64 f16 bf16 f32 f64);
 }
 
 fn indices_out_of_range_are_late_errors(dev: &Device) {
@@ -323,7 +348,7 @@ fn devices_do_not_mix(dev: &Device) {
 }
 
 tests_on_devices! {
-    shapes_that_do_not_fit the_twins_give_errors ranks_known_at_run_time empty_reductions
+    shapes_that_do_not_fit the_twins_give_errors ranks_known_at_run_time empty_reductions arrays_of_nothing_in_memory
     indices_out_of_range_are_late_errors a_bad_index_names_its_own_gather shapes_beyond_all_memory
     no_memory_is_an_error more_axes_than_any_array_has devices_do_not_mix;
     once: devices_by_name

@@ -236,6 +236,10 @@ impl<'a> Frame<'a> {
     /// compiled loops is the machine's.
     pub unsafe fn run(&mut self, ops: &[TOp]) {
         let n = self.rows * self.lanes;
+        if n == 0 {
+            // An operand without elements has no memory, where even one value could be read to be repeated.
+            return;
+        }
         for op in ops {
             match *op {
                 TOp::Load { dst, operand, count } => {
