@@ -19,15 +19,23 @@ use std::ops::Range;
 /// Elements of a tile.
 const ELEMENTS: usize = 1024;
 
-/// A sum that takes in what comes before it, and the registers it reads.
-type Summed = (Sum, [Reg; 3]);
+/// A sum that takes in what comes before it.
+#[derive(Clone, Copy)]
+struct Summed {
+    sum: Sum,
+    /// The registers it reads.
+    regs: [Reg; 3],
+    /// The value of x that stands for the first, as it is packed.
+    x: Option<usize>,
+}
 
 /// A compiled combine and its folds.
 pub struct Code {
     /// From the packed values to the folds' arguments.
     pub ops: Vec<TOp>,
     folds: Vec<(FoldOp, Option<Summed>)>,
-    x: Vec<Reg>,
+    /// Registers of x's values; those that no one reads as a tile are not repeated over the columns.
+    x: Vec<Option<Reg>>,
     y: Vec<Reg>,
     /// Steps of k of a tile.
     steps: usize,
@@ -66,7 +74,7 @@ impl Code {
     /// Compiles it; the packed values get their registers.
     pub fn new(c: &mut Compiler<'_>, launch: &Launch, found: &Found, columns: usize, isa: Isa) -> Result<Code> {
         c.segment(TileAxes { lanes: found.j, rows: Some(found.k) }, |_| false);
-        let x = found.x.iter().map(|&id| c.bind_wide(id)).collect();
+        let x: Vec<Reg> = found.x.iter().map(|&id| c.bind_wide(id)).collect();
         let y = found.y.iter().map(|&id| c.bind_wide(id)).collect();
         let mut ops = vec![];
         let mut folds = vec![];
@@ -92,20 +100,39 @@ impl Code {
             let dtype = ir.code[n as usize].dtype;
             let regs = registers(c, args, dtype, &mut ops)?;
             let dst = c.bind(n, dtype, Count::Tile);
-            ops.push(TOp::Call { f: fused::loops(chain, dtype, isa).1, args: regs, dst, count: Count::Tile });
+            ops.push(TOp::Call { f: fused::loops(chain, dtype, isa).map, args: regs, dst, count: Count::Tile });
         }
         for (&id, end) in found.folds.iter().zip(ends) {
             folds.push(match end {
                 Some(Fused { chain, args, .. }) => {
                     let dtype = ir.code[id as usize].dtype;
-                    let regs = registers(c, args, dtype, &mut ops)?;
-                    (c.fold_of(id, regs[0], Count::Tile)?, Some((fused::loops(chain, dtype, isa).0, regs)))
+                    let mut regs = registers(c, args, dtype, &mut ops)?;
+                    let two = regs[1] == regs[2];
+                    if chain.is_symmetric() && x.contains(&regs[1]) {
+                        regs.swap(0, 1);
+                        // The last of two operands stands in the third place too.
+                        regs[2] = if two { regs[1] } else { regs[2] };
+                    }
+                    let (by_row, loops) = (x.iter().position(|r| *r == regs[0]), fused::loops(chain, dtype, isa));
+                    let sum = if by_row.is_some() { loops.sum_by_row } else { loops.sum };
+                    (c.fold_of(id, regs[1], Count::Tile)?, Some(Summed { sum, regs, x: by_row }))
                 }
                 None => (c.fold(id, Count::Tile, &mut ops)?, None),
             });
         }
         let m = found.j.map_or(1, |a| launch.extents[a]);
-        let steps = (ELEMENTS / columns).clamp(1, SEGMENT);
+        let mut read: Vec<Reg> = vec![];
+        ops.iter().for_each(|op| op.each(|r| read.push(r)));
+        for (fold, sum) in &folds {
+            match sum {
+                Some(s) => read.extend(&s.regs[usize::from(s.x.is_some())..]),
+                None => read.push(fold.arg),
+            }
+        }
+        let x: Vec<_> = x.into_iter().map(|r| Some(r).filter(|r| read.contains(r))).collect();
+        // Where nothing is made but sums, a tile is y's panel alone, and half of L1.
+        let made = ops.is_empty() && x.iter().all(Option::is_none);
+        let steps = (ELEMENTS * if made { 4 } else { 1 } / columns).clamp(1, SEGMENT);
         Ok(Code { ops, folds, x, y, steps, pitch: m.next_multiple_of(columns).clamp(columns, COLUMNS) })
     }
 
@@ -118,8 +145,8 @@ impl Code {
 
     /// Registers that keep their places.
     pub fn fixed(&self) -> impl Iterator<Item = Reg> {
-        let others = self.folds.iter().filter_map(|f| Some(f.1?.1)).flatten();
-        self.folds.iter().flat_map(|(f, _)| [f.dst, f.arg]).chain(others).chain(self.x.iter().copied())
+        let others = self.folds.iter().filter_map(|f| Some(f.1?.regs)).flatten();
+        self.folds.iter().flat_map(|(f, _)| [f.dst, f.arg]).chain(others).chain(self.x.iter().flatten().copied())
     }
 
     /// Bytes of the states of a block, twice.
@@ -179,8 +206,13 @@ impl Pairwise {
             }
             for k0 in (from..to).step_by(code.steps) {
                 (f.rows, f.lanes) = ((to - k0).min(code.steps), nr);
-                for r in 0..count {
-                    for (v, &reg) in code.x.iter().enumerate() {
+                // What is repeated over the columns serves all panels of a row; where nothing is, a panel stays in L1 for all rows.
+                let by_panel = code.x.iter().all(Option::is_none);
+                let (outer, inner) = if by_panel { (width.div_ceil(nr), count) } else { (count, width.div_ceil(nr)) };
+                for (o, i) in (0..outer).flat_map(|o| (0..inner).map(move |i| (o, i))) {
+                    let (r, j) = if by_panel { (i, o * nr) } else { (o, i * nr) };
+                    for (v, reg) in code.x.iter().enumerate().filter_map(|(v, &reg)| Some((v, reg?))).filter(|_| i == 0)
+                    {
                         let (p, size) = (self.value(&self.x, at.x, v, i0 + r, k0), self.x.values[v].size);
                         f.cur[reg as usize] = f.home[reg as usize];
                         for step in 0..f.rows {
@@ -189,24 +221,25 @@ impl Pairwise {
                             unsafe { splat(p.add(step * size), to, size, nr) };
                         }
                     }
-                    for j in (0..width).step_by(nr) {
-                        for (v, &reg) in code.y.iter().enumerate() {
-                            f.cur[reg as usize] = self.value(&self.y, at.y.unwrap_or(0), v, j0 + j, k0);
-                        }
-                        // SAFETY: panels and homes hold the tile; the states have whole panels of columns.
-                        unsafe {
-                            f.run(&code.ops);
-                            for (a, (fold, end)) in code.folds.iter().enumerate() {
-                                let (s0, s1) = code.state(f.own, a, r, j, s > 0);
-                                let tile = f.cur[fold.arg as usize];
-                                let seen = (k0 - from) as i64;
-                                match *end {
-                                    Some((sum, regs)) => {
-                                        let tiles = regs.map(|r| f.cur[r as usize] as *const u8);
-                                        sum(&tiles, f.rows, nr, seen == 0, s0)
+                    for (v, &reg) in code.y.iter().enumerate() {
+                        f.cur[reg as usize] = self.value(&self.y, at.y.unwrap_or(0), v, j0 + j, k0);
+                    }
+                    // SAFETY: panels and homes hold the tile; the states have whole panels of columns.
+                    unsafe {
+                        f.run(&code.ops);
+                        for (a, (fold, end)) in code.folds.iter().enumerate() {
+                            let (s0, s1) = code.state(f.own, a, r, j, s > 0);
+                            let tile = f.cur[fold.arg as usize];
+                            let seen = (k0 - from) as i64;
+                            match *end {
+                                Some(Summed { sum, regs, x }) => {
+                                    let mut tiles = regs.map(|r| f.cur[r as usize] as *const u8);
+                                    if let Some(v) = x {
+                                        tiles[0] = self.value(&self.x, at.x, v, i0 + r, k0);
                                     }
-                                    None => (fold.loops.cols_block[isa])(tile, f.rows, nr, nr, k0 as i64, seen, s0, s1),
+                                    sum(&tiles, f.rows, nr, seen == 0, s0)
                                 }
+                                None => (fold.loops.cols_block[isa])(tile, f.rows, nr, nr, k0 as i64, seen, s0, s1),
                             }
                         }
                     }

@@ -1,5 +1,6 @@
 //! Two or three operations of a combine in one loop: the commonest chains, and the sum that follows. The bits are those of
-//! the operations one by one.
+//! the operations one by one, but for a sum of products: as in the micro-kernels, a product and its sum are rounded once where there is
+//! an instruction that does so.
 
 use crate::dtype::DType;
 use crate::kernel::{Id, Inst, KOp, KernelIr};
@@ -8,7 +9,7 @@ use smallvec::{SmallVec, smallvec};
 use std::sync::atomic::{Ordering, compiler_fence};
 
 /// Adds `rows` rows of a combine of tiles to sums, or starts them: `(tiles, rows, columns, fresh, sums)`. Columns are a
-/// multiple of 16.
+/// multiple of 16. The first tile may be one value for each row.
 pub type Sum = unsafe fn(&[*const u8; 3], usize, usize, bool, *mut u8);
 
 /// What is computed of two values, or three.
@@ -45,6 +46,24 @@ pub struct Fused {
     pub inner: SmallVec<[Id; 2]>,
 }
 
+/// The loops of a chain: its sum, that with one value for each row as first operand, and the chain alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Loops {
+    /// Of tiles.
+    pub sum: Sum,
+    /// Of a value for each row, and tiles.
+    pub sum_by_row: Sum,
+    /// Without the sum.
+    pub map: Loop,
+}
+
+impl Chain {
+    /// Whether the first two operands may change places.
+    pub fn is_symmetric(self) -> bool {
+        !matches!(self, Chain::Sub | Chain::Div)
+    }
+}
+
 /// What value `n` is of others, if it is one of these; what stands on the way is among `both`.
 pub fn of(ir: &KernelIr, both: &[Id], n: Id) -> Option<Fused> {
     let inst = |n: Id| &ir.code[n as usize];
@@ -78,10 +97,11 @@ pub fn of(ir: &KernelIr, both: &[Id], n: Id) -> Option<Fused> {
     }
 }
 
-/// Sums over `B` columns at a time, which stay in registers.
+/// Sums over `B` columns at a time, which stay in registers; the first operand is a tile, or `BY_ROW`.
 #[inline(always)]
-unsafe fn sums<T: Copy + Default + std::ops::Add<Output = T>, const B: usize>(
+unsafe fn sums<T: Copy + Default, const B: usize, const BY_ROW: bool>(
     f: impl Fn(T, T, T) -> T,
+    step: impl Fn(T, T, T, T) -> T,
     (a, b, c): (*const T, *const T, *const T),
     rows: usize,
     n: usize,
@@ -93,14 +113,15 @@ unsafe fn sums<T: Copy + Default + std::ops::Add<Output = T>, const B: usize>(
         for l0 in (0..n).step_by(B) {
             let mut acc = [T::default(); B];
             for (l, v) in acc.iter_mut().enumerate() {
-                *v = if fresh { f(*a.add(l0 + l), *b.add(l0 + l), *c.add(l0 + l)) } else { *s.add(l0 + l) };
+                let first = a.add(if BY_ROW { 0 } else { l0 + l });
+                *v = if fresh { f(*first, *b.add(l0 + l), *c.add(l0 + l)) } else { *s.add(l0 + l) };
             }
             for r in fresh as usize..rows {
                 // Lanes are what is vectorised, not rows.
                 compiler_fence(Ordering::SeqCst);
                 for (l, v) in acc.iter_mut().enumerate() {
                     let at = r * n + l0 + l;
-                    *v = *v + f(*a.add(at), *b.add(at), *c.add(at));
+                    *v = step(*v, *a.add(if BY_ROW { r } else { at }), *b.add(at), *c.add(at));
                 }
             }
             for (l, &v) in acc.iter().enumerate() {
@@ -111,15 +132,15 @@ unsafe fn sums<T: Copy + Default + std::ops::Add<Output = T>, const B: usize>(
 }
 
 macro_rules! both {
-    ($t:ty, $f:expr $(, $feature:literal)?) => {{
+    ($t:ty, $f:expr, $step:expr $(, $feature:literal)?) => {{
         $(#[target_feature(enable = $feature)])?
-        unsafe fn sum(tiles: &[*const u8; 3], rows: usize, n: usize, fresh: bool, s: *mut u8) {
+        unsafe fn sum<const BY_ROW: bool>(tiles: &[*const u8; 3], rows: usize, n: usize, fresh: bool, s: *mut u8) {
             let tiles = (tiles[0] as *const $t, tiles[1] as *const $t, tiles[2] as *const $t);
             // SAFETY: the caller's.
             unsafe {
                 match n % (256 / size_of::<$t>()) {
-                    0 => sums::<$t, { 256 / size_of::<$t>() }>($f, tiles, rows, n, fresh, s as *mut $t),
-                    _ => sums::<$t, 16>($f, tiles, rows, n, fresh, s as *mut $t),
+                    0 => sums::<$t, { 256 / size_of::<$t>() }, BY_ROW>($f, $step, tiles, rows, n, fresh, s as *mut $t),
+                    _ => sums::<$t, 16, BY_ROW>($f, $step, tiles, rows, n, fresh, s as *mut $t),
                 }
             }
         }
@@ -131,35 +152,48 @@ macro_rules! both {
                 unsafe { *to.add(e) = $f(*a.add(e), *b.add(e), *c.add(e)) }
             }
         }
-        (sum as Sum, map as Loop)
+        Loops { sum: sum::<false>, sum_by_row: sum::<true>, map }
     }};
 }
 
-macro_rules! table {
-    ($chain:ident, $dtype:ident $(, $feature:literal)?) => {
-        table!(@ $chain, $dtype, [$($feature)?],
-            Add |a, b, _c| a + b; Sub |a, b, _c| a - b; Mul |a, b, _c| a * b; Div |a, b, _c| a / b;
-            AbsAdd |a, b, _c| (a + b).abs(); AbsSub |a, b, _c| (a - b).abs(); SquareSub |a, b, _c| { let d = a - b; d * d };
-            AddMax |a, b, c| { let s = a + b; if s >= c || s.is_nan() { s } else { c } };
-            AbsSubDiv |a, b, c| (a - b).abs() / c;)
+/// `$a * $b + $s`, rounded once if so.
+macro_rules! mul_add {
+    ($fma:literal, $a:expr, $b:expr, $s:expr) => {
+        if $fma { $a.mul_add($b, $s) } else { $a * $b + $s }
     };
-    (@ $chain:ident, $dtype:ident, $feature:tt, $($name:ident |$a:ident, $b:ident, $c:ident| $f:expr;)*) => {
-        match ($chain, $dtype) {
-            $((Chain::$name, DType::F32) => table!(# f32, |$a: f32, $b: f32, $c: f32| $f, $feature),
-            (Chain::$name, _) => table!(# f64, |$a: f64, $b: f64, $c: f64| $f, $feature),)*
-        }
-    };
-    (# $t:ty, $f:expr, []) => { both!($t, $f) };
-    (# $t:ty, $f:expr, [$feature:literal]) => { both!($t, $f, $feature) };
 }
 
-/// The loops for f32 or f64: with the sum, and without.
-pub fn loops(chain: Chain, dtype: DType, isa: Isa) -> (Sum, Loop) {
+macro_rules! table {
+    ($chain:ident, $dtype:ident, $fma:literal $(, $feature:literal)?) => {
+        table!(@ $chain, $dtype, [$($feature)?],
+            Add |a, b, _c| a + b; Sub |a, b, _c| a - b; Div |a, b, _c| a / b;
+            AbsAdd |a, b, _c| (a + b).abs(); AbsSub |a, b, _c| (a - b).abs();
+            AddMax |a, b, c| { let s = a + b; if s >= c || s.is_nan() { s } else { c } };
+            AbsSubDiv |a, b, c| (a - b).abs() / c;
+            Mul |a, b, _c| a * b, |s| mul_add!($fma, a, b, s);
+            SquareSub |a, b, _c| { let d = a - b; d * d }, |s| { let d = a - b; mul_add!($fma, d, d, s) };)
+    };
+    (@ $chain:ident, $dtype:ident, $feature:tt, $($name:ident |$a:ident, $b:ident, $c:ident| $f:expr $(, |$s:ident| $step:expr)?;)*) => {
+        match ($chain, $dtype) {
+            $((Chain::$name, DType::F32) => table!(# f32, $feature, |$a, $b, $c| $f $(, |$s| $step)?),
+            (Chain::$name, _) => table!(# f64, $feature, |$a, $b, $c| $f $(, |$s| $step)?),)*
+        }
+    };
+    (# $t:ty, [$($feature:literal)?], |$a:ident, $b:ident, $c:ident| $f:expr) => {
+        both!($t, |$a: $t, $b: $t, $c: $t| $f, |s: $t, $a: $t, $b: $t, $c: $t| s + $f $(, $feature)?)
+    };
+    (# $t:ty, [$($feature:literal)?], |$a:ident, $b:ident, $c:ident| $f:expr, |$s:ident| $step:expr) => {
+        both!($t, |$a: $t, $b: $t, $c: $t| $f, |$s: $t, $a: $t, $b: $t, $c: $t| $step $(, $feature)?)
+    };
+}
+
+/// The loops for f32 or f64.
+pub fn loops(chain: Chain, dtype: DType, isa: Isa) -> Loops {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => table!(chain, dtype, "avx512f,avx512dq,avx512vl,avx2,fma"),
+        Isa::Avx512 => table!(chain, dtype, true, "avx512f,avx512dq,avx512vl,avx2,fma"),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => table!(chain, dtype, "avx2,fma"),
-        _ => table!(chain, dtype),
+        Isa::Avx2 => table!(chain, dtype, true, "avx2,fma"),
+        _ => table!(chain, dtype, false),
     }
 }
