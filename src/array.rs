@@ -384,6 +384,14 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     ///
     /// # Errors
     /// [`Error::Shape`] where the shapes differ; else as [`eval`](Self::eval).
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let mut host = ndarray::Array1::zeros(3);
+    /// Device::cpu().arange(0, 3, 1).read_into(host.view_mut())?;
+    /// assert_eq!(host, ndarray::arr1(&[0, 1, 2]));
+    /// # Ok::<(), ndcuda::Error>(())
+    /// ```
     pub fn read_into(&self, mut to: ArrayViewMut<'_, T, D>) -> Result<()> {
         if to.shape() != self.shape() {
             return Err(Error::Shape {
@@ -406,6 +414,12 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     ///
     /// # Errors
     /// [`Error::Shape`] where there are more or none; else as [`eval`](Self::eval).
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// assert_eq!(Device::cpu().arange(0, 4, 1).sum().item()?, 6);
+    /// # Ok::<(), ndcuda::Error>(())
+    /// ```
     pub fn item(&self) -> Result<T> {
         if self.len() != 1 {
             let reason = "item needs exactly one element".into();

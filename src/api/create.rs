@@ -58,12 +58,22 @@ impl Device {
     }
 
     /// An array of ones (`true` for bool).
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// assert_eq!(Device::cpu().ones::<f32, _>(2), ndarray::arr1(&[1.0, 1.0]));
+    /// ```
     #[track_caller]
     pub fn ones<T: Element, S: IntoDimension>(&self, shape: S) -> DeviceArray<T, S::Dim> {
         self.constant("ones", shape.into_dimension(), T::ONE)
     }
 
     /// An array of one value.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// assert_eq!(Device::cpu().full(2, 0.5f32), ndarray::arr1(&[0.5, 0.5]));
+    /// ```
     #[doc(alias = "from_elem")]
     #[track_caller]
     pub fn full<T: Element, S: IntoDimension>(&self, shape: S, value: T) -> DeviceArray<T, S::Dim> {
@@ -153,6 +163,13 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`]; [`Error::Shape`] for a shape that no array has.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let x = Device::cpu().from_fn((2, 2), |(i, j)| 10 * i as i32 + j as i32)?;
+    /// assert_eq!(x, ndarray::arr2(&[[0, 1], [10, 11]]));
+    /// # Ok::<(), ndcuda::Error>(())
+    /// ```
     #[track_caller]
     pub fn from_fn<T: Element, S: IntoDimension>(
         &self,

@@ -24,6 +24,7 @@ macro_rules! methods {
         impl<T: $class, D: Dimension> DeviceArray<T, D> {
             $(method! { $keyword $name [$($try_name)?] ($($args)*) [$($out)?] [$($doc)*] $notes })*
         }
+        $(prefix! { $keyword $name [$($try_name)?] $notes })*
     )*};
 }
 
@@ -46,6 +47,29 @@ macro_rules! method {
             $keyword $name $try_name $args $out; $($input),+ => $output
         }
     };
+}
+
+/// The example of an operator that has no method.
+macro_rules! prefix {
+    (op neg [] $notes:tt) => {
+        prefix! { neg "-x" $notes }
+    };
+    (op bit_not [] $notes:tt) => {
+        prefix! { bit_not "!x" $notes }
+    };
+    ($name:ident $call:literal {
+        $(numpy $numpy:literal;)?
+        $(is $($flag:ident),+;)?
+        oracle $($kind:ident: $oracle:expr),+;
+        $(range $($range:expr),+;)?
+        example $x:expr => $output:expr;
+    }) => {
+        #[cfg(doctest)]
+        #[doc = example!($x; $call; $output)]
+        #[allow(non_camel_case_types)]
+        struct $name;
+    };
+    ($($method:tt)*) => {};
 }
 
 macro_rules! result {
@@ -157,7 +181,7 @@ macro_rules! signature {
             self.try_map2(&row::$name, rhs)
         }
     };
-    // `-x` and `!x` cannot fail.
+    // `-x` and `!x` cannot fail: `prefix` has their examples.
     ({ $($attr:tt)* } op $name:ident [] ($a:ident) []; $x:expr => $output:expr) => {};
 }
 

@@ -52,6 +52,13 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     ///
     /// # Panics
     /// If it does not broadcast to this shape.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let mut x = Device::cpu().zeros::<i32, _>((2, 2));
+    /// x.assign(Device::cpu().arange(1, 3, 1));
+    /// assert_eq!(x, ndarray::arr2(&[[1, 2], [1, 2]]));
+    /// ```
     #[track_caller]
     pub fn assign<O: Operand<T>>(&mut self, value: O) {
         let at = Location::caller();
@@ -62,6 +69,13 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     }
 
     /// Makes every element this value.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let mut x = Device::cpu().zeros::<i32, _>(2);
+    /// x.fill(7);
+    /// assert_eq!(x, ndarray::arr1(&[7, 7]));
+    /// ```
     #[track_caller]
     pub fn fill(&mut self, value: T) {
         *self = self.full_like(value);

@@ -95,6 +95,12 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     }
 
     /// All axes in reverse order. No copy.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let x = Device::cpu().arange(0, 6, 1).reshape((2, 3));
+    /// assert_eq!(x.t(), ndarray::arr2(&[[0, 3], [1, 4], [2, 5]]));
+    /// ```
     #[doc(alias = "T")]
     #[doc(alias = "transpose")]
     pub fn t(&self) -> Self {
@@ -111,6 +117,12 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     ///
     /// # Panics
     /// If `axes` is no permutation.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let x = Device::cpu().zeros::<f32, _>((2, 3, 4));
+    /// assert_eq!(x.permuted_axes([1, 2, 0]).shape(), [3, 4, 2]);
+    /// ```
     #[doc(alias = "transpose")]
     #[track_caller]
     pub fn permuted_axes<I: IntoDimension<Dim = D>>(&self, axes: I) -> Self {
@@ -128,6 +140,12 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     ///
     /// # Panics
     /// If there is no such axis.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let x = Device::cpu().zeros::<f32, _>((2, 3, 4));
+    /// assert_eq!(x.swap_axes(0, 2).shape(), [4, 3, 2]);
+    /// ```
     #[track_caller]
     pub fn swap_axes(&self, a: usize, b: usize) -> Self {
         let (a, b) = (expect(self.check_axis("swap_axes", Axis(a))), expect(self.check_axis("swap_axes", Axis(b))));
@@ -140,6 +158,12 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     ///
     /// # Panics
     /// If `axis` is beyond the last place, or there are 32 axes already.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let x = Device::cpu().arange(0, 3, 1);
+    /// assert_eq!(x.insert_axis(Axis(1)), ndarray::arr2(&[[0], [1], [2]]));
+    /// ```
     #[doc(alias = "expand_dims")]
     #[track_caller]
     pub fn insert_axis(&self, axis: Axis) -> DeviceArray<T, D::Larger> {
@@ -155,6 +179,12 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     ///
     /// # Panics
     /// If there is no such axis or its extent is not 1.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let x = Device::cpu().ones::<i32, _>((2, 1));
+    /// assert_eq!(x.remove_axis(Axis(1)), ndarray::arr1(&[1, 1]));
+    /// ```
     #[doc(alias = "squeeze")]
     #[track_caller]
     pub fn remove_axis(&self, axis: Axis) -> DeviceArray<T, D::Smaller>
@@ -173,6 +203,12 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     ///
     /// # Panics
     /// If there is no such axis or index.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let x = Device::cpu().arange(0, 6, 1).reshape((2, 3));
+    /// assert_eq!(x.index_axis(Axis(0), 1), ndarray::arr1(&[3, 4, 5]));
+    /// ```
     #[track_caller]
     pub fn index_axis(&self, axis: Axis, index: usize) -> DeviceArray<T, D::Smaller>
     where
@@ -188,6 +224,13 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
 
     /// Stretched to another shape by NumPy's rule. No copy; `None` where it does not fit, or is too large for any array (2^60
     /// elements).
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let x = Device::cpu().arange(0, 2, 1);
+    /// assert_eq!(x.broadcast((2, 2)).unwrap(), ndarray::arr2(&[[0, 1], [0, 1]]));
+    /// assert!(x.broadcast((2, 3)).is_none());
+    /// ```
     #[doc(alias = "broadcast_to")]
     pub fn broadcast<S: IntoDimension>(&self, shape: S) -> Option<DeviceArray<T, S::Dim>> {
         let shape = shape.into_dimension();
@@ -200,6 +243,12 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     ///
     /// # Panics
     /// If there is no such axis.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let x = Device::cpu().arange(0, 3, 1);
+    /// assert_eq!(x.flip(Axis(0)), ndarray::arr1(&[2, 1, 0]));
+    /// ```
     #[doc(alias = "invert_axis")]
     #[track_caller]
     pub fn flip(&self, axis: Axis) -> Self {
@@ -237,6 +286,12 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     }
 
     /// All elements in C order, as one axis.
+    ///
+    /// ```
+    /// # use ndcuda::prelude::*;
+    /// let x = Device::cpu().arange(0, 6, 1).reshape((2, 3));
+    /// assert_eq!(x.flatten(), ndarray::arr1(&[0, 1, 2, 3, 4, 5]));
+    /// ```
     #[doc(alias = "ravel")]
     #[track_caller]
     pub fn flatten(&self) -> crate::DeviceArray1<T> {

@@ -77,15 +77,31 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     }
 }
 
-/// The forms of one reduction: over all axes, one, several, and one that stays with extent 1.
+/// A doctest: a call, and what comes of it.
+macro_rules! example {
+    ($call:expr, $output:expr) => {
+        concat!(
+            "\n\n```\n# use ndcuda::prelude::*;\nlet x = Device::cpu().array(ndarray::arr2(&[[1, 0], [3, 4]]))?;\nassert_eq!(x.",
+            $call,
+            ", ",
+            $output,
+            ");\n# Ok::<(), ndcuda::Error>(())\n```"
+        )
+    };
+}
+
+/// The forms of one reduction: over all axes, one, several, and one that stays with extent 1; of `[[1, 0], [3, 4]]` all give `$of_all`, the rows
+/// `$first` and `$second`.
 macro_rules! forms {
     ($($class:ident { $(
-        $(#[$doc:meta])* $all:ident $axis:ident $axes:ident $keep:ident ($($arg:ident: $ty:ty),*) -> $out:ty, $kind:expr;
+        $(#[$doc:meta])* $all:ident $axis:ident $axes:ident $keep:ident ($($arg:ident: $ty:ty = $given:literal),*) -> $out:ty, $kind:expr;
+        $of_all:expr => $first:literal $second:literal;
     )* })*) => {$(
         impl<T: $class, D: Dimension> DeviceArray<T, D> {$(
             $(#[$doc])*
             ///
             /// Over all elements; the result has rank 0.
+            #[doc = example!(concat!(stringify!($all), "(" $(, $given)*, ").item()?"), stringify!($of_all))]
             #[track_caller]
             pub fn $all(&self $(, $arg: $ty)*) -> DeviceArray0<$out> {
                 self.fold($kind, &self.every(), false)
@@ -97,6 +113,10 @@ macro_rules! forms {
             ///
             /// # Panics
             /// If there is no such axis, or for a reduction without identity if it is empty.
+            #[doc = example!(
+                concat!(stringify!($axis), "(Axis(1)" $(, ", ", $given)*, ")"),
+                concat!("ndarray::arr1(&[", $first, ", ", $second, "])")
+            )]
             #[track_caller]
             pub fn $axis(&self, axis: Axis $(, $arg: $ty)*) -> DeviceArray<$out, D::Smaller>
             where
@@ -111,6 +131,10 @@ macro_rules! forms {
             ///
             /// # Panics
             /// If there is no such axis, one is given twice, or for a reduction without identity if one is empty.
+            #[doc = example!(
+                concat!(stringify!($axes), "(&[Axis(0), Axis(1)]" $(, ", ", $given)*, ").item()?"),
+                stringify!($of_all)
+            )]
             #[track_caller]
             pub fn $axes(&self, axes: &[Axis] $(, $arg: $ty)*) -> DeviceArrayD<$out> {
                 self.fold($kind, &axes.iter().map(|a| a.0).collect::<Vec<_>>(), false)
@@ -122,6 +146,10 @@ macro_rules! forms {
             ///
             /// # Panics
             /// If there is no such axis, or for a reduction without identity if it is empty.
+            #[doc = example!(
+                concat!(stringify!($keep), "(Axis(1)" $(, ", ", $given)*, ")"),
+                concat!("ndarray::arr2(&[[", $first, "], [", $second, "]])")
+            )]
             #[track_caller]
             pub fn $keep(&self, axis: Axis $(, $arg: $ty)*) -> DeviceArray<$out, D> {
                 self.fold($kind, &[axis.0], true)
@@ -134,31 +162,43 @@ forms! {
     Element {
         /// The sum: bool and integers in i64/u64, wrapping; 16-bit floats accumulate in f32. Of nothing: 0.
         sum sum_axis sum_axes sum_keep () -> T::Sum, Kind::Sum;
+        8 => 1 7;
         /// The product, in the dtype of [`sum`](Self::sum). Of nothing: 1.
         #[doc(alias = "prod")]
         product product_axis product_axes product_keep () -> T::Sum, Kind::Product;
+        0 => 0 12;
         /// The smallest element; NaN if there is one.
         #[doc(alias = "amin")]
         min min_axis min_axes min_keep () -> T, Kind::Plain(&MIN);
+        0 => 0 3;
         /// The largest element; NaN if there is one.
         #[doc(alias = "amax")]
         max max_axis max_axes max_keep () -> T, Kind::Plain(&MAX);
+        4 => 1 4;
         /// The index (in C order of the axes) of the first smallest element, or of the first NaN.
         argmin argmin_axis argmin_axes argmin_keep () -> i64, Kind::Arg(&ARGMIN);
+        1 => 1 0;
         /// The index (in C order of the axes) of the first largest element, or of the first NaN.
         argmax argmax_axis argmax_axes argmax_keep () -> i64, Kind::Arg(&ARGMAX);
+        3 => 0 1;
         /// Whether some element is not zero (NaN is not). Of nothing: `false`.
         any any_axis any_axes any_keep () -> bool, Kind::Truth(&ANY);
+        true => true true;
         /// Whether every element is not zero. Of nothing: `true`.
         all all_axis all_axes all_keep () -> bool, Kind::Truth(&ALL);
+        false => false true;
         /// How many elements are not zero.
         count_nonzero count_nonzero_axis count_nonzero_axes count_nonzero_keep () -> i64, Kind::Count;
+        3 => 1 2;
         /// The mean; f64 for bool and integers. Of nothing: NaN.
         mean mean_axis mean_axes mean_keep () -> T::Mean, Kind::Mean;
+        2.0 => 0.5 3.5;
         /// The variance: squared deviations from the mean over `n - ddof`; f64 for bool and integers. One pass over memory.
-        var var_axis var_axes var_keep (ddof: f64) -> T::Mean, Kind::Var(ddof, false);
+        var var_axis var_axes var_keep (ddof: f64 = 0.0) -> T::Mean, Kind::Var(ddof, false);
+        2.5 => 0.25 0.25;
         /// The standard deviation: the root of [`var`](Self::var).
-        std std_axis std_axes std_keep (ddof: f64) -> T::Mean, Kind::Var(ddof, true);
+        std std_axis std_axes std_keep (ddof: f64 = 0.0) -> T::Mean, Kind::Var(ddof, true);
+        2.5f64.sqrt() => 0.5 0.5;
     }
 }
 

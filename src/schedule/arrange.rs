@@ -46,6 +46,10 @@ pub fn plan(g: &Graph, jobs: Vec<Job>, caps: Caps<'_>) -> Result<Plans> {
                     Some(step) => step,
                     None => {
                         refused.push(from);
+                        // What reads them is arranged in vain, but not wrong.
+                        for node in std::iter::once(selection.node).chain(selection.values) {
+                            p.add(node, Layout::c_order(&g.nodes[node].node.shape))?;
+                        }
                         continue;
                     }
                 }

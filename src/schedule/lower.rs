@@ -95,7 +95,8 @@ pub fn group(store: &Store<'_>, nodes: &[usize]) -> Option<Draft> {
         let value = l.compute(node, &map).ok()?;
         l.d.targets.push(Target { node, value, place: Place::Whole });
     }
-    l.misfit().is_none().then_some(l.d)
+    let fits = l.d.loads.len() + l.d.targets.len() <= MAX_OPERANDS;
+    (fits && l.misfit().is_none()).then_some(l.d)
 }
 
 /// One kernel being lowered.

@@ -226,11 +226,14 @@ fn rows_take_operands_that_lie_in_any_way() {
 fn rows_take_scalars() {
     for dev in devices() {
         each_row(|row, d, pool| {
-            // Scalars on the right, then all of them, as parameters of the kernel.
-            for (first, t) in [(1, pool[pool.len() - 1]), (1, pool[pool.len() / 3]), (0, pool[pool.len() - 2])] {
+            // Scalars on the right, then all of them, then on the left, as parameters of the kernel.
+            let t = [1, 2, 5].map(|back| pool[pool.len() - back]);
+            for (scalars, t) in
+                [(1..3, t[0]), (1..3, pool[pool.len() / 3]), (0..3, t[1]), (0..1, t[2]), (0..1, pool[pool.len() / 5])]
+            {
                 let mut hosts = operands(row, d, pool, &[33], &[]);
                 let mut values: Vec<Value> = hosts.iter().map(|h| h.place(&dev, Lay::C)).collect();
-                for i in first..hosts.len() {
+                for i in scalars.start..scalars.end.min(hosts.len()) {
                     let dtype = row.operand(i, d);
                     hosts[i] = Host { dtype, shape: vec![], bits: vec![t[i]] };
                     values[i] = build::scalar(dev.id(), dtype, t[i], Location::caller());

@@ -15,7 +15,7 @@ pub const PARTS: &[Case] = &[Case { name: "cache::one", variables: &[], body: on
 
 /// The tests: each runs the child several times with one folder. Without NVRTC they are ignored.
 pub fn parents(there: bool) -> Vec<Trial> {
-    let tests: [(&str, Test); 11] = [
+    let tests: [(&str, Test); 12] = [
         ("warm_start_loads_no_compiler", warm_start),
         ("warm_start_where_cubins_are_refused", warm_start_of_ptx),
         ("off", off),
@@ -27,6 +27,7 @@ pub fn parents(there: bool) -> Vec<Trial> {
         ("file_in_its_place", file_in_its_place),
         ("folder_that_takes_no_files", no_files),
         ("full", full),
+        ("debug_prints_texts_and_ptx", debug_prints),
     ];
     let trial = |(name, test): (&'static str, Test)| {
         Trial::test(format!("cache::{name}"), move || test(&Folder::new(name)?)).with_ignored_flag(!there)
@@ -144,6 +145,21 @@ fn off(folder: &Folder) -> Result<(), Failed> {
     run_with(Path::new(""), newest().as_deref(), &[], child::run)?.all("own");
     folder.run(newest().as_deref(), &[("NDCUDA_JIT", "off")])?.all("shipped");
     assert_eq!(folder.entries().len(), 0);
+    Ok(())
+}
+
+/// From level 4 on the text of each kernel, at level 6 its PTX, too, be it what is loaded or not.
+fn debug_prints(_: &Folder) -> Result<(), Failed> {
+    for (level, code) in [("3", "ptx"), ("4", "ptx"), ("5", "ptx"), ("6", "ptx"), ("6", "cubin")] {
+        let variables = [("NDCUDA_DEBUG", level), ("NDCUDA_CODE", code)];
+        let Said(said) = run_with(Path::new(""), newest().as_deref(), &variables, child::run)?;
+        let (text, ptx) =
+            (said.matches("extern \"C\" __global__").count(), said.matches(".visible .entry nd_").count());
+        // Where the driver refuses a cubin, it is PTX that is compiled after it.
+        let compiled = said.matches(" ms to compile nd_").count();
+        assert_eq!((text > 0, ptx), (level > "3", if level == "6" { compiled } else { 0 }), "level {level}: {said}");
+        assert!(compiled >= 2 && !said.contains('\0'), "level {level}: {said}");
+    }
     Ok(())
 }
 

@@ -45,4 +45,26 @@ fn temporaries_are_not_held(dev: &Device) {
     assert_eq!(t.kernels, 1, "{t:?}");
 }
 
-tests_on_devices!(a_pending_value_is_taken_from nothing_is_taken_from_nothing temporaries_are_not_held);
+/// Of what no kernel selects from while it makes it: what reads the selection is planned with it all the same.
+fn a_selection_from_sums_is_read_on(dev: &Device) {
+    let x = dev.array(arr2(&[[3.0f32, 1.0], [9.0, 9.0], [0.0, 2.0]])).unwrap();
+    let (most, at) = x.sum_axis(Axis(1)).topk(2, Axis(0), true);
+    assert_eq!(most * 2.0, arr1(&[36.0, 8.0]));
+    assert_eq!(at + 1, arr1(&[2i64, 1]));
+    assert_eq!(x.max_axis(Axis(0)).topk(1, Axis(0), false).0.cast::<u8>(), arr1(&[9u8]));
+}
+
+/// Eight results of one shape, each of operands of its own but for one, are more than a kernel's operands.
+fn results_that_share_an_operand(dev: &Device) {
+    let x = dev.from_fn(6, |i| i as i32).unwrap();
+    let others: Vec<_> = (0..24).map(|k| dev.from_fn(6, |i| (i * k) as i32).unwrap()).collect();
+    let sums: Vec<_> = others.chunks(3).map(|y| &x + &y[0] * &y[1] - &y[2]).collect();
+    ndcuda::eval(&sums).unwrap();
+    for (k, sum) in sums.iter().enumerate() {
+        let want = |i: usize| (i + i * 3 * k * i * (3 * k + 1)) as i32 - (i * (3 * k + 2)) as i32;
+        assert_eq!(*sum, Array1::from_shape_fn(6, want));
+    }
+}
+
+tests_on_devices!(a_selection_from_sums_is_read_on results_that_share_an_operand
+    a_pending_value_is_taken_from nothing_is_taken_from_nothing temporaries_are_not_held);

@@ -27,6 +27,7 @@ mod exchange;
 mod metrics;
 mod mistakes;
 mod naive;
+mod operators;
 mod pairs;
 mod promises;
 mod reduce;
@@ -48,6 +49,7 @@ fn main() -> std::process::ExitCode {
             exchange::tests(),
             metrics::tests(),
             mistakes::tests(),
+            operators::tests(),
             pairs::tests(),
             promises::tests(),
             reduce::tests(),

@@ -6,6 +6,16 @@ use ndcuda::DType;
 /// No value or sum of magnitudes is larger: exact in f32, and far from where integers wrap.
 pub const LIMIT: f64 = (1u64 << 22) as f64;
 
+/// The largest magnitude of a whole number that a type and all below it have.
+fn limit(d: DType) -> f64 {
+    match d {
+        DType::F16 => 2048.0,
+        DType::BF16 => 256.0,
+        d if d.is_int() && d.size() < 4 => (1u64 << (8 * d.size() - usize::from(!d.is_unsigned()))) as f64 - 1.0,
+        _ => LIMIT,
+    }
+}
+
 /// An array: its type, shape and elements in C order (bools are 0 and 1).
 #[derive(Clone, Debug)]
 pub struct Arr {
@@ -98,9 +108,11 @@ impl Arr {
         self.data.iter().filter(|x| x.is_finite()).fold(0.0, |m, x| f64::max(m, x.abs()))
     }
 
-    /// Whether all finite values are exact in every type they may pass through.
+    /// Whether all finite values are exact in their type, and in every type that sums of them pass through.
     pub fn fits(&self) -> bool {
-        self.top() <= LIMIT && (self.dtype.is_float() || self.data.iter().all(|x| x.is_finite()))
+        self.top() <= limit(self.dtype)
+            && (self.dtype.is_float() || self.data.iter().all(|x| x.is_finite()))
+            && (!self.dtype.is_unsigned() || self.data.iter().all(|&x| x >= 0.0))
     }
 
     pub fn same(&self, other: &Arr) -> Result<(), String> {
@@ -133,9 +145,11 @@ impl Arr {
     pub fn map(&self, name: &str) -> Option<Arr> {
         let d = self.dtype;
         let (out, f): (DType, fn(f64) -> f64) = match name {
-            "neg" if d != DType::Bool => (d, |x| -x),
+            "neg" if !d.is_unsigned() && d != DType::Bool => (d, |x| -x),
             "abs" if d != DType::Bool => (d, f64::abs),
             "square" if d != DType::Bool => (d, |x| x * x),
+            "bit_not" if d.is_signed_int() => (d, |x| -1.0 - x),
+            "bit_not" if d == DType::Bool => (d, |x| 1.0 - x),
             "sign" if d != DType::Bool => (d, |x| if x == 0.0 || x.is_nan() { x } else { x.signum() }),
             "logical_not" => (DType::Bool, |x| truth(x == 0.0)),
             "is_nan" => (DType::Bool, |x| truth(x.is_nan())),
@@ -160,12 +174,21 @@ impl Arr {
             "rem" if d.is_int() => same(|a, b| if b == 0.0 { 0.0 } else { a % b }),
             "maximum" => same(f64::max),
             "minimum" => same(f64::min),
+            "remainder" if d.is_int() => same(|a, b| if b == 0.0 { 0.0 } else { a - b * (a / b).floor() }),
+            "floor_divide" if d.is_int() => same(|a, b| if b == 0.0 { 0.0 } else { (a / b).floor() }),
+            "bit_and" if !d.is_float() => same(|a, b| ((a as i64) & (b as i64)) as f64),
+            "bit_or" if !d.is_float() => same(|a, b| ((a as i64) | (b as i64)) as f64),
             "bit_xor" if !d.is_float() => same(|a, b| ((a as i64) ^ (b as i64)) as f64),
+            // What would shift bits out is no whole number here, and refused.
+            "shl" if d.is_int() => same(|a, b| if (0.0..32.0).contains(&b) { a * b.exp2() } else { f64::NAN }),
+            "shr" if d.is_int() => same(|a, b| ((a as i64) >> (if b < 0.0 { 63 } else { b.min(63.0) as i64 })) as f64),
             "equal" => bool(|a, b| truth(a == b)),
             "not_equal" => bool(|a, b| truth(a != b)),
             "less" => bool(|a, b| truth(a < b)),
             "greater_equal" => bool(|a, b| truth(a >= b)),
             "logical_and" => bool(|a, b| truth(a != 0.0 && b != 0.0)),
+            "logical_or" => bool(|a, b| truth(a != 0.0 || b != 0.0)),
+            "logical_xor" => bool(|a, b| truth((a != 0.0) != (b != 0.0))),
             _ => None,
         }?;
         let shape = broadcast_shape(&self.shape, &other.shape)?;
@@ -181,6 +204,44 @@ impl Arr {
         }
         let shape = broadcast_shape(&broadcast_shape(&self.shape, &yes.shape)?, &no.shape)?;
         Some(Arr::build(yes.dtype, &shape, |at| if self.spread(at) != 0.0 { yes.spread(at) } else { no.spread(at) }))
+    }
+
+    pub fn clamp(&self, low: &Arr, high: &Arr) -> Option<Arr> {
+        if self.dtype == DType::Bool || self.dtype != low.dtype || self.dtype != high.dtype {
+            return None;
+        }
+        let shape = broadcast_shape(&broadcast_shape(&self.shape, &low.shape)?, &high.shape)?;
+        Some(Arr::build(self.dtype, &shape, |at| {
+            let (x, low, high) = (self.spread(at), low.spread(at), high.spread(at));
+            let raised = if x < low { low } else { x };
+            if raised > high { high } else { raised }
+        }))
+    }
+
+    /// The `k` largest or smallest along an axis, or where they are; NaN comes last.
+    pub fn topk(&self, k: usize, axis: usize, largest: bool, places: bool) -> Option<Arr> {
+        let n = *self.shape.get(axis)?;
+        let mut shape = self.shape.clone();
+        shape[axis] = k;
+        let out = if places { DType::I64 } else { self.dtype };
+        (k <= n).then(|| {
+            Arr::build(out, &shape, |at| {
+                let mut from = at.to_vec();
+                let mut row: Vec<(f64, usize)> = (0..n)
+                    .map(|i| {
+                        from[axis] = i;
+                        (self.at(&from), i)
+                    })
+                    .collect();
+                let key = |x: f64| if x.is_nan() { f64::INFINITY } else { x };
+                row.sort_by(|a, b| {
+                    let (x, y) = if largest { (-a.0, -b.0) } else { (a.0, b.0) };
+                    (x.is_nan(), key(x) + 0.0).partial_cmp(&(y.is_nan(), key(y) + 0.0)).unwrap()
+                });
+                let (x, i) = row[at[axis]];
+                if places { i as f64 } else { x }
+            })
+        })
     }
 
     pub fn cast(&self, to: DType) -> Arr {

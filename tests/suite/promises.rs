@@ -1,9 +1,9 @@
 //! How much work an expression is: kernels, bytes, plans.
 
 use crate::harness::on_the_host;
-use ndarray::{Array1, Array2, ArrayD, Axis, NewAxis, arr1, s};
+use ndarray::{Array1, Array2, Array3, ArrayD, Axis, NewAxis, arr1, s};
 use ndcuda::debug::{Trace, trace};
-use ndcuda::{Device, DeviceArray1, DeviceArray2, distance};
+use ndcuda::{Device, DeviceArray1, DeviceArray2, DeviceArrayD, Number, bf16, distance, f16};
 
 fn matrix(dev: &Device, n: usize, d: usize) -> DeviceArray2<f32> {
     dev.from_fn((n, d), |(i, j)| ((i * 37 + j * 11) % 101) as f32 / 7.0).unwrap()
@@ -360,7 +360,6 @@ fn show_says_what_would_run(dev: &Device) {
 
 /// Sums of small whole numbers in f16 and bf16 are exact where f32 holds them: products are accumulated in f32.
 fn half_precision_accumulates_in_f32(dev: &Device) {
-    use ndcuda::{bf16, f16};
     let n = 4096;
     let x = dev.array(&Array1::from_elem(n, f16::from_f32(1.0))).unwrap();
     assert_eq!(x.sum().item().unwrap(), f16::from_f32(4096.0));
@@ -392,6 +391,18 @@ fn dots_follow_numpy(dev: &Device) {
         assert_eq!(x.dot(&y), want, "{a:?} {b:?}");
         assert_eq!(x.cast::<i32>().dot(&y.cast()), want.cast::<i32>(), "{a:?} {b:?}");
     }
+    // At each dtype: integers wrap in it, 16-bit floats are rounded once.
+    let (x, y) = (f(&[6, 3, 4]).abs(), f(&[4, 5]));
+    let want = x.dot(&y).cast::<i64>();
+    macro_rules! at {
+        ($($t:ty)*) => {$({
+            let (x, y) = (x.cast::<i64>().cast::<$t>(), y.cast::<i64>().cast::<$t>());
+            assert_eq!((&x + &x).dot(&y), (&want * 2).cast::<$t>(), stringify!($t));
+            let row = x.index_axis(Axis(0), 0).index_axis(Axis(0), 1);
+            assert_eq!(row.dot(&y), want.index_axis(Axis(0), 0).index_axis(Axis(0), 1).cast::<$t>(), stringify!($t));
+        })*};
+    }
+    at!(i8 i16 i32 i64 u8 u16 u32 u64 f16 bf16 f32 f64);
     assert_eq!(f(&[4]).dot(&f(&[4])).shape(), [0usize; 0]);
     assert_eq!(f(&[4]).dot(&f(&[4, 2])).shape(), [2]);
     assert_eq!(f(&[5, 3, 4]).dot(&f(&[4])).shape(), [5, 3]);
@@ -418,9 +429,65 @@ fn dots_follow_numpy(dev: &Device) {
     );
 }
 
+/// Whatever the strides: nothing is copied before a product.
+fn products_read_any_layout(dev: &Device) {
+    fn of<T: Number>(dev: &Device) {
+        let up = |shape: [usize; 3]| {
+            let host = Array3::from_shape_fn(shape, |(b, i, j)| T::from_f64(((b * 5 + i * 7 + j * 3) % 4) as f64));
+            dev.array(host).unwrap()
+        };
+        let (x, y) = (up([3, 12, 20]), up([3, 20, 8]));
+        let (a, b) = (x.index_axis(Axis(0), 1), y.index_axis(Axis(0), 2));
+        let layouts: [(&str, DeviceArrayD<T>, DeviceArrayD<T>); 11] = [
+            ("plain", a.clone().into_dyn(), b.clone().into_dyn()),
+            ("transposed", b.t().into_dyn(), a.t().into_dyn()),
+            ("its own transpose", a.clone().into_dyn(), a.t().into_dyn()),
+            ("every second row", a.slice(s![..;2, ..]).into_dyn(), b.clone().into_dyn()),
+            ("every second column", a.slice(s![.., ..;2]).into_dyn(), b.slice(s![..;2, ..;2]).into_dyn()),
+            ("backwards", a.slice(s![..;-1, ..;-1]).into_dyn(), b.slice(s![..;-1, ..]).into_dyn()),
+            ("a column", b.t().into_dyn(), a.slice(s![0, ..]).into_dyn()),
+            ("a batch", x.clone().into_dyn(), y.clone().into_dyn()),
+            ("a batch of transposes", y.permuted_axes([0, 2, 1]).into_dyn(), x.permuted_axes([0, 2, 1]).into_dyn()),
+            ("a batch by one matrix", x.slice(s![..;-1, .., ..]).into_dyn(), b.clone().into_dyn()),
+            ("a batch along the last axis", x.permuted_axes([1, 0, 2]).into_dyn(), b.clone().into_dyn()),
+        ];
+        for (how, x, y) in layouts {
+            let product = x.dot(&y);
+            let t = traced(|| product.eval());
+            let bytes = product.len() * size_of::<T>();
+            let ran = (t.kernels, t.allocations, t.allocated, t.peak);
+            assert_eq!(ran, (1, 1, bytes, bytes), "{how} of {}: {t:?}", T::DTYPE);
+            let rank = y.ndim();
+            let y = if rank == 1 { y.insert_axis(Axis(0)) } else { y.swap_axes(rank - 2, rank - 1) };
+            let rows = if rank == 1 { y } else { y.insert_axis(Axis(rank - 2)) };
+            let wide = if rank == 1 { &x * rows } else { x.insert_axis(Axis(x.ndim() - 1)) * rows };
+            let want = wide.sum_axis(Axis(wide.ndim() - 1)).cast::<T>();
+            assert_eq!(product, want, "{how} of {}", T::DTYPE);
+        }
+    }
+    of::<f32>(dev);
+    of::<f64>(dev);
+    of::<f16>(dev);
+    of::<i32>(dev);
+    of::<u8>(dev);
+}
+
+/// No distance makes what it folds.
+fn no_metric_stores_its_differences(dev: &Device) {
+    let (n, m, d) = (40, 50, 60);
+    let (x, y) = (matrix(dev, n, d), matrix(dev, m, d));
+    for metric in distance::Metric::ALL {
+        let t = traced(|| distance::cdist(&x, &y, metric).eval());
+        // A few matrices of results and of inputs at most.
+        let most = 4 * (n * m + n * d + m * d) * 4;
+        assert!(n * m * 4 <= t.peak && t.peak <= most && most < n * m * d * 4, "{metric}: {} of {most}: {t:?}", t.peak);
+    }
+}
+
 tests_on_devices! {
     fused_into_one_kernel a_statement_is_one_kernel constants_cost_nothing lazy_loops_do_linear_work
     a_cut_stores_no_broadcast chains_go_through_any_argument
     updates_run_in_place a_held_distance_matrix_is_computed_at_most_twice a_thousand_scalars_are_one_plan
     a_resize_compiles_nothing loops_reuse_their_plans show_says_what_would_run half_precision_accumulates_in_f32 dots_follow_numpy
+    products_read_any_layout no_metric_stores_its_differences
 }

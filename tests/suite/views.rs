@@ -1,6 +1,6 @@
 //! Views against ndarray's, writing through ranges, and that arrays are values.
 
-use ndarray::{Array1, Array2, ArrayD, Axis, IxDyn, SliceInfoElem, arr1, arr2, s};
+use ndarray::{Array1, Array2, Array3, ArrayD, Axis, IxDyn, NewAxis, SliceInfoElem, arr1, arr2, s};
 use ndcuda::{Device, DeviceArrayD};
 use proptest::prelude::*;
 
@@ -258,6 +258,67 @@ fn steps_of_any_size(dev: &Device) {
     }
 }
 
+/// Results lie in memory as NumPy 2.4 lays them (its K order), but where operands lie in two orders: there NumPy takes C order, and ndcuda the
+/// first one's.
+fn results_lie_as_numpys(dev: &Device) {
+    fn strides<T: ndcuda::Element, D: ndarray::Dimension>(x: ndcuda::DeviceArray<T, D>) -> Vec<isize> {
+        // A host array has the order of a GPU's memory, too.
+        x.host_view().map_or_else(|_| x.to_ndarray().unwrap().strides().to_vec(), |v| v.strides().to_vec())
+    }
+    let host = Array2::from_shape_fn((3, 4), |(i, j)| (4 * i + j) as f64);
+    let (c, f) =
+        (dev.array(&host).unwrap(), dev.array(host.t().as_standard_layout().into_owned().reversed_axes()).unwrap());
+    let (row, col) = (c.slice(s![0, ..]), c.slice(s![.., ..1]));
+    let (c, f) = (&c, &f);
+    assert_eq!((strides(f.clone()), strides(c.clone())), (vec![1, 3], vec![4, 1]));
+    for (what, got, want) in [
+        ("f + 1", f + 1.0, [1, 3]),
+        ("-f", -f, [1, 3]),
+        ("exp(f)", f.exp(), [1, 3]),
+        ("f + f", f + f, [1, 3]),
+        ("c + f", c + f, [4, 1]),
+        ("f + c, in NumPy [4, 1]", f + c, [1, 3]),
+        ("f + row", f + &row, [1, 3]),
+        ("f + column", f + &col, [1, 3]),
+        ("column + row", &col + &row, [4, 1]),
+        ("where(f > 1, f, 0)", f.greater(1.0).where_(f, 0.0), [1, 3]),
+        ("where(c > 1, f, f)", c.greater(1.0).where_(f, f), [4, 1]),
+        ("clip(f, 0, 1)", f.clamp(0.0, 1.0), [1, 3]),
+        ("f[:, ::2] + 1", f.slice(s![.., ..;2]) + 1.0, [1, 3]),
+        ("f[::2] + 1", f.slice(s![..;2, ..]) + 1.0, [1, 2]),
+        ("f[::-1] + 1", f.slice(s![..;-1, ..]) + 1.0, [1, 3]),
+        ("c[:, ::-1] + 1", c.slice(s![.., ..;-1]) + 1.0, [4, 1]),
+        ("c.T[::-1] * 2", c.t().slice(s![..;-1, ..]) * 2.0, [1, 4]),
+        ("f.T + c.T", f.t() + c.t(), [3, 1]),
+        ("f.reshape(4, 3)", f.reshape((4, 3)), [3, 1]),
+        ("f @ f.T", f.dot(&f.t()), [3, 1]),
+    ] {
+        assert_eq!(strides(got), want, "{what}");
+    }
+    assert_eq!(strides(f.cast::<i32>()), [1, 3]);
+    assert_eq!(strides(f.greater(1.0)), [1, 3]);
+    assert_eq!(strides(f.slice(s![.., NewAxis, ..]) - f.slice(s![NewAxis, .., ..])), [3, 1, 9]);
+
+    let x = dev.arange(0.0f64, 24.0, 1.0).reshape((2, 3, 4));
+    x.eval().unwrap();
+    let (p, zeros) = (x.permuted_axes([2, 0, 1]), dev.array(Array3::<f64>::zeros((4, 2, 3))).unwrap());
+    for (what, got, want) in [
+        ("p + 1", &p + 1.0, [1, 12, 4]),
+        ("p + p", &p + &p, [1, 12, 4]),
+        ("p + c, in NumPy [6, 3, 1]", &p + &zeros, [1, 12, 4]),
+        ("c + p", &zeros + &p, [6, 3, 1]),
+        ("x.transpose(1, 0, 2) + 1", x.permuted_axes([1, 0, 2]) + 1.0, [4, 12, 1]),
+        ("x[:, ::-1] + 1", x.slice(s![.., ..;-1, ..]) + 1.0, [12, 4, 1]),
+        ("p[::-1, :, ::-1] + 1", p.slice(s![..;-1, .., ..;-1]) + 1.0, [1, 12, 4]),
+    ] {
+        assert_eq!(strides(got), want, "{what}");
+    }
+    assert_eq!(strides(p.cast::<f32>()), [1, 12, 4]);
+    let f3 = x.t();
+    let folds = [0, 1, 2].map(|a| [p.sum_axis(Axis(a)), x.sum_axis(Axis(a)), f3.max_axis(Axis(a))].map(strides));
+    assert_eq!(folds, [[[3, 1], [4, 1], [1, 3]], [[1, 4], [4, 1], [1, 4]], [[1, 4], [3, 1], [1, 4]]]);
+}
+
 fn taking(dev: &Device) {
     let host = Array2::from_shape_fn((5, 4), |(i, j)| (i * 4 + j) as i16);
     let x = dev.array(&host).unwrap();
@@ -269,6 +330,21 @@ fn taking(dev: &Device) {
         (&x + 1).slice(s![..;-1, ..]).take(Axis(0), &index),
         (&host + 1).slice(s![..;-1, ..]).select(Axis(0), &at)
     );
+    macro_rules! by {
+        ($($t:ty)*) => {$(
+            let index = dev.array(arr1(&at.map(|i| i as $t))).unwrap();
+            assert_eq!(x.take(Axis(0), &index), host.select(Axis(0), &at), stringify!($t));
+            let each = index.insert_axis(Axis(1));
+            assert_eq!(x.take_along_axis(Axis(0), &each), host.select(Axis(0), &at), stringify!($t));
+            // One past the end, the largest there is, and -1 where there is one.
+            for far in [5, <$t>::MAX, (0 as $t).wrapping_sub(1)] {
+                let index = dev.array(arr1(&[0, far])).unwrap();
+                let error = x.take(Axis(0), &index).eval().unwrap_err();
+                assert!(error.to_string().contains(&format!("index {far} is out of bounds for axis 0 of length 5")), "{error}");
+            }
+        )*};
+    }
+    by!(i8 i16 i32 i64 u8 u16 u32 u64);
     let none = dev.zeros::<i64, _>(0);
     assert_eq!(x.take(Axis(1), &none).shape(), [5, 0]);
     // Indices that are computed.
@@ -281,4 +357,4 @@ fn taking(dev: &Device) {
 }
 
 tests_on_devices!(chains_follow_ndarray views_of_every_order_meet_in_one_kernel writing_parts arrays_are_values
-    steps_of_any_size taking);
+    steps_of_any_size results_lie_as_numpys taking);

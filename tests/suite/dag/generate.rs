@@ -27,9 +27,19 @@ impl Rng {
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
+
+    /// One of the words.
+    pub fn word(&mut self, of: &'static str) -> &'static str {
+        let n = self.below(of.split_whitespace().count());
+        of.split_whitespace().nth(n).unwrap_or(of)
+    }
 }
 
-const TYPES: [DType; 5] = [DType::F64, DType::F32, DType::I64, DType::I32, DType::Bool];
+/// The types most programs are made in; the others come beside them, and as one of five alone.
+const WIDE: [DType; 4] = [DType::F64, DType::F32, DType::I64, DType::I32];
+/// Operations of two, by name; those of other types are refused.
+const ZIPS: &str = "add add add sub sub sub mul mul mul maximum minimum equal not_equal less greater_equal div rem \
+    remainder floor_divide logical_and logical_or logical_xor bit_and bit_or bit_xor shl shr";
 
 struct Gen {
     rng: Rng,
@@ -61,7 +71,7 @@ pub fn program(seed: u64) -> (Program, Vec<Arr>) {
     } else if large {
         base[rng.below(3)] = rng.pick(&[63, 65, 130, 255, 257, 1023, 1024, 1025, 2050]);
     }
-    let main = rng.pick(&TYPES[..4]);
+    let main = if rng.percent(80) { rng.pick(&WIDE) } else { rng.pick(&DType::ALL[1..]) };
     let odd_floats = rng.percent(8);
     let cap = if huge {
         200_000
@@ -165,7 +175,7 @@ impl Gen {
         if self.odd_floats && d.is_float() && self.rng.percent(8) {
             return self.rng.pick(&[f64::NAN, f64::INFINITY, f64::NEG_INFINITY]);
         }
-        self.rng.below(9) as f64 - 4.0
+        self.rng.below(9) as f64 - if d.is_unsigned() { 0.0 } else { 4.0 }
     }
 
     fn array(&mut self, d: DType, shape: Vec<usize>) -> Arr {
@@ -175,7 +185,7 @@ impl Gen {
     }
 
     fn dtype(&mut self) -> DType {
-        if self.rng.percent(75) { self.main } else { self.rng.pick(&TYPES) }
+        if self.rng.percent(75) { self.main } else { self.rng.pick(&DType::ALL) }
     }
 
     fn leaf(&mut self) -> Option<usize> {
@@ -195,17 +205,9 @@ impl Gen {
             }
             _ => {
                 let shape = self.shape();
-                let lay = self.rng.pick(&[
-                    Lay::Copied,
-                    Lay::Copied,
-                    Lay::Moved,
-                    Lay::Moved,
-                    Lay::Fortran,
-                    Lay::MovedFortran,
-                    Lay::Reversed,
-                    Lay::MovedReversed,
-                    Lay::MovedStepped,
-                ]);
+                use Lay::{Copied, Fortran, Moved, MovedFortran, MovedReversed, MovedStepped, Reversed};
+                let lays = [Copied, Copied, Moved, Moved, Fortran, MovedFortran, Reversed, MovedReversed, MovedStepped];
+                let lay = self.rng.pick(&lays);
                 let a = self.array(d, shape);
                 self.push(Op::Leaf(a, lay), &[])
             }
@@ -272,62 +274,39 @@ impl Gen {
             0..=3 => self.leaf(),
             4..=29 => {
                 let b = self.partner(a)?;
-                let op = self.rng.pick(&[
-                    "add",
-                    "add",
-                    "sub",
-                    "sub",
-                    "mul",
-                    "mul",
-                    "maximum",
-                    "minimum",
-                    "equal",
-                    "not_equal",
-                    "less",
-                    "greater_equal",
-                    "div",
-                    "rem",
-                    "logical_and",
-                    "bit_xor",
-                ]);
+                let op = self.rng.word(ZIPS);
                 let (a, b) = if self.rng.percent(50) { (a, b) } else { (b, a) };
                 self.push(Op::Zip(op), &[a, b])
             }
             30..=35 => {
                 let v = self.number(d);
-                let op = self.rng.pick(&["add", "sub", "mul", "maximum", "minimum", "equal", "less", "rem"]);
+                let op =
+                    self.rng.pick(&["add", "sub", "mul", "maximum", "minimum", "equal", "less", "rem", "from_sub"]);
                 // A float's remainder of the naive evaluator is not Rust's for infinities.
                 let op = if op == "rem" && d.is_float() { "add" } else { op };
                 self.push(Op::WithScalar(op, v), &[a])
             }
             36..=41 => {
-                let op = self.rng.pick(&["neg", "abs", "square", "sign", "logical_not", "is_nan"]);
+                let op = self.rng.word("neg abs square sign bit_not logical_not is_nan");
                 self.push(Op::Map(op), &[a])
             }
-            42..=44 => {
+            42..=43 => {
                 let m = self.that(|v| v.dtype == DType::Bool)?;
                 let b = self.partner(a)?;
                 self.push(Op::Where, &[m, a, b])
+            }
+            44 => {
+                let (b, c) = (self.partner(a)?, self.partner(a)?);
+                self.push(Op::Clamp, &[a, b, c])
             }
             45..=47 => {
                 let to = self.dtype();
                 self.push(Op::Cast(to), &[a])
             }
             48..=60 => {
-                let r = self.rng.pick(&[
-                    Red::Sum,
-                    Red::Sum,
-                    Red::Sum,
-                    Red::Max,
-                    Red::Max,
-                    Red::Min,
-                    Red::ArgMin,
-                    Red::ArgMax,
-                    Red::Any,
-                    Red::All,
-                    Red::Count,
-                    Red::Product,
-                ]);
+                use Red::{All, Any, ArgMax, ArgMin, Count, Max, Min, Product, Sum};
+                let of = [Sum, Sum, Sum, Max, Max, Min, ArgMin, ArgMax, Any, All, Count, Product];
+                let r = self.rng.pick(&of);
                 let over = self.over(rank);
                 self.push(Op::Reduce(r, over), &[a])
             }
@@ -358,6 +337,12 @@ impl Gen {
             78 if rank > 0 => {
                 let i = self.rng.below(rank);
                 self.push(Op::Flip(i), &[a])
+            }
+            79 if rank > 0 => {
+                let axis = self.rng.below(rank);
+                let (k, largest, at) =
+                    (shape[axis].min(1 + self.rng.below(4)), self.rng.percent(50), self.rng.percent(50));
+                self.push(Op::TopK { k, axis, largest, at }, &[a])
             }
             79..=81 => self.reshape(a),
             82..=84 => {
@@ -413,7 +398,7 @@ impl Gen {
         let index = match self.that(|v| v.dtype.is_int() && v.shape.len() == 1) {
             Some(i) if self.rng.percent(60) => i,
             _ => {
-                let dtype = self.rng.pick(&[DType::I32, DType::I64]);
+                let dtype = self.rng.pick(&[DType::I32, DType::I64, DType::U8, DType::I16]);
                 let data = at.iter().map(|&i| i as f64).collect();
                 self.push(Op::Leaf(Arr { dtype, shape: vec![at.len()], data }, Lay::Moved), &[])?
             }

@@ -1,23 +1,29 @@
 //! Making a failing program small: steps become leaves of their values, unused ones go, marks are taken off.
 
 use super::program::{Lay, Op, Program};
-use super::{check, naive};
-use ndcuda::Device;
+use crate::naive::Arr;
 
-/// The smallest program found that still fails, and how.
-pub fn shrink(p: &Program, why: &str, dev: &Device) -> (Program, String) {
+/// The smallest program found that still fails, and how: `fails` tells, of a program that has values.
+pub fn shrink<V>(
+    p: &Program,
+    why: &str,
+    values: impl Fn(&Program) -> Option<Vec<V>>,
+    read: impl Fn(&V) -> Arr,
+    fails: impl Fn(&Program, &[V]) -> Result<(), String>,
+) -> (Program, String) {
     let mut best = (p.clone(), why.to_string());
     let mut budget = 3000;
     loop {
         let before = best.0.steps.len();
         let mut changed = false;
-        for candidate in candidates(&best.0) {
+        let now = values(&best.0).map(|v| v.iter().map(&read).collect::<Vec<_>>());
+        for candidate in candidates(&best.0, now) {
             if budget == 0 {
                 return best;
             }
             budget -= 1;
-            let Some(want) = naive(&candidate) else { continue };
-            if let Err(e) = check(&candidate, &want, dev)
+            let Some(want) = values(&candidate) else { continue };
+            if let Err(e) = fails(&candidate, &want)
                 && kind(&e) == kind(why)
             {
                 changed = true;
@@ -39,7 +45,7 @@ fn kind(why: &str) -> String {
     what.chars().filter(|c| !c.is_ascii_digit()).take(60).collect()
 }
 
-fn candidates(p: &Program) -> Vec<Program> {
+fn candidates(p: &Program, values: Option<Vec<Arr>>) -> Vec<Program> {
     let mut out = vec![];
     let n = p.steps.len();
     // Only what some step needs.
@@ -59,7 +65,7 @@ fn candidates(p: &Program) -> Vec<Program> {
             out.push(p.only(&keep).0);
         }
     }
-    if let Some(values) = naive(p) {
+    if let Some(values) = values {
         #[allow(clippy::needless_range_loop)]
         for i in 0..n {
             if !p.steps[i].args.is_empty() {
