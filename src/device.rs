@@ -93,7 +93,7 @@ impl Device {
         CPU.get_or_init(open).clone()
     }
 
-    /// The CPU with a number of threads (1024 at most); a device of its own, with its own memory pool.
+    /// The CPU with a number of threads (from 1 to 1024: what is outside is the nearer of them); a device of its own, with its own memory pool.
     pub fn cpu_with_threads(threads: usize) -> Device {
         Device::new(Box::new(Cpu::new(threads)))
     }

@@ -26,6 +26,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
 /// # Panics
 /// If either cannot be evaluated.
 impl<T: Element, D: Dimension> PartialEq for DeviceArray<T, D> {
+    #[track_caller]
     fn eq(&self, other: &Self) -> bool {
         self.shape() == other.shape() && self.with_both(other, |a, b| a == b)
     }
@@ -34,6 +35,7 @@ impl<T: Element, D: Dimension> PartialEq for DeviceArray<T, D> {
 macro_rules! with_ndarray {
     ($($other:ty),*) => {$(
         impl<T: Element, D: Dimension, S: Data<Elem = T>> PartialEq<$other> for DeviceArray<T, D> {
+            #[track_caller]
             fn eq(&self, other: &$other) -> bool {
                 self.shape() == other.shape() && expect(self.with_host(|a| a == other.view()))
             }
@@ -44,12 +46,14 @@ macro_rules! with_ndarray {
 with_ndarray!(ArrayBase<S, D>, &ArrayBase<S, D>);
 
 impl<T: Element, D: Dimension, S: Data<Elem = T>> PartialEq<DeviceArray<T, D>> for &ArrayBase<S, D> {
+    #[track_caller]
     fn eq(&self, other: &DeviceArray<T, D>) -> bool {
         other == *self
     }
 }
 
 impl<T: Element, D: Dimension, S: Data<Elem = T>> PartialEq<DeviceArray<T, D>> for ArrayBase<S, D> {
+    #[track_caller]
     fn eq(&self, other: &DeviceArray<T, D>) -> bool {
         other == self
     }
@@ -62,6 +66,7 @@ macro_rules! approximate {
             T::Epsilon: Clone,
         {
             approximate!(@default $trait);
+            #[track_caller]
             fn $eq(&self, other: &Self, epsilon: T::Epsilon $(, $extra: $extra_ty)*) -> bool {
                 self.shape() == other.shape()
                     && self.with_both(other, |a, b| {
@@ -75,6 +80,7 @@ macro_rules! approximate {
             T::Epsilon: Clone,
         {
             approximate!(@default $trait);
+            #[track_caller]
             fn $eq(&self, other: &ArrayBase<S, D>, epsilon: T::Epsilon $(, $extra: $extra_ty)*) -> bool {
                 self.shape() == other.shape()
                     && expect(self.with_host(|a| {
@@ -88,6 +94,7 @@ macro_rules! approximate {
             T::Epsilon: Clone,
         {
             approximate!(@default $trait);
+            #[track_caller]
             fn $eq(&self, other: &DeviceArray<T, D>, epsilon: T::Epsilon $(, $extra: $extra_ty)*) -> bool {
                 // Each is symmetric.
                 other.$eq(self, epsilon $(, $extra)*)

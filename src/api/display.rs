@@ -6,14 +6,20 @@ use crate::error::Result;
 use ndarray::Dimension;
 use std::fmt;
 
-impl<T: Element, D: Dimension> fmt::Display for DeviceArray<T, D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.with_host(|a| fmt::Display::fmt(&a, f)) {
-            Ok(r) => r,
-            Err(e) => write!(f, "<{e}>"),
+macro_rules! formats {
+    ($($format:ident)*) => {$(
+        impl<T: Element + fmt::$format, D: Dimension> fmt::$format for DeviceArray<T, D> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self.with_host(|a| fmt::$format::fmt(&a, f)) {
+                    Ok(r) => r,
+                    Err(e) => write!(f, "<{e}>"),
+                }
+            }
         }
-    }
+    )*};
 }
+
+formats!(Display LowerExp UpperExp LowerHex Binary);
 
 impl<T: Element, D: Dimension> fmt::Debug for DeviceArray<T, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

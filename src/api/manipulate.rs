@@ -36,7 +36,8 @@ pub(crate) fn slice_view(shape: &[usize], elems: &[SliceInfoElem]) -> Result<Vie
                 let wrap = |i: isize| if i < 0 { i + n } else { i };
                 let (a, b) = (wrap(start), end.map_or(n, wrap));
                 if a < 0 || a > n || b < 0 || b > n || step == 0 {
-                    return Err(fail(format!("{start}..{end:?};{step} does not fit axis {at} of length {n}")));
+                    let end = end.map_or(String::new(), |e| e.to_string());
+                    return Err(fail(format!("{start}..{end};{step} does not fit axis {at} of length {n}")));
                 }
                 // ndarray's rule: the range is cut out first, then stepped through (from its end if backwards).
                 let m = (b - a).max(0);

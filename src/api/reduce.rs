@@ -1,8 +1,9 @@
-//! Reductions: over one axis (`sum_axis`), several (`sum_axes`), all (`sum`), and with the axis kept (`sum_keep`).
+//! Reductions: over one axis (`sum_axis`), several (`sum_axes`), all (`sum`), and with the axis kept (`sum_keep`), or several
+//! (`sum_keep_axes`).
 
 use crate::array::{DeviceArray, DeviceArray0, DeviceArrayD, expect};
 use crate::dtype::{DType, Element, Float};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::build::At;
 use crate::graph::{Value, build};
 use crate::ops::reduce::{ALL, ANY, ARGMAX, ARGMIN, MAX, MIN, MOMENTS, PROD, ReducerRef};
@@ -36,6 +37,20 @@ fn scalar_like(v: &Value, x: f64, at: At) -> Value {
     build::scalar(v.node.device, v.dtype(), bits, at)
 }
 
+/// As NumPy has it: none below 0; NaN stays.
+fn divisor(n: f64) -> f64 {
+    if n < 0.0 { 0.0 } else { n }
+}
+
+/// An error of a reducer, under the name of the method that it came of.
+fn named(e: Error, op: &'static str) -> Error {
+    match e {
+        Error::Axis { axis, shape, .. } => Error::Axis { op, axis, shape },
+        Error::Shape { shape, reason, .. } => Error::Shape { op, shape, reason },
+        e => e,
+    }
+}
+
 fn apply(kind: Kind, v: &Value, axes: &[usize], keep: bool, at: At) -> Result<Value> {
     let bool_of = |v: &Value| build::cast(v, DType::Bool, at);
     match kind {
@@ -54,7 +69,7 @@ fn apply(kind: Kind, v: &Value, axes: &[usize], keep: bool, at: At) -> Result<Va
             // 16-bit floats are folded and divided in f32, and rounded once.
             let wide = build::cast(v, out.compute(), at);
             let (folded, divisor, root) = match kind {
-                Kind::Var(ddof, root) => (build::reduce(&MOMENTS, &wide, axes, keep, at)?, (n - ddof).max(0.0), root),
+                Kind::Var(ddof, root) => (build::reduce(&MOMENTS, &wide, axes, keep, at)?, divisor(n - ddof), root),
                 _ => (build::sum(&wide, axes, keep, at)?, n, false),
             };
             let mut r = build::map(&row::div, &[&folded, &scalar_like(&folded, divisor, at)], at)?;
@@ -68,8 +83,15 @@ fn apply(kind: Kind, v: &Value, axes: &[usize], keep: bool, at: At) -> Result<Va
 
 impl<T: Element, D: Dimension> DeviceArray<T, D> {
     #[track_caller]
-    fn fold<U: Element, E: Dimension>(&self, kind: Kind, axes: &[usize], keep: bool) -> DeviceArray<U, E> {
-        DeviceArray::wrap(expect(apply(kind, &self.value, axes, keep, Location::caller())), &self.device)
+    fn fold<U: Element, E: Dimension>(
+        &self,
+        op: &'static str,
+        kind: Kind,
+        axes: &[usize],
+        keep: bool,
+    ) -> DeviceArray<U, E> {
+        let folded = apply(kind, &self.value, axes, keep, Location::caller()).map_err(|e| named(e, op));
+        DeviceArray::wrap(expect(folded), &self.device)
     }
 
     fn every(&self) -> Vec<usize> {
@@ -94,7 +116,7 @@ macro_rules! example {
 /// `$first` and `$second`.
 macro_rules! forms {
     ($($class:ident { $(
-        $(#[$doc:meta])* $all:ident $axis:ident $axes:ident $keep:ident ($($arg:ident: $ty:ty = $given:literal),*) -> $out:ty, $kind:expr;
+        $(#[$doc:meta])* $all:ident $axis:ident $axes:ident $keep:ident $keep_axes:ident ($($arg:ident: $ty:ty = $given:literal),*) -> $out:ty, $kind:expr;
         $of_all:expr => $first:literal $second:literal;
     )* })*) => {$(
         impl<T: $class, D: Dimension> DeviceArray<T, D> {$(
@@ -104,7 +126,7 @@ macro_rules! forms {
             #[doc = example!(concat!(stringify!($all), "(" $(, $given)*, ").item()?"), stringify!($of_all))]
             #[track_caller]
             pub fn $all(&self $(, $arg: $ty)*) -> DeviceArray0<$out> {
-                self.fold($kind, &self.every(), false)
+                self.fold(stringify!($all), $kind, &self.every(), false)
             }
 
             $(#[$doc])*
@@ -122,7 +144,7 @@ macro_rules! forms {
             where
                 D: RemoveAxis,
             {
-                self.fold($kind, &[axis.0], false)
+                self.fold(stringify!($all), $kind, &[axis.0], false)
             }
 
             $(#[$doc])*
@@ -137,7 +159,7 @@ macro_rules! forms {
             )]
             #[track_caller]
             pub fn $axes(&self, axes: &[Axis] $(, $arg: $ty)*) -> DeviceArrayD<$out> {
-                self.fold($kind, &axes.iter().map(|a| a.0).collect::<Vec<_>>(), false)
+                self.fold(stringify!($all), $kind, &axes.iter().map(|a| a.0).collect::<Vec<_>>(), false)
             }
 
             $(#[$doc])*
@@ -152,7 +174,22 @@ macro_rules! forms {
             )]
             #[track_caller]
             pub fn $keep(&self, axis: Axis $(, $arg: $ty)*) -> DeviceArray<$out, D> {
-                self.fold($kind, &[axis.0], true)
+                self.fold(stringify!($all), $kind, &[axis.0], true)
+            }
+
+            $(#[$doc])*
+            ///
+            /// Over several axes, which stay with extent 1.
+            ///
+            /// # Panics
+            /// If there is no such axis, one is given twice, or for a reduction without identity if one is empty.
+            #[doc = example!(
+                concat!(stringify!($keep_axes), "(&[Axis(0), Axis(1)]" $(, ", ", $given)*, ")"),
+                concat!("ndarray::arr2(&[[", stringify!($of_all), "]])")
+            )]
+            #[track_caller]
+            pub fn $keep_axes(&self, axes: &[Axis] $(, $arg: $ty)*) -> DeviceArray<$out, D> {
+                self.fold(stringify!($all), $kind, &axes.iter().map(|a| a.0).collect::<Vec<_>>(), true)
             }
         )*}
     )*};
@@ -161,43 +198,43 @@ macro_rules! forms {
 forms! {
     Element {
         /// The sum: bool and integers in i64/u64, wrapping; 16-bit floats accumulate in f32. Of nothing: 0.
-        sum sum_axis sum_axes sum_keep () -> T::Sum, Kind::Sum;
+        sum sum_axis sum_axes sum_keep sum_keep_axes () -> T::Sum, Kind::Sum;
         8 => 1 7;
         /// The product, in the dtype of [`sum`](Self::sum). Of nothing: 1.
         #[doc(alias = "prod")]
-        product product_axis product_axes product_keep () -> T::Sum, Kind::Product;
+        product product_axis product_axes product_keep product_keep_axes () -> T::Sum, Kind::Product;
         0 => 0 12;
         /// The smallest element; NaN if there is one.
         #[doc(alias = "amin")]
-        min min_axis min_axes min_keep () -> T, Kind::Plain(&MIN);
+        min min_axis min_axes min_keep min_keep_axes () -> T, Kind::Plain(&MIN);
         0 => 0 3;
         /// The largest element; NaN if there is one.
         #[doc(alias = "amax")]
-        max max_axis max_axes max_keep () -> T, Kind::Plain(&MAX);
+        max max_axis max_axes max_keep max_keep_axes () -> T, Kind::Plain(&MAX);
         4 => 1 4;
         /// The index (in C order of the axes) of the first smallest element, or of the first NaN.
-        argmin argmin_axis argmin_axes argmin_keep () -> i64, Kind::Arg(&ARGMIN);
+        argmin argmin_axis argmin_axes argmin_keep argmin_keep_axes () -> i64, Kind::Arg(&ARGMIN);
         1 => 1 0;
         /// The index (in C order of the axes) of the first largest element, or of the first NaN.
-        argmax argmax_axis argmax_axes argmax_keep () -> i64, Kind::Arg(&ARGMAX);
+        argmax argmax_axis argmax_axes argmax_keep argmax_keep_axes () -> i64, Kind::Arg(&ARGMAX);
         3 => 0 1;
         /// Whether some element is not zero (NaN is not). Of nothing: `false`.
-        any any_axis any_axes any_keep () -> bool, Kind::Truth(&ANY);
+        any any_axis any_axes any_keep any_keep_axes () -> bool, Kind::Truth(&ANY);
         true => true true;
         /// Whether every element is not zero. Of nothing: `true`.
-        all all_axis all_axes all_keep () -> bool, Kind::Truth(&ALL);
+        all all_axis all_axes all_keep all_keep_axes () -> bool, Kind::Truth(&ALL);
         false => false true;
         /// How many elements are not zero.
-        count_nonzero count_nonzero_axis count_nonzero_axes count_nonzero_keep () -> i64, Kind::Count;
+        count_nonzero count_nonzero_axis count_nonzero_axes count_nonzero_keep count_nonzero_keep_axes () -> i64, Kind::Count;
         3 => 1 2;
         /// The mean; f64 for bool and integers. Of nothing: NaN.
-        mean mean_axis mean_axes mean_keep () -> T::Mean, Kind::Mean;
+        mean mean_axis mean_axes mean_keep mean_keep_axes () -> T::Mean, Kind::Mean;
         2.0 => 0.5 3.5;
         /// The variance: squared deviations from the mean over `n - ddof`; f64 for bool and integers. One pass over memory.
-        var var_axis var_axes var_keep (ddof: f64 = 0.0) -> T::Mean, Kind::Var(ddof, false);
+        var var_axis var_axes var_keep var_keep_axes (ddof: f64 = 0.0) -> T::Mean, Kind::Var(ddof, false);
         2.5 => 0.25 0.25;
         /// The standard deviation: the root of [`var`](Self::var).
-        std std_axis std_axes std_keep (ddof: f64 = 0.0) -> T::Mean, Kind::Var(ddof, true);
+        std std_axis std_axes std_keep std_keep_axes (ddof: f64 = 0.0) -> T::Mean, Kind::Var(ddof, true);
         2.5f64.sqrt() => 0.5 0.5;
     }
 }
@@ -216,8 +253,9 @@ impl<T: Float, D: Dimension> DeviceArray<T, D> {
     /// ```
     #[track_caller]
     pub fn softmax(&self, axis: Axis) -> Self {
-        let e: DeviceArray<T, D> = self.map2_same(&row::sub, &self.max_keep(axis)).map1(&row::exp);
-        let total: DeviceArray<T, D> = e.fold(Kind::Sum, &[axis.0], true);
+        let max: DeviceArray<T, D> = self.fold("softmax", Kind::Plain(&MAX), &[axis.0], true);
+        let e: DeviceArray<T, D> = self.map2_same(&row::sub, &max).map1(&row::exp);
+        let total: DeviceArray<T, D> = e.fold("softmax", Kind::Sum, &[axis.0], true);
         e.map2_same(&row::div, &total)
     }
 
