@@ -45,10 +45,9 @@ fn kernel<T: Element, D: Dimension>(array: DeviceArray<T, D>) -> (KernelIr, Laun
     planned(&array.value)
 }
 
-#[test]
-fn golden_expressions() {
+/// The expressions' kernels of arrays of these sizes, by the names of their files.
+pub fn expressions([n, m, k]: [usize; 3], pairs: [usize; 2], far: usize) -> Vec<(&'static str, (KernelIr, Launch))> {
     let dev = &soft::device(0);
-    let (n, m, k) = (1000, 800, 64);
     let matrix = |n, k| leaf::<f32, _>(dev, (n, k));
     let cube = || leaf::<f32, _>(dev, (n, m, k));
     let differences =
@@ -60,21 +59,30 @@ fn golden_expressions() {
         let (x2, y2) = ((&x * &x).sum_axis(Axis(1)), (&y * &y).sum_axis(Axis(1)));
         (x2.insert_axis(Axis(1)) + y2.insert_axis(Axis(0)) - 2.0 * x.dot(&y.t())).abs()
     };
-    let kernels = [
+    vec![
         ("add", kernel(matrix(n, k) + matrix(n, k))),
         ("broadcast_3d", kernel(differences(n, m, k))),
         ("strided_copy", kernel(matrix(n, k).slice(s![.., 1..k - 3;2]).reshape(n * (k / 2 - 2)))),
         ("transposed_add", kernel(transposed_add(n))),
-        ("transposed_add_far", kernel(transposed_add(60_000))),
+        ("transposed_add_far", kernel(transposed_add(far))),
         ("sum_all", kernel(cube().sum())),
         ("sum_middle", kernel(cube().sum_axis(Axis(1)))),
         ("sum_around", kernel(cube().sum_axes(&[Axis(0), Axis(2)]))),
         ("argmax", kernel(cube().argmax_axis(Axis(2)))),
-        ("cityblock", kernel(differences(4000, 4000, 128).abs().sum_axis(Axis(2)))),
+        ("cityblock", kernel(differences(pairs[0], pairs[0], pairs[1]).abs().sum_axis(Axis(2)))),
         ("expanded", kernel(expanded)),
-    ];
+    ]
+}
+
+/// The goldens.
+pub fn emitted() -> Vec<(&'static str, (KernelIr, Launch))> {
+    expressions([1000, 800, 64], [4000, 128], 60_000)
+}
+
+#[test]
+fn golden_expressions() {
     let mut wrong = vec![];
-    for (name, (ir, launch)) in kernels {
+    for (name, (ir, launch)) in emitted() {
         assert_eq!(ir.index == Width::W64, name.ends_with("_far"), "{name}");
         wrong.extend(golden(&format!("ir/{name}.txt"), &ir.to_string()).err());
         let text = emit::body(&ir, &emit::pooled(&ir, &launch)).unwrap_or_else(|e| panic!("{name}: {e}"));

@@ -1,9 +1,13 @@
 //! Tests that need what is private: the op table through graph, plan and device.
 
+#[cfg(target_os = "linux")]
+mod compilers;
+mod emitted;
 mod goldens;
 mod host;
 mod mutation;
 mod op_modules;
+mod planted;
 mod shipped;
 mod soft;
 mod table;

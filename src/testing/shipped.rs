@@ -11,7 +11,8 @@ use crate::prelude::*;
 use crate::{Axis, Device, Element, NewAxis, bf16, f16, s};
 use ndarray::{Array, Array2, Array3, Dimension};
 
-fn noise(n: usize, seed: u64) -> impl Iterator<Item = f64> {
+/// Numbers in [-128, 128).
+pub fn noise(n: usize, seed: u64) -> impl Iterator<Item = f64> {
     (0..n as u64).map(move |i| {
         let x = (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(seed.wrapping_mul(0xbf58_476d_1ce4_e5b9));
         ((x ^ x >> 29).wrapping_mul(0x94d0_49bb_1331_11eb) >> 48) as f64 / 256.0 - 128.0

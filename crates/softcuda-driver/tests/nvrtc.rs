@@ -10,7 +10,7 @@ use cudarc::driver::{CudaContext, LaunchConfig, PushKernelArg};
 use cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use softcuda_driver::control::built;
 
-const ARCHS: [&str; 4] = ["compute_75", "compute_80", "compute_90", "compute_120"];
+const ARCHS: [&str; 5] = ["compute_75", "compute_80", "compute_90", "compute_100", "compute_120"];
 
 /// Compiles the kernels for a device of sm_120 and runs one of them.
 fn compile_and_run() {

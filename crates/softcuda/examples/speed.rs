@@ -6,24 +6,11 @@ mod common;
 use std::sync::atomic::Ordering;
 
 fn main() {
-    let rate = |name: &str, run: &dyn Fn() -> common::Run| match run() {
+    match common::map(&common::fixture("map"), [2000, 2000], 1000) {
         Ok((_, _, c)) => {
-            let s = common::NANOS.load(Ordering::Relaxed) as f64 / 1e9;
-            println!(
-                "{name}: {:.2} G lane-instructions/s ({} in {s:.3} s)",
-                c.instructions() as f64 / s / 1e9,
-                c.instructions()
-            );
+            let (n, s) = (c.instructions(), common::NANOS.load(Ordering::Relaxed) as f64 / 1e9);
+            println!("{:.2} G lane-instructions/s ({n} in {s:.3} s)", n as f64 / s / 1e9);
         }
-        Err(e) => println!("{name}: {e}"),
-    };
-    for (name, module) in common::fixtures("pairwise_1") {
-        rate(&name, &|| common::pairwise(&module, [256, 256, 512], 0));
-    }
-    for (name, module) in common::fixtures("softmax") {
-        rate(&name, &|| common::softmax(&module, 1000, 2000, 1000, 0));
-    }
-    for (name, module) in common::fixtures("column_sum") {
-        rate(&name, &|| common::sum_of_abs(&module, false, [2000, 2000], [1000, 1], 0));
+        Err(e) => println!("{e}"),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::decode::inst::Op;
+use crate::decode::inst::{Op, ShflMode};
 use crate::decode::{Code, Func, decode};
 use crate::fault::ParseError;
 use crate::parse::parse;
@@ -82,25 +82,69 @@ impl Module {
 
     /// The lines of its block barriers, in the order of the text.
     pub fn barriers(&self) -> Vec<u32> {
-        self.barrier_positions().map(|at| self.code.lines[at]).collect()
+        self.lines(is_barrier)
     }
 
     /// The module without its `n`th block barrier: to test what notices.
     pub fn without_barrier(&self, n: usize) -> Option<Module> {
-        let at = self.barrier_positions().nth(n)?;
-        let mut code = Code::clone(&self.code);
-        code.insts[at].op = Op::Nop;
-        Some(Module { code: Arc::new(code), ..self.clone() })
+        self.without(is_barrier, n)
     }
 
-    fn barrier_positions(&self) -> impl Iterator<Item = usize> {
-        self.code.insts.iter().enumerate().filter(|(_, i)| matches!(i.op, Op::Bar { .. })).map(|(at, _)| at)
+    /// The lines of its fences, in the order of the text.
+    pub fn fences(&self) -> Vec<u32> {
+        self.lines(is_fence)
+    }
+
+    /// The module without its `n`th fence.
+    pub fn without_fence(&self, n: usize) -> Option<Module> {
+        self.without(is_fence, n)
+    }
+
+    /// The lines of its shuffles, in the order of the text.
+    pub fn shuffles(&self) -> Vec<u32> {
+        self.lines(is_shuffle)
+    }
+
+    /// The module without its `n`th shuffle: each lane keeps what it has.
+    pub fn without_shuffle(&self, n: usize) -> Option<Module> {
+        self.changed(is_shuffle, n, |op| {
+            if let Op::Shfl { mode, .. } = op {
+                *mode = ShflMode::Own;
+            }
+        })
+    }
+
+    fn lines(&self, is: fn(&Op) -> bool) -> Vec<u32> {
+        let found = self.code.insts.iter().zip(&self.code.lines).filter(|(i, _)| is(&i.op));
+        found.map(|(_, &line)| line).collect()
+    }
+
+    fn without(&self, is: fn(&Op) -> bool, n: usize) -> Option<Module> {
+        self.changed(is, n, |op| *op = Op::Nop)
+    }
+
+    fn changed(&self, is: fn(&Op) -> bool, n: usize, change: fn(&mut Op)) -> Option<Module> {
+        let mut code = Code::clone(&self.code);
+        change(&mut code.insts.iter_mut().filter(|i| is(&i.op)).nth(n)?.op);
+        Some(Module { code: Arc::new(code), ..self.clone() })
     }
 
     /// A line of its text, numbered from 1.
     pub fn line(&self, line: u32) -> &str {
         (line as usize).checked_sub(1).and_then(|n| self.text.lines().nth(n)).unwrap_or("").trim()
     }
+}
+
+fn is_barrier(op: &Op) -> bool {
+    matches!(op, Op::Bar { .. })
+}
+
+fn is_fence(op: &Op) -> bool {
+    matches!(op, Op::Fence)
+}
+
+fn is_shuffle(op: &Op) -> bool {
+    matches!(op, Op::Shfl { .. })
 }
 
 fn entry(code: &Code, f: &Func, local: u32) -> Entry {

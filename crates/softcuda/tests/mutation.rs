@@ -1,4 +1,5 @@
-//! Every barrier of a kernel is deleted in turn: a detector has to report it, or the result has to be wrong.
+//! Every barrier of a kernel is deleted in turn: a detector has to report it, or the result has to be wrong. (The emitted kernels, and the
+//! interpreters that ship: `src/testing/mutation.rs` of the library.)
 
 mod common;
 
@@ -20,71 +21,6 @@ fn missed(module: &Module, runs: &[&dyn Fn(&Module) -> Run]) -> Vec<u32> {
         })
     };
     (0..lines.len()).filter(unseen).map(|n| lines[n]).collect()
-}
-
-/// The barrier after each of its two folds keeps the next round out of the fold's memory; the other fold's first barrier does so, too.
-/// So nothing goes wrong without them.
-#[test]
-fn softmax_needs_its_barriers() {
-    for (name, module) in fixtures("softmax") {
-        let lines = module.barriers();
-        assert_eq!(lines.len(), 4, "{name}");
-        let runs: [&dyn Fn(&Module) -> Run; 2] = [&|m| softmax(m, 3, 1000, 1, 0), &|m| softmax(m, 9, 200, 1, 0)];
-        assert_eq!(missed(&module, &runs), [lines[1], lines[3]], "{name}");
-    }
-}
-
-#[test]
-fn row_sum_needs_its_barriers() {
-    for (name, module) in fixtures("row_sum") {
-        let whole = |m: &Module| sum_of_abs(m, true, [3, 1000], [1, 1], 0);
-        let cut = |m: &Module| sum_of_abs(m, true, [3, 1000], [1, 3], 0);
-        let short = |m: &Module| sum_of_abs(m, true, [30, 100], [1, 3], 0);
-        assert_eq!(missed(&module, &[&whole, &cut, &short]), [] as [u32; 0], "{name}");
-    }
-}
-
-#[test]
-fn column_sum_needs_its_barriers() {
-    for (name, module) in fixtures("column_sum") {
-        let one = |m: &Module| sum_of_abs(m, false, [500, 64], [1, 1], 0);
-        let cut = |m: &Module| sum_of_abs(m, false, [500, 80], [1, 3], 0);
-        // Several warps leave states.
-        let wide = |m: &Module| sum_of_abs(m, false, [16, 128], [1, 2], 0);
-        assert_eq!(missed(&module, &[&one, &cut, &wide]), [] as [u32; 0], "{name}");
-    }
-}
-
-#[test]
-fn pairwise_needs_its_barriers() {
-    for (name, module) in fixtures("pairwise_1") {
-        let runs: [&dyn Fn(&Module) -> Run; 1] = [&|m| pairwise(m, [64, 128, 40], 0)];
-        assert_eq!(missed(&module, &runs), [] as [u32; 0], "{name}");
-    }
-}
-
-/// What runs where rows lie along k: tiles of 128 x 128, slices loaded 16 bytes at a time.
-#[test]
-fn pairwise_of_vectors_needs_its_barriers() {
-    for (name, module) in fixtures("pairwise_1_vectors") {
-        let run = |m: &Module, seed| pairwise_by(m, [128, 128], [256, 1, 1], [100, 132, 72], seed);
-        let (got, want, _) = run(&module, 0).unwrap();
-        assert!(close(&got, &want, 1e-5), "{name}");
-        assert_eq!(module.barriers().len(), 2, "{name}");
-        assert_eq!(missed(&module, &[&|m| run(m, 0)]), [] as [u32; 0], "{name}");
-    }
-}
-
-/// Blocks that share k: two segments of a block, rounds.
-#[test]
-fn shared_pairwise_needs_its_barriers() {
-    for (name, module) in fixtures("pairwise_1_split") {
-        let run = |m: &Module| pairwise_split(m, [64, 68, 1100], 4, 2, 0);
-        let (got, want, _) = run(&module).unwrap();
-        assert!(close(&got, &want, 1e-5), "{name}");
-        assert_eq!(module.barriers().len(), 2, "{name}");
-        assert_eq!(missed(&module, &[&run]), [] as [u32; 0], "{name}");
-    }
 }
 
 /// The module that ships. Its barrier that tells all threads whether any has something new is one of them.

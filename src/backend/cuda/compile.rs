@@ -247,12 +247,12 @@ impl Drop for Guard<'_> {
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
-mod tests {
+pub mod tests {
     use super::*;
     use std::path::PathBuf;
 
     /// All that were fetched; they need no GPU. Tests of them are ignored by default.
-    fn fetched() -> Vec<Nvrtc> {
+    pub fn fetched() -> Vec<Nvrtc> {
         let found = softcuda_driver::control::compilers();
         assert!(!found.is_empty(), "no NVRTC in target/nvrtc-venv: .ci/run fetches it");
         let open = |path: PathBuf| {

@@ -3,7 +3,7 @@
 mod background;
 mod blas;
 mod cache;
-mod compile;
+pub mod compile;
 mod driver;
 pub mod emit;
 mod gpu;

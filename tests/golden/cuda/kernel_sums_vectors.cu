@@ -506,7 +506,6 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
                         min_f64::init(rows10[r]);
                     }
                 }
-                __syncthreads();
             }
         }
     }

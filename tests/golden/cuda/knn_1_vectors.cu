@@ -364,7 +364,6 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
                         argmin_f32::init(rows6[r]);
                     }
                 }
-                __syncthreads();
             }
         }
     }

@@ -287,7 +287,6 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_columns_sub_mul_sum_argm
                         argmin_f32::init(rows5[r]);
                     }
                 }
-                __syncthreads();
             }
         }
     }

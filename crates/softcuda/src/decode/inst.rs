@@ -99,6 +99,8 @@ pub(crate) enum ShflMode {
     Down,
     Bfly,
     Idx,
+    /// Nothing is passed: a mutant's.
+    Own,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

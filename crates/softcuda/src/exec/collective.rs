@@ -16,6 +16,7 @@ pub(super) fn shfl(w: &mut Warp, mode: ShflMode, [d, p, a, b, c]: [u32; 5], acti
             ShflMode::Up => (lane as i32 - distance as i32, lane as i32 - distance as i32 >= max as i32),
             ShflMode::Down => ((lane + distance) as i32, lane + distance <= max),
             ShflMode::Bfly => ((lane ^ distance) as i32, (lane ^ distance) <= max),
+            ShflMode::Own => (lane as i32, true),
             ShflMode::Idx => {
                 let from = (lane & segment) | (distance & !segment);
                 (from as i32, from <= max)

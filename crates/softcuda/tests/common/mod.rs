@@ -45,24 +45,11 @@ impl Args {
     }
 }
 
+/// A golden's PTX, which `scripts/make_ptx.py` makes.
 pub fn fixture(name: &str) -> Module {
     let path = format!("{}/tests/ptx/{name}.ptx", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap();
     Module::parse(&text).unwrap_or_else(|e| panic!("{path}: {e}"))
-}
-
-/// All fixtures of a kernel.
-pub fn fixtures(kernel: &str) -> Vec<(String, Module)> {
-    let dir = format!("{}/tests/ptx", env!("CARGO_MANIFEST_DIR"));
-    let mut names: Vec<String> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|f| f.unwrap().file_name().into_string().unwrap())
-        .filter(|f| f.split('.').next() == Some(kernel))
-        .map(|f| f.trim_end_matches(".ptx").to_string())
-        .collect();
-    names.sort();
-    assert!(!names.is_empty(), "no fixture of {kernel}");
-    names.into_iter().map(|n| (n.clone(), fixture(&n))).collect()
 }
 
 pub fn machine(seed: u64) -> Machine {
@@ -121,106 +108,18 @@ pub fn close(got: &[f32], want: &[f32], tolerance: f32) -> bool {
     got.len() == want.len() && got.iter().zip(want).all(|(g, w)| (g - w).abs() <= tolerance * w.abs().max(1e-3))
 }
 
-/// Softmax of rows by at most `blocks` blocks.
-pub fn softmax(module: &Module, rows: usize, columns: usize, blocks: u32, seed: u64) -> Run {
-    let m = machine(seed);
+/// `where(x > 0.1, x, y * 2.5)` of rows x and one row y, by the golden `map`.
+pub fn map(module: &Module, [rows, columns]: [usize; 2], blocks: u32) -> Run {
+    let m = machine(0);
     let l = m.load(module)?;
-    let x = noise(rows * columns, 1);
-    let (p0, p1) = (upload(&m, &x), m.alloc((rows * columns * 4) as u64).unwrap());
-    let args = Args::default().u64(p0).u64(p1).u64(0).u64(0).u64(0).extents(&[rows as u32, columns as u32]);
-    let args = args.i32s(&[columns as i32, 1, columns as i32, 1]).bytes();
-    let lanes = (columns.div_ceil(4).next_power_of_two() as u32).min(256);
-    let grid = (rows as u32).div_ceil(256 / lanes).min(blocks);
-    let counters = launch(&m, &l, [grid, 1, 1], [lanes, 256 / lanes, 1], &args)?;
-    let row = |r: &[f32]| {
-        let max = r.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let e: Vec<f32> = r.iter().map(|v| (v - max).exp()).collect();
-        let sum: f32 = e.iter().sum();
-        e.into_iter().map(move |e| e / sum).collect::<Vec<_>>()
-    };
-    let want = x.chunks(columns).flat_map(row).collect();
-    Ok((download(&m, p1, rows * columns), want, counters))
-}
-
-/// Sums of absolute values: of rows, or of columns; by at most `blocks` blocks times `parts`, into which each sum is cut.
-pub fn sum_of_abs(
-    module: &Module,
-    by_row: bool,
-    [rows, columns]: [usize; 2],
-    [blocks, parts]: [u32; 2],
-    seed: u64,
-) -> Run {
-    let m = machine(seed);
-    let l = m.load(module)?;
-    let x = noise(rows * columns, 2);
-    let (results, folded) = if by_row { (rows, columns) } else { (columns, rows) };
-    let (p0, p1) = (upload(&m, &x), m.alloc((results * 4) as u64).unwrap());
-    let scratch = m.alloc((results as u32 * parts * 24) as u64).unwrap();
-    let tickets = upload(&m, &vec![0u32; results]);
-    let args = Args::default().u64(p0).u64(p1).u64(0).u64(scratch).u64(tickets);
-    let args = args.extents(&[rows as u32, columns as u32]).i32s(&[columns as i32, 1]);
-    let args = args.i32s(if by_row { &[1, 0] } else { &[0, 1] }).bytes();
-    let block = if by_row {
-        let lanes = (folded.div_ceil(4).next_power_of_two() as u32).min(256);
-        [lanes, 256 / lanes, 1]
-    } else {
-        let lanes = (folded.div_ceil(8).next_power_of_two() as u32).min(8);
-        [256 / lanes, lanes, 1]
-    };
-    let groups = if by_row { block[1] } else { block[0] };
-    let counters = launch(&m, &l, [(results as u32).div_ceil(groups).min(blocks), parts, 1], block, &args)?;
-    let at = |r: usize, k: usize| if by_row { x[r * columns + k] } else { x[k * columns + r] };
-    let want = (0..results).map(|r| (0..folded).map(|k| at(r, k).abs() as f64).sum::<f64>() as f32).collect();
-    assert!(download::<u32>(&m, tickets, results).iter().all(|&t| t == 0), "tickets are left");
-    Ok((download(&m, p1, results), want, counters))
-}
-
-/// Squared distances of rows, in f32, by tiles of 64 x 128.
-pub fn pairwise(module: &Module, shape: [usize; 3], seed: u64) -> Run {
-    pairwise_by(module, [64, 128], [32, 8, 1], shape, seed)
-}
-
-/// The same by tiles of this size, and blocks of this shape.
-pub fn pairwise_by(module: &Module, [ti, tj]: [usize; 2], block: [u32; 3], [ni, nj, nk]: [usize; 3], seed: u64) -> Run {
-    let m = machine(seed);
-    let l = m.load(module)?;
-    let (x, y) = (noise(ni * nk, 3), noise(nj * nk, 4));
-    let (p0, p1, p2) = (upload(&m, &x), upload(&m, &y), m.alloc((ni * nj * 4) as u64).unwrap());
+    let (x, y) = (noise(rows * columns, 1), noise(columns, 2));
+    let (p0, p1, p2) = (upload(&m, &x), upload(&m, &y), m.alloc((rows * columns * 4) as u64).unwrap());
     let args = Args::default().u64(p0).u64(p1).u64(p2).u64(0).u64(0).u64(0);
-    let args = args.extents(&[ni as u32, nj as u32, nk as u32]);
-    let args = args.i32s(&[nk as i32, 0, 1, 0, nk as i32, 1, nj as i32, 1, 0]).bytes();
-    let tiles = ni.div_ceil(ti) * nj.div_ceil(tj);
-    let counters = launch(&m, &l, [tiles as u32, 1, 1], block, &args)?;
-    let distance =
-        |i: usize, j: usize| (0..nk).map(|k| (x[i * nk + k] as f64 - y[j * nk + k] as f64).powi(2)).sum::<f64>() as f32;
-    let want = (0..ni * nj).map(|n| distance(n / nj, n % nj)).collect();
-    Ok((download(&m, p2, ni * nj), want, counters))
-}
-
-/// Squared distances of rows by blocks that share k: by tiles of 64 x 64 and `parts` blocks for each, in rounds of `each` segments.
-pub fn pairwise_split(module: &Module, [ni, nj, nk]: [usize; 3], each: usize, parts: u32, seed: u64) -> Run {
-    let m = machine(seed);
-    let l = m.load(module)?;
-    let (x, y) = (noise(ni * nk, 3), noise(nj * nk, 4));
-    let (p0, p1, p2) = (upload(&m, &x), upload(&m, &y), m.alloc((ni * nj * 4) as u64).unwrap());
-    let tiles = ni.div_ceil(64) * nj.div_ceil(64);
-    // What is joined so far, then the segments.
-    let scratch = m.alloc(((1 + each) * tiles * 64 * 64 * 4) as u64).unwrap();
-    let segments = nk.div_ceil(256);
-    let mut counters = Counters::default();
-    for first in (0..segments).step_by(each) {
-        let args = Args::default().u64(p0).u64(p1).u64(p2).u64(0).u64(scratch).u64(0);
-        let args = args.u64(first as u64).u64(each.min(segments - first) as u64);
-        let args = args.extents(&[ni as u32, nj as u32, nk as u32]);
-        let args = args.i32s(&[nk as i32, 0, 1, 0, nk as i32, 1, nj as i32, 1, 0]).bytes();
-        let name = "nd_pairwise_sub_mul_sum";
-        counters += m.launch(&l, name, [tiles as u32, parts, 1], [128, 1, 1], 0, &args)?;
-        counters += m.launch(&l, &format!("{name}_join"), [tiles as u32 * 32, 1, 1], [128, 1, 1], 0, &args)?;
-    }
-    let distance =
-        |i: usize, j: usize| (0..nk).map(|k| (x[i * nk + k] as f64 - y[j * nk + k] as f64).powi(2)).sum::<f64>() as f32;
-    let want = (0..ni * nj).map(|n| distance(n / nj, n % nj)).collect();
-    Ok((download(&m, p2, ni * nj), want, counters))
+    let args = args.u64(2.5f32.to_bits() as u64).u64(0.1f32.to_bits() as u64);
+    let args = args.extents(&[rows as u32, columns as u32]).i32s(&[columns as i32, 1, 0, 1, columns as i32, 1]);
+    let counters = launch(&m, &l, [blocks, 1, 1], [256, 1, 1], &args.bytes())?;
+    let want = (0..rows * columns).map(|n| if x[n] > 0.1 { x[n] } else { y[n % columns] * 2.5 }).collect();
+    Ok((download(&m, p2, rows * columns), want, counters))
 }
 
 /// Where the `k` first of each row of numbers with many equal ones are, and these, by the kernel that ships. Blocks take several rows, which come

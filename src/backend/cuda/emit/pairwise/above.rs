@@ -169,7 +169,7 @@ impl Pairwise<'_, '_, '_> {
     fn tile(&mut self, folds: &[(Id, String)]) -> Result<()> {
         let (ir, plan) = (self.w.ir, self.plan);
         self.share_lone();
-        // All are done with the slices, too: the next tile's go there.
+        // All are done with the slices, too, and with what was joined: the next tile's go there.
         self.w.line(format_args!("__syncthreads();"));
         self.w.block();
         self.again();
@@ -224,8 +224,6 @@ impl Pairwise<'_, '_, '_> {
         }
         self.w.close();
         self.own(folds, |p, id, r| p.w.line(format_args!("{r}::init(rows{id}[r]);")));
-        // The places are free for the next chunk, which may be one of no k.
-        self.w.line(format_args!("__syncthreads();"));
         self.w.close();
     }
 
