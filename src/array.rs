@@ -417,7 +417,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     ///
     /// ```
     /// # use ndcuda::prelude::*;
-    /// assert_eq!(Device::cpu().arange(0, 4, 1).sum().item()?, 6);
+    /// assert_eq!(Device::cpu().arange(0i32, 4, 1).sum().item()?, 6);
     /// # Ok::<(), ndcuda::Error>(())
     /// ```
     pub fn item(&self) -> Result<T> {

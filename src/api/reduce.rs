@@ -103,7 +103,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
 macro_rules! example {
     ($call:expr, $output:expr) => {
         concat!(
-            "\n\n```\n# use ndcuda::prelude::*;\nlet x = Device::cpu().array(ndarray::arr2(&[[1, 0], [3, 4]]))?;\nassert_eq!(x.",
+            "\n\n```\n# use ndcuda::prelude::*;\nlet x = Device::cpu().array(ndarray::arr2(&[[1i32, 0], [3, 4]]))?;\nassert_eq!(x.",
             $call,
             ", ",
             $output,
