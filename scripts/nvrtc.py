@@ -2,6 +2,7 @@
 
 import ctypes
 import pathlib
+import re
 import subprocess
 import venv
 
@@ -51,6 +52,9 @@ class Nvrtc:
         files, names = array(headers.values()), array(headers.keys())
         lib.nvrtcCreateProgram(ctypes.byref(program), source.encode(), name.encode(), len(headers), files, names)
         options = [f"--gpu-architecture={arch}", *OPTIONS, *options]
+        # As src/backend/cuda/compile.rs has it: for kernels of their own, and for folds along rows or columns among them.
+        if not headers and tuple(map(int, self.version().split("."))) >= (12, 9):
+            options += ["--minimal"] + ["--Ofast-compile=min"] * bool(re.search(r" nd_(rows|columns)(_\w+)?\(const Args", source))
         made = None
         if lib.nvrtcCompileProgram(program, len(options), array(options)) == 0:
             made = self.get(program, form) if form else b""

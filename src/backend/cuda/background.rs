@@ -64,7 +64,7 @@ fn start() -> Option<&'static Nvrtc> {
         let source = "extern \"C\" __global__ void first(float *p) { *p = 1.0f; }".into();
         let (arch, _) = nvrtc.target(OLDEST, Form::Ptx);
         // Whatever is wrong shows again with the kernel that is wanted.
-        let _ = nvrtc.compile(&Text { source, body: 0, name: "first".into() }, arch, Form::Ptx, "NVRTC");
+        let _ = nvrtc.compile(&Text { source, body: 0, name: "first".into(), quick: false }, arch, Form::Ptx, "NVRTC");
         // SAFETY: the function stays and never unwinds. Where it finds no place, the end does not wait.
         unsafe { atexit(end) };
     });

@@ -1,6 +1,6 @@
 //! Compiled kernels on disk, shared by processes: bounded, written whole or not at all, and whatever is wrong with a file, it is only compiled again.
 
-use super::compile::{Arch, Form, OPTIONS};
+use super::compile::{Arch, Form, options};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -141,7 +141,7 @@ impl Cache {
 impl Key<'_> {
     fn text(&self) -> String {
         let (kernels, form) = (env!("NDCUDA_KERNELS_HASH"), self.form);
-        format!("{kernels} {}.{} {form:?} {}\n{}", self.arch.0, self.arch.1, OPTIONS.join(" "), self.source)
+        format!("{kernels} {}.{} {form:?} {}\n{}", self.arch.0, self.arch.1, options(), self.source)
     }
 
     fn file(&self) -> String {

@@ -143,7 +143,7 @@ impl Backend for Cuda {
 
     /// Folds inside folds only as tiles of pairs, in a kernel of its own: those that ship do not have it.
     fn fuses(&self, ir: &KernelIr, launch: &Launch) -> bool {
-        let own = || Text::new(ir, &emit::pooled(ir, launch)).is_ok_and(|text| self.modules.has(&text));
+        let own = || self.modules.has(ir, &emit::pooled(ir, launch));
         !ir.folds_folds() || emit::folds_pairs(ir, launch) && own()
     }
 
@@ -156,7 +156,7 @@ impl Backend for Cuda {
         let mut wanted = vec![];
         for what in &chosen {
             if let Choice::Kernel(ir, launch, variant) = what {
-                wanted.push(Wanted { text: Text::new(ir, variant)?, ir, launch });
+                wanted.push(Wanted { text: self.modules.text(ir, variant)?, ir, launch });
             }
         }
         let mut found = self.modules.all(&wanted)?.into_iter();

@@ -3,6 +3,7 @@
 use super::background::{self, Answer, Slot, known};
 use super::cache::{Cache, Key};
 use super::compile::{Form, Nvrtc, Text, nvrtc};
+use super::emit::Variant;
 use super::gpu::Gpu;
 use super::pool::Pool;
 use super::shipped::{self, Shipped};
@@ -18,6 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Modules kept while no plan uses them.
 const KEEP: usize = 2048;
+
+/// Texts kept at most of kernels that are still to be prepared.
+const EMITTED: usize = 16;
 
 /// A kernel whose function is looked for.
 #[derive(Debug)]
@@ -105,6 +109,8 @@ pub struct Modules {
     pool: Arc<Pool>,
     cache: Cache,
     loaded: Mutex<HashMap<String, Arc<Module>>>,
+    /// Texts of kernels that a plan was asked about and has not prepared yet.
+    emitted: Mutex<Vec<(KernelIr, Variant, Text)>>,
     /// Kernels that are being made beside the program, and those that cannot be made.
     asked: Mutex<HashMap<String, Slot>>,
     /// Whether PTX is made from the start: asked for, or because the driver refused a cubin.
@@ -127,6 +133,7 @@ impl Modules {
             pool,
             cache: Cache::from_environment(),
             loaded: Mutex::default(),
+            emitted: Mutex::default(),
             asked: Mutex::default(),
             ptx: ptx.into(),
             own: (jit != "off").into(),
@@ -259,10 +266,25 @@ impl Modules {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether [`Modules::one`] would find a kernel's function or have it made.
-    pub fn has(&self, text: &Text) -> bool {
-        let on_disk = || self.forms().iter().any(|&form| self.cache.get(self.key(text, form)).is_some());
-        self.makes() && (self.find(text).is_some() || on_disk() || nvrtc().is_ok())
+    /// A kernel's text, specialised for some launches.
+    pub fn text(&self, ir: &KernelIr, variant: &Variant) -> Result<Text> {
+        let mut emitted = self.emitted.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = emitted.iter().position(|(i, v, _)| v == variant && i == ir).map(|at| emitted.swap_remove(at).2);
+        drop(emitted);
+        known.map_or_else(|| Text::new(ir, variant), Ok)
+    }
+
+    /// Whether [`Modules::one`] would find a kernel's function or have it made. One that is on disk
+    /// is loaded, and its text is kept: whoever asks is about to run it.
+    pub fn has(&self, ir: &KernelIr, variant: &Variant) -> bool {
+        let Ok(text) = self.text(ir, variant) else { return false };
+        let on_disk = || self.kept(&text).is_ok_and(|module| module.map(|m| self.keep(&text, m)).is_some());
+        let has = self.makes() && (self.find(&text).is_some() || on_disk() || nvrtc().is_ok());
+        let mut emitted = self.emitted.lock().unwrap_or_else(PoisonError::into_inner);
+        if has && emitted.len() < EMITTED {
+            emitted.push((ir.clone(), *variant, text));
+        }
+        has
     }
 
     fn key<'a>(&self, text: &'a Text, form: Form) -> Key<'a> {
