@@ -17,6 +17,7 @@ pub const PARTS: &[Case] = &[Case { name: "cache::one", variables: &[], body: on
 pub fn parents(there: bool) -> Vec<Trial> {
     let tests: [(&str, Test); 12] = [
         ("warm_start_loads_no_compiler", warm_start),
+        ("processes_at_once", processes_at_once),
         ("warm_start_where_cubins_are_refused", warm_start_of_ptx),
         ("off", off),
         ("truncated", truncated),
@@ -128,6 +129,27 @@ fn warm_start(folder: &Folder) -> Result<(), Failed> {
         folder.run(None, &[("NDCUDA_JIT", "background")])?.all("own");
         // Another architecture has entries of its own.
         folder.run(None, &[("SOFTCUDA_CC", "9.0")])?.all("shipped");
+        folder.entries().iter().try_for_each(std::fs::remove_file)?;
+    }
+    Ok(())
+}
+
+/// Two processes make the same kernels while two others make their own: all run, each entry is whole, and later ones compile nothing.
+fn processes_at_once(folder: &Folder) -> Result<(), Failed> {
+    let compiler = newest();
+    for _ in 0..3 {
+        let made: Vec<Result<Said, Failed>> = std::thread::scope(|s| {
+            let run = |cc| folder.run(compiler.as_deref(), &[("SOFTCUDA_CC", cc)]);
+            let all = ["8.0", "8.0", "9.0", "9.0"].map(|cc| s.spawn(move || run(cc)));
+            all.into_iter().map(|child| child.join().unwrap_or_else(|_| Err("it panicked".into()))).collect()
+        });
+        for said in made {
+            said?.all("own");
+        }
+        assert_eq!(folder.entries().len(), 4, "an entry for each kernel and architecture: {:?}", folder.entries());
+        for cc in ["8.0", "9.0"] {
+            folder.run(None, &[("SOFTCUDA_CC", cc)])?.all("own");
+        }
         folder.entries().iter().try_for_each(std::fs::remove_file)?;
     }
     Ok(())

@@ -314,4 +314,29 @@ mod tests {
         });
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
     }
+
+    /// Each has its own count of what it wrote, as processes have.
+    #[test]
+    fn the_folder_is_bounded_for_all_who_write_at_once() {
+        const EACH: usize = 60;
+        let folder = Folder::new("crowd");
+        std::thread::scope(|s| {
+            for who in 0..4 {
+                let cache = folder.cache(8000);
+                s.spawn(move || {
+                    for n in 0..EACH {
+                        let source = format!("kernel {who} {n}");
+                        let (key, code) = (Key { source: &source, ..KEY }, [n as u8; 500]);
+                        cache.put(key, (13, 0), &code);
+                        // Another may have removed it by now, but not in part.
+                        assert!(cache.get(key).is_none_or(|got| got == code));
+                    }
+                });
+            }
+        });
+        let sizes: Vec<u64> = fs::read_dir(&folder.0).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).collect();
+        // At most one of each writer came after the last sweep.
+        let most = 8000 + 4 * sizes.iter().max().unwrap();
+        assert!(sizes.iter().sum::<u64>() <= most && sizes.len() >= 4, "{sizes:?}");
+    }
 }
