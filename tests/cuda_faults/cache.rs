@@ -15,7 +15,7 @@ pub const PARTS: &[Case] = &[Case { name: "cache::one", variables: &[], body: on
 
 /// The tests: each runs the child several times with one folder. Without NVRTC they are ignored.
 pub fn parents(there: bool) -> Vec<Trial> {
-    let tests: [(&str, Test); 12] = [
+    let tests: [(&str, Test); 13] = [
         ("warm_start_loads_no_compiler", warm_start),
         ("processes_at_once", processes_at_once),
         ("warm_start_where_cubins_are_refused", warm_start_of_ptx),

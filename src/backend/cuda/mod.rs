@@ -23,7 +23,6 @@ use crate::buffer::Buffer;
 use crate::debug;
 use crate::error::{Error, Result};
 use crate::kernel::{self, GemmSpec, KernelIr, Launch, Step, TopKSpec};
-use compile::Text;
 use emit::Variant;
 use gpu::Event;
 pub use gpu::Gpu;
