@@ -1,7 +1,7 @@
 //! Products of vectors and matrices.
 
 use crate::array::{DeviceArray, expect};
-use crate::dtype::Number;
+use crate::dtype::{DType, Element};
 use crate::error::Result;
 use crate::graph::build;
 use crate::ops::row;
@@ -32,9 +32,10 @@ ranks! {
     IxDyn: Ix1 => IxDyn, Ix2 => IxDyn, Ix3 => IxDyn, Ix4 => IxDyn, Ix5 => IxDyn, Ix6 => IxDyn, IxDyn => IxDyn;
 }
 
-impl<T: Number, D: Dimension> DeviceArray<T, D> {
+impl<T: Element, D: Dimension> DeviceArray<T, D> {
     /// The matrix product, by NumPy's `matmul` rules: vectors, matrices, and batches of matrices that broadcast. Any
-    /// strides, without copies of transposes. f16 and bf16 accumulate in f32; integers wrap in their own type.
+    /// strides, without copies of transposes. f16 and bf16 accumulate in f32; integers wrap in their own type;
+    /// of bool, an element is true where any pair is.
     ///
     /// # Panics
     /// If the shapes do not fit or the arrays are on two devices.
@@ -64,7 +65,8 @@ impl<T: Number, D: Dimension> DeviceArray<T, D> {
         D: Dot<E>,
     {
         self.same_device("dot", &rhs.device)?;
-        let value = build::dot(&self.value, &rhs.value, &row::mul, Location::caller())?;
+        let mul = if T::DTYPE == DType::Bool { &row::logical_and } else { &row::mul };
+        let value = build::dot(&self.value, &rhs.value, mul, Location::caller())?;
         Ok(DeviceArray::wrap(value, &self.device))
     }
 

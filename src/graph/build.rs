@@ -122,7 +122,7 @@ pub fn sum(v: &Value, axes: &[usize], keep: bool, at: At) -> Result<Value> {
     Ok(cast(&reduce(&reduce::SUM, &wide, axes, keep, at)?, out, at))
 }
 
-/// The matrix product with NumPy's `matmul` rules for ranks 1, 2 and batches.
+/// The matrix product with NumPy's `matmul` rules for ranks 1, 2 and batches; `mul` multiplies two elements.
 pub fn dot(a: &Value, b: &Value, mul: OpRef, at: At) -> Result<Value> {
     let fail = |reason| Error::Mismatch { op: "dot", lhs: a.shape().into(), rhs: b.shape().into(), reason };
     if a.shape().is_empty() || b.shape().is_empty() {
@@ -163,9 +163,13 @@ pub fn dot(a: &Value, b: &Value, mul: OpRef, at: At) -> Result<Value> {
         let order: Vec<usize> = (0..r).chain([r + 1, r]).collect();
         let y = y.with(y.view().permute(&order).insert_axis(r));
         let product = map(mul, &[&x, &y], at)?;
-        // Integers wrap in their own type, as NumPy's matmul does; the fold itself runs on 64 bits.
-        let folded = reduce(&reduce::SUM, &cast(&product, wide.sum(), at), &[r + 2], false, at)?;
-        cast(&folded, dtype, at)
+        if dtype == DType::Bool {
+            reduce(&reduce::ANY, &product, &[r + 2], false, at)?
+        } else {
+            // Integers wrap in their own type, as NumPy's matmul does; the fold itself runs on 64 bits.
+            let folded = reduce(&reduce::SUM, &cast(&product, wide.sum(), at), &[r + 2], false, at)?;
+            cast(&folded, dtype, at)
+        }
     };
     let r = out.shape().len();
     if trail {

@@ -332,15 +332,23 @@ fn set(axes: &[u8]) -> AxisSet {
 fn memory_order(d: &Draft, wide: &[Wide]) -> Vec<usize> {
     let mut by_size: Vec<&Wide> = wide.iter().collect();
     by_size.sort_by_key(|w| std::cmp::Reverse(w.extent));
-    // Whether axis a belongs inside axis b: as the largest operand that walks both has it.
+    // Whether axis a, which comes before b, belongs inside it: as the largest operands that walk both have it, and in C order
+    // where they differ, as in NumPy.
     let inside = |a: usize, b: usize| {
+        let mut told = None;
         for w in &by_size {
             let (x, y) = (w.strides[a].unsigned_abs(), w.strides[b].unsigned_abs());
+            if told.is_some_and(|extent| extent != w.extent) {
+                break;
+            }
             if x != 0 && y != 0 && x != y {
-                return x < y;
+                if x > y {
+                    return false;
+                }
+                told = Some(w.extent);
             }
         }
-        false
+        told.is_some()
     };
     let sort = |axes: Vec<usize>| {
         let mut out: Vec<usize> = vec![];

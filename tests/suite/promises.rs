@@ -403,6 +403,16 @@ fn dots_follow_numpy(dev: &Device) {
         })*};
     }
     at!(i8 i16 i32 i64 u8 u16 u32 u64 f16 bf16 f32 f64);
+    // Of bool: whether any pair is true.
+    for (a, b) in [(vec![], vec![]), (vec![6, 3], vec![]), (vec![], vec![5]), (vec![4, 70], vec![33])] {
+        let shapes = ([&a[..], &[9]].concat(), [&[9], &b[..]].concat());
+        let (x, y) = (f(&shapes.0).greater(3.0), f(&shapes.1).less(-3.0));
+        let want = x.cast::<i32>().dot(&y.cast::<i32>()).greater(0);
+        assert_eq!(x.dot(&y), want, "{a:?} {b:?}");
+        let (x, y) = (x.flip(Axis(0)), !y.flip(Axis(0)));
+        assert_eq!(x.dot(&y), x.cast::<i32>().dot(&y.cast::<i32>()).greater(0), "{a:?} {b:?}, reversed");
+    }
+    assert_eq!(f(&[3, 0]).greater(0.0).dot(&f(&[0, 2]).less(0.0)), ArrayD::from_elem(vec![3, 2], false));
     assert_eq!(f(&[4]).dot(&f(&[4])).shape(), [0usize; 0]);
     assert_eq!(f(&[4]).dot(&f(&[4, 2])).shape(), [2]);
     assert_eq!(f(&[5, 3, 4]).dot(&f(&[4])).shape(), [5, 3]);
