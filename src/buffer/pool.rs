@@ -46,11 +46,7 @@ impl Pool {
         let size = class(bytes);
         let fail = || Error::OutOfMemory { device: "cpu".into(), requested: bytes, detail: String::new() };
         let layout = Layout::from_size_align(size, align).map_err(|_| fail())?;
-        let address = self.take(layout).or_else(|| {
-            self.trim();
-            self.take(layout)
-        });
-        let address = address.ok_or_else(fail)?;
+        let address = self.take_or_trim(layout).ok_or_else(fail)?;
         let block = Block { address, layout, counted: bytes, pool: self.clone() };
         // SAFETY: the block is `size >= bytes` bytes and is freed only when it drops.
         Ok(unsafe { Buffer::new(address, bytes, Box::new(block)) })
@@ -60,8 +56,16 @@ impl Pool {
     pub fn scratch(self: &Arc<Pool>, bytes: usize) -> Result<Block> {
         let fail = || Error::OutOfMemory { device: "cpu".into(), requested: bytes, detail: String::new() };
         let layout = Layout::from_size_align(class(bytes.max(1)), 64).map_err(|_| fail())?;
-        let address = self.take(layout).ok_or_else(fail)?;
+        let address = self.take_or_trim(layout).ok_or_else(fail)?;
         Ok(Block { address, layout, counted: 0, pool: self.clone() })
+    }
+
+    /// A block, if need be in place of those that are kept.
+    fn take_or_trim(&self, layout: Layout) -> Option<usize> {
+        self.take(layout).or_else(|| {
+            self.trim();
+            self.take(layout)
+        })
     }
 
     fn take(&self, layout: Layout) -> Option<usize> {

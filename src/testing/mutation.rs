@@ -167,8 +167,6 @@ fn redundant(name: &str) -> &'static [&'static str] {
         "sum_all" => &["barrier 1", TICKET_OF_WARP, "barrier 5", "shuffle 1", "shuffle 3"],
         // All lanes are given the whole, and one stores it.
         "row_sum" | "mean_square_f16" | "sum_around" => &["shuffle 1", "shuffle 3"],
-        // The first lane is given what it has.
-        "one_row" => &["shuffle 0", "shuffle 4"],
         _ => &[],
     }
 }

@@ -13,9 +13,14 @@ y[2] = x[3]
 x[4, 2] = np.nan
 x[5, 1:] = 0
 y[5, :4] = 0
+# Truths: none, all, the same, the opposite.
+own = np.random.default_rng(11)
+tx = (own.random((9, 6)) < 0.5).astype(float)
+ty = (own.random((8, 6)) < 0.5).astype(float)
+tx[0], tx[1], ty[0], ty[1], ty[2], ty[3] = 0, 1, 0, 1, tx[2], 1 - tx[3]
 
 print("name,n,m,d,values")
-for name, a in [("x", x), ("y", y)]:
+for name, a in [("x", x), ("y", y), ("tx", tx), ("ty", ty)]:
     print(f"{name},{len(a)},0,6," + " ".join(repr(float(v)) for v in a.ravel()))
 w = np.array([0.5, 1, 2, 0, 0.25, 3])
 v = np.array([0.5, 1, 2, 4, 0.25, 3])
@@ -34,6 +39,10 @@ with np.errstate(all="ignore"):
     for name, metric, more in cases:
         d = cdist(x, y, metric, **more)
         print(f"{name},{len(x)},{len(y)},6," + " ".join(repr(float(u)) for u in d.ravel()))
+    for m in "dice rogerstanimoto russellrao sokalsneath yule jaccard hamming".split():
+        for name, more in [(f"{m}@t", {}), (f"{m}+w@t", {"w": w})]:
+            d = cdist(tx, ty, m, **more)
+            print(f"{name},{len(tx)},{len(ty)},6," + " ".join(repr(float(u)) for u in d.ravel()))
     # The default variances, of rows without NaN.
     d = cdist(x[:4], y, "seuclidean")
     print("seuclidean,4,8,6," + " ".join(repr(float(u)) for u in d.ravel()))

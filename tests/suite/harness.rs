@@ -55,6 +55,16 @@ pub fn on_the_host(dev: &Device) -> bool {
     dev.zeros::<u8, _>(1).host_view().is_ok()
 }
 
+/// A product and its sum, rounded once, but where the CPU's loops are portable ones.
+pub fn multiplies_and_adds(dev: &Device) -> fn(f32, f32, f32) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    let vectors = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    let vectors = false;
+    let portable = std::env::var("NDCUDA_CPU").is_ok_and(|v| v == "portable") || !vectors;
+    if portable && on_the_host(dev) { |a, b, s| a * b + s } else { f32::mul_add }
+}
+
 /// Whether this device runs kernels made for what is asked of it, and not those that ship.
 pub fn makes_kernels(dev: &Device) -> bool {
     let compiler = |(name, state): &(&str, String)| *name == "NVRTC" && state.starts_with(|c: char| c.is_ascii_digit());

@@ -19,6 +19,7 @@ macro_rules! tests_on_devices {
 }
 
 mod accuracy;
+mod batches;
 mod bits;
 mod cases;
 mod dag;
@@ -42,6 +43,7 @@ fn main() -> std::process::ExitCode {
     harness::run(
         [
             accuracy::tests(),
+            batches::tests(),
             bits::tests(),
             cases::tests(),
             dag::tests(),

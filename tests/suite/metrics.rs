@@ -21,8 +21,9 @@ fn edge_cases_are_scipys(dev: &Device) {
     let all = points();
     let get = |name: &str| all.iter().find(|p| p.0 == name).map(|p| p.3.clone()).unwrap();
     let rows = |name: &str| Array2::from_shape_vec((get(name).len() / 6, 6), get(name)).unwrap();
-    let (hx, hy) = (rows("x"), rows("y"));
-    let (x, y, vi) = (dev.array(&hx).unwrap(), dev.array(&hy).unwrap(), dev.array(rows("vi")).unwrap());
+    let numbers = (rows("x"), rows("y"));
+    let truths = (rows("tx"), rows("ty"));
+    let vi = dev.array(rows("vi")).unwrap();
     let [w, v] = ["w", "v"].map(|n| dev.array(Array1::from(get(n))).unwrap());
     let mut seen = 0;
     for (name, n, m, values) in &all {
@@ -31,8 +32,10 @@ fn edge_cases_are_scipys(dev: &Device) {
         }
         seen += 1;
         let want = Array2::from_shape_vec((*n, *m), values.clone()).unwrap();
-        let (metric, weighted) = name.strip_suffix("+w").map_or((name.as_str(), false), |m| (m, true));
-        let got = match name.as_str() {
+        let (name, (hx, hy)) = name.strip_suffix("@t").map_or((name.as_str(), &numbers), |name| (name, &truths));
+        let (x, y) = (dev.array(hx).unwrap(), dev.array(hy).unwrap());
+        let (metric, weighted) = name.strip_suffix("+w").map_or((name, false), |m| (m, true));
+        let got = match name {
             _ if weighted => distance::cdist_weighted(&x, &y, metric.parse().unwrap(), &w),
             "seuclidean+v" => distance::seuclidean(&x, &y, &v),
             "mahalanobis+vi" => distance::mahalanobis(&x, &y, &vi),
@@ -57,7 +60,7 @@ fn edge_cases_are_scipys(dev: &Device) {
             assert!(same, "{name} of {} and {}: {got:e}, SciPy has {want:e}", hx.row(at.0), hy.row(at.1));
         }
     }
-    assert_eq!(seen, 39);
+    assert_eq!(seen, 53);
 }
 
 /// Rows without columns, and none: a distance of nothing is 0, or 0/0 where it divides by what it sums.

@@ -1,6 +1,6 @@
 //! Few pairs of a long k, which a GPU's blocks share: the bits of one chain after another, whatever the shape, layout, type and fold.
 
-use crate::harness::makes_kernels;
+use crate::harness::{makes_kernels, multiplies_and_adds};
 use ndarray::{Array2, Axis, NewAxis, s};
 use ndcuda::{Device, DeviceArray2, DeviceArray3, Element, Number, bf16, distance, f16};
 
@@ -39,6 +39,7 @@ fn same<T: Element>(dev: &Device, got: &DeviceArray2<T>, want: &Array2<T>, what:
 fn sums_have_the_bits_of_chains(dev: &Device) {
     let shapes =
         [(2, 3, 768), (2, 3, 769), (64, 64, 1024), (65, 3, 1025), (3, 130, 1031), (5, 64, 1279), (130, 66, 1281)];
+    let fma = multiplies_and_adds(dev);
     for (n, m, d) in shapes {
         let what = format!("{n} x {m} x {d}");
         let (x, y) = (rows::<f32>(dev, n, d, 0), rows::<f32>(dev, m, d, 9));
@@ -47,7 +48,7 @@ fn sums_have_the_bits_of_chains(dev: &Device) {
             chained(-0.0f32, d, |s, k| s + (hx[[i, k]] - hy[[j, k]]).abs(), |a, b| a + b)
         });
         let squares = Array2::from_shape_fn((n, m), |(i, j)| {
-            let step = |s, k| f32::mul_add(hx[[i, k]] - hy[[j, k]], hx[[i, k]] - hy[[j, k]], s);
+            let step = |s, k| fma(hx[[i, k]] - hy[[j, k]], hx[[i, k]] - hy[[j, k]], s);
             chained(-0.0f32, d, step, |a, b| a + b)
         });
         // The same rows in columns, backwards, and every other one of more.
@@ -156,7 +157,8 @@ fn products_and_batches_are_shared(dev: &Device) {
     let (x, y) = (rows::<f32>(dev, 20, 1500, 0), rows::<f32>(dev, 70, 1500, 9));
     let (hx, hy) = (x.to_ndarray().unwrap(), y.to_ndarray().unwrap());
     let bias = dev.from_fn(70, |j| j as f32 - 30.0).unwrap();
-    let dot = |i: usize, j: usize| chained(-0.0f32, 1500, |s, k| f32::mul_add(hx[[i, k]], hy[[j, k]], s), |a, b| a + b);
+    let fma = multiplies_and_adds(dev);
+    let dot = |i: usize, j: usize| chained(-0.0f32, 1500, |s, k| fma(hx[[i, k]], hy[[j, k]], s), |a, b| a + b);
     let want = Array2::from_shape_fn((20, 70), |(i, j)| (dot(i, j) + (j as f32 - 30.0)).max(0.0));
     same(dev, &(x.dot(&y.t()) + bias).maximum(0.0), &want, "a product with a bias");
     // Batches of pairs with weights: each has tiles of its own.

@@ -107,11 +107,9 @@ impl Code {
                 Some(Fused { chain, args, .. }) => {
                     let dtype = ir.code[id as usize].dtype;
                     let mut regs = registers(c, args, dtype, &mut ops)?;
-                    let two = regs[1] == regs[2];
                     if chain.is_symmetric() && x.contains(&regs[1]) {
                         regs.swap(0, 1);
-                        // The last of two operands stands in the third place too.
-                        regs[2] = if two { regs[1] } else { regs[2] };
+                        regs[2] = if chain.has_two() { regs[1] } else { regs[2] };
                     }
                     let (by_row, loops) = (x.iter().position(|r| *r == regs[0]), fused::loops(chain, dtype, isa));
                     let sum = if by_row.is_some() { loops.sum_by_row } else { loops.sum };

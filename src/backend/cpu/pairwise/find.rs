@@ -1,5 +1,7 @@
 //! Which kernels are pairwise here: what the micro-kernels know, norms of the operands beside a product, any other combine of
 //! what varies with one side, and folds of the results over one side.
+//!
+//! A side has one axis of rows or columns; axes that both have, and all others of one side, are those of a batch.
 
 use super::micro::Combine;
 use crate::dtype::DType;
@@ -89,7 +91,28 @@ pub fn find(ir: &KernelIr, micro: bool) -> Option<Found> {
     let k_axis = one(k)??;
     let above: Vec<Id> = above.iter().map(|&n| n as Id).collect();
     let found = if micro { known(ir, &first, k, over_j) } else { None };
-    found.or_else(|| any(ir, &first, k, over_j)).map(|f| Found { k: k_axis, above, ..f })
+    let found = found.or_else(|| any(ir, &first, k, over_j))?;
+    (above.is_empty() || ends(ir, k, &found)).then_some(Found { k: k_axis, above, ..found })
+}
+
+/// Whether what follows folds over j needs no fold over k but the norms of x: there is no j to compute another for.
+fn ends(ir: &KernelIr, k: AxisSet, found: &Found) -> bool {
+    let stores: Vec<Id> =
+        (0..ir.code.len() as Id).filter(|&n| matches!(ir.code[n as usize].op, KOp::Store(_))).collect();
+    let mut fits = true;
+    ir.visit(&stores, |n| match ir.code[n as usize].op {
+        KOp::Reduce { axes, .. } => {
+            fits &= axes != k || found.norms[0] == Some(n);
+            false
+        }
+        _ => true,
+    });
+    fits
+}
+
+/// The axis of a side that is its rows or columns: that of the folds over j, else the innermost.
+fn side(own: AxisSet, over_j: AxisSet) -> Option<usize> {
+    own.and(over_j).iter().next().or_else(|| own.iter().last())
 }
 
 fn one(s: AxisSet) -> Option<Option<usize>> {
@@ -114,7 +137,7 @@ fn known(ir: &KernelIr, first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<
     let (fold, (combine, a, b)) = main?;
     let over = |n: Id| ir.code[n as usize].over.minus(k);
     let has_k = |n: Id| !ir.code[n as usize].over.and(k).is_empty();
-    let (i, j) = (one(over(a).minus(over(b)))?, one(over(b).minus(over(a)))?);
+    let (i, j) = (side(over(a).minus(over(b)), over_j), side(over(b).minus(over(a)), over_j));
     let last = (0..ir.axes as usize).rfind(|&a| !ir.folded.has(a));
     // Lanes run along the axis that is folded later or, for results, innermost.
     let lanes = match one(over_j)? {
@@ -169,9 +192,9 @@ fn any(ir: &KernelIr, first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<Fo
     sets.sort_by_key(|s| s.0);
     sets.dedup();
     let (i, j) = match sets[..] {
-        [y] => (None, one(y)??),
+        [y] => (None, side(y, over_j)?),
         [a, b] => {
-            let (a, b) = (one(a.minus(b))??, one(b.minus(a))??);
+            let (a, b) = (side(a.minus(b), over_j)?, side(b.minus(a), over_j)?);
             // Lanes run along the axis that is folded later or, for results, the inner one.
             let last = one(over_j)?.unwrap_or(a.max(b));
             if last == a { (Some(b), a) } else { (Some(a), b) }

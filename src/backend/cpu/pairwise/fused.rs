@@ -62,6 +62,11 @@ impl Chain {
     pub fn is_symmetric(self) -> bool {
         !matches!(self, Chain::Sub | Chain::Div)
     }
+
+    /// Whether it has two operands, the second of which stands in the third place too.
+    pub fn has_two(self) -> bool {
+        !matches!(self, Chain::AddMax | Chain::AbsSubDiv)
+    }
 }
 
 /// What value `n` is of others, if it is one of these; what stands on the way is among `both`.

@@ -244,12 +244,21 @@ const FEW: usize = 128;
 
 /// The kernel for a combine on f32 or f64 of `n` rows; for one, a kernel whose block is a single row.
 pub fn kernel(combine: Combine, dtype: DType, isa: Isa, n: usize) -> Kernel {
+    #[cfg(target_arch = "x86_64")]
+    let isa = match isa {
+        Isa::Avx512 if combine == Combine::SquaredDifference && n != 1 && halves() => Isa::Avx2,
+        isa => isa,
+    };
+    kernel_of(combine, dtype, isa, n)
+}
+
+/// As [`kernel`], of this instruction set whatever the processor.
+pub(super) fn kernel_of(combine: Combine, dtype: DType, isa: Isa, n: usize) -> Kernel {
     let one = n == 1;
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::*;
-        let narrow = combine == Combine::SquaredDifference && !one && isa == Isa::Avx512 && halves();
-        match if narrow { Isa::Avx2 } else { isa } {
+        match isa {
             Isa::Avx512 if one => {
                 return kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx2,fma")] combine, dtype, __m512, __m512d, 1 x 2);
             }

@@ -12,6 +12,7 @@ mod find;
 mod fused;
 mod micro;
 mod norms;
+mod run;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -19,10 +20,8 @@ mod transpose;
 mod vector;
 
 use super::program::{Compiler, Count, Reg, RegInfo, TOp, TileAxes};
-use super::threads::Threads;
-use super::tile::{Bad, Frame, Homes, OperandInfo, operands, scratch};
+use super::tile::{Frame, Homes, OperandInfo, operands};
 use crate::backend::Args;
-use crate::buffer::Pool;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::kernel::{Id, KOp, KernelIr, Launch, TopKSpec};
@@ -33,7 +32,6 @@ use find::Found;
 use micro::{Kernel, Run};
 use select::Select;
 use std::ops::Range;
-use std::sync::Arc;
 use transpose::transpose;
 
 /// Length of a segment of k. Part of the order of a fold.
@@ -42,23 +40,11 @@ const SEGMENT: usize = 256;
 const COLUMNS: usize = 1024;
 /// Elements from row to row of a block in scratch: a power of two of them would all fall into a few sets of the caches.
 const PITCH: usize = COLUMNS + 16;
-/// Bytes of a row of such a block where it is made of several segments: with its operands the block stays in L2.
-const NARROW: usize = 2048;
 /// Row panels of a block of results that waits in scratch.
 const TALL: usize = 8;
-/// Rows of a block in scratch that is as wide as a tile: with what it is stored to, it stays in L2; and threads end together.
-const LOW: usize = 48;
-/// Rows of results, written in memory order, that short rows of x go by.
-const SHORT: usize = 12;
-/// Bytes of packed rows that one thread works on where results are written as they are made: a part of L2.
-const ROWS: usize = 192 << 10;
 /// Steps of k that one row takes together. A segment is whole parts.
 const PART: usize = 8;
 const _: () = assert!(SEGMENT.is_multiple_of(PART));
-/// Bytes of y that is read where it lies, if its columns lie side by side: a half of L1.
-const SMALL: usize = 16 << 10;
-/// Multiply-adds worth a second thread.
-const SERIAL: usize = 1 << 18;
 
 /// A value of one operand that is packed.
 struct Value {
@@ -279,138 +265,6 @@ impl Pairwise {
 
     fn panels(&self, s: &Side) -> usize {
         self.extent(s.axis).div_ceil(s.width)
-    }
-
-    /// Runs it.
-    pub fn run(&self, threads: &Threads, pool: &Arc<Pool>, args: &Args<'_>, bad: &Bad) -> Result<()> {
-        // The operands of a selection stand after the kernel's own.
-        let (bases, found) = args.bases.split_at(self.launch.operands.len());
-        let args = &Args { bases, ..*args };
-        let ext = &self.launch.extents;
-        let size = self.dtype.size();
-        let batches: usize = self.batch.iter().map(|&a| ext[a]).product();
-        let (nx, ny) = (self.panels(&self.x), self.panels(&self.y));
-        let norms = |s: &Side| (self.panels(s) * s.width * size).next_multiple_of(64);
-        // Of few rows the other operand would be packed for nothing.
-        let all = nx > 1 || self.code().is_some();
-        let small = all && self.code().is_none() && self.y.bytes <= SMALL;
-        let whole = |&(_, lane): &(u8, usize)| small && lane == ny * self.y.width && self.extent(self.y.axis) == lane;
-        let lies = self.y_lies().filter(whole);
-        let at_x = 64;
-        let at_y = at_x + self.x.bytes;
-        let at_norms = at_y + if all { self.y.bytes } else { 0 };
-        let at_states = at_norms + norms(&self.x) + norms(&self.y);
-        let states = self.above.as_ref().map_or(0, |a| a.bytes(self.extent(self.x.axis), self.extent(self.y.axis)));
-        let packed = pool.scratch(at_states + states)?;
-        let base = packed.address().next_multiple_of(64) - 64;
-        let at = Packed {
-            x: base + at_x,
-            y: all.then_some(base + at_y),
-            lies,
-            norms: [base + at_norms, base + at_norms + norms(&self.x)],
-        };
-        let serial = ext.iter().product::<usize>() <= SERIAL;
-        for b in 0..batches {
-            let place = |f: &mut Frame<'_>| {
-                let mut rest = b;
-                for &axis in self.batch.iter().rev() {
-                    f.index[axis] = rest % ext[axis];
-                    rest /= ext[axis];
-                }
-            };
-            threads.spread(if all && lies.is_none() { nx + ny } else { nx }, serial, &|next| {
-                self.thread(args, bad, |f| {
-                    place(f);
-                    while let Some(p) = next() {
-                        let (side, p, to, norms) =
-                            if p < nx { (&self.x, p, at.x, 0) } else { (&self.y, p - nx, base + at_y, 1) };
-                        let norm = at.norms[norms] + p * side.width * size;
-                        for s in 0..ext[self.k].div_ceil(SEGMENT).max(1) {
-                            // SAFETY: the panel is `width * k` elements of the packed memory, a run for each segment, and this thread's alone.
-                            unsafe {
-                                self.fill(f, side, p, s, args);
-                                for v in 0..side.values.len() {
-                                    let to = self.value(side, to, v, p * side.width, s * SEGMENT);
-                                    self.pack(f, side, v, s, to, norm as *mut u8);
-                                }
-                            }
-                        }
-                    }
-                });
-            })?;
-            // Long rows: several row panels, as many as L2 keeps, for each column panel in L1. Short ones: results in memory order.
-            let m = self.extent(self.y.axis);
-            let several = ext[self.k] > SEGMENT && all && self.code().is_none();
-            let columns = if several { NARROW / size } else { COLUMNS };
-            let across = m.div_ceil(columns);
-            let inner = self.above.is_some() || self.select.is_some();
-            let low = (LOW / self.kernel.rows).clamp(1, TALL);
-            let most = match ext[self.k] {
-                _ if self.code().is_some() => TALL,
-                _ if inner => low,
-                0..=64 => (SHORT / self.kernel.rows).max(1),
-                _ if several => TALL,
-                k if all && self.direct.is_some() && !args.in_place => (ROWS / (self.kernel.rows * k * size)).max(TALL),
-                _ => low,
-            };
-            let tall = match inner {
-                true => most,
-                false => most.min((nx * across).div_ceil(4 * threads.count())).max(1),
-            };
-            let groups = nx.div_ceil(tall);
-            let rows = |g: usize| g * tall..(g * tall + tall).min(nx);
-            if let Some(above) = &self.above {
-                let run = above::Run { kernel: self, above, at, states: base + at_states, args };
-                run.all(threads, serial, groups, &rows, &place, bad)?;
-                continue;
-            }
-            if let Some(select) = &self.select {
-                let to = [found[0], found.get(1).copied().unwrap_or(0)];
-                let run = select::Run { kernel: self, select, at, args, to };
-                run.all((threads, pool), serial, groups, &rows, &place, bad)?;
-                continue;
-            }
-            threads.spread(groups * across, serial, &|next| {
-                self.thread(args, bad, |f| {
-                    place(f);
-                    while let Some(u) = next() {
-                        // Long columns stay in a cache while rows go by.
-                        let (g, c) = if several { (u % groups, u / groups) } else { (u / across, u % across) };
-                        let (rows, columns) = (rows(g), c * columns..m.min((c + 1) * columns));
-                        // SAFETY: blocks of results do not overlap; the packed panels are whole.
-                        unsafe {
-                            if self.block(f, rows.clone(), columns.clone(), at, args) {
-                                self.rows(f, rows, columns, at, args, |_, _| ());
-                            }
-                        }
-                    }
-                });
-            })?;
-        }
-        Ok(())
-    }
-
-    fn thread<'a>(&'a self, args: &Args<'_>, bad: &'a Bad, body: impl FnOnce(&mut Frame<'a>)) {
-        let open = |a: &Above| a.open_bytes(TALL * self.kernel.rows, self.extent(self.y.axis));
-        let own = self.own_bytes() + self.above.as_ref().map_or(0, open).next_multiple_of(64);
-        scratch(self.homes.bytes + own, |base| {
-            let regs = base.wrapping_add(own);
-            let mut f =
-                Frame::new(&self.regs, &self.homes, regs, &self.x.operands, args, self.launch.extents.len(), bad);
-            // SAFETY: the homes were laid out for tiles of this size.
-            unsafe { f.setup(&self.params, args.params, &self.setup, self.tile) };
-            f.own = base;
-            body(&mut f);
-        });
-    }
-
-    /// Results of a block, a block that hangs over an edge, and a segment of a panel.
-    fn own_bytes(&self) -> usize {
-        let k = &self.kernel;
-        if let Run::Code(code) = &k.run {
-            return code.bytes().next_multiple_of(64);
-        }
-        ((TALL * k.rows * PITCH + k.rows * k.columns + SEGMENT * k.columns) * self.dtype.size()).next_multiple_of(64)
     }
 
     fn seek<'a>(&'a self, f: &mut Frame<'a>, i: usize, j: usize, operands: &'a [OperandInfo], args: &Args<'_>) {

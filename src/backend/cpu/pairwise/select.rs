@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
         if parts == 1 {
             return Ok(());
         }
-        threads.spread(n, serial || n * parts * s.k <= super::SERIAL, &|next| {
+        threads.spread(n, serial || n * parts * s.k <= super::run::SERIAL, &|next| {
             k.thread(self.args, bad, |f| {
                 place(f);
                 let row = self.row(f);

@@ -1,9 +1,17 @@
 //! Squared Euclid, which a micro-kernel runs, forced through code.
 
 use super::*;
+use crate::backend::cpu::threads::Threads;
+use crate::backend::cpu::tile::Bad;
 use crate::kernel::{Bind, GemmSpec, Inst, gemm};
 use crate::ops::{reduce, row};
 use smallvec::smallvec;
+use std::sync::Arc;
+
+/// Those of this machine.
+fn isas() -> impl Iterator<Item = Isa> {
+    [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().filter(|&isa| isa <= Isa::detect())
+}
 
 /// Sums of squared differences of rows of `x` and `y`, as code or not.
 fn squares(x: &[f32], y: &[f32], [n, m, k]: [usize; 3], micro: bool, isa: Isa, reps: usize) -> (Vec<f32>, f64) {
@@ -51,7 +59,7 @@ fn chain(x: &[f32], y: &[f32], isa: Isa) -> f32 {
 
 #[test]
 fn code_folds_in_the_order_of_micro_kernels() {
-    for isa in [Isa::detect(), Isa::Portable] {
+    for isa in isas() {
         for [n, m, k] in [
             [1, 1, 1],
             [2, 3, 0],
@@ -80,6 +88,80 @@ fn code_folds_in_the_order_of_micro_kernels() {
     }
 }
 
+/// Blocks of one row and of many, of each combine, type and instruction set: a chain for each result, started and gone on with.
+#[test]
+fn micro_kernels_are_chains() {
+    macro_rules! check {
+        ($t:ident, $dtype:expr, $isa:ident, $combine:ident, $n:ident) => {{
+            let kernel = micro::kernel_of($combine, $dtype, $isa, $n);
+            let (rows, columns) = (kernel.rows, kernel.columns);
+            let Run::Micro(run, part) = kernel.run else { unreachable!("a micro-kernel") };
+            let once = $isa != Isa::Portable;
+            let step = |s: $t, x: $t, y: $t| match $combine {
+                Combine::Dot if once => x.mul_add(y, s),
+                Combine::Dot => x * y + s,
+                Combine::SquaredDifference if once => (x - y).mul_add(x - y, s),
+                Combine::SquaredDifference => (x - y) * (x - y) + s,
+                Combine::Difference => (x - y).abs() + s,
+                Combine::MaxDifference => (x - y).abs().max(s),
+            };
+            let join = |a: $t, b: $t| if $combine == Combine::MaxDifference { a.max(b) } else { a + b };
+            for k in [0, 1, 2, 7, 8, 9, 31, 64] {
+                let of = |n: usize, seed| values(n, seed).into_iter().map(|v| v as $t).collect::<Vec<$t>>();
+                let (pitch, apart) = (columns + 3, columns + 5);
+                let (x, y, before) = (&of(k * rows, 1), &of(k * apart + columns, 2), of(rows * pitch, 3));
+                let before: Vec<$t> = before.into_iter().map($t::abs).collect();
+                let want = |r: usize, c: usize, add: bool| {
+                    let part = (0..k).fold(0.0, |s, l| step(s, x[l * rows + r], y[l * apart + c]));
+                    if add { join(before[r * pitch + c], part) } else { part }
+                };
+                for add in [false, true] {
+                    let mut out = before.clone();
+                    let (p, q) = (out.as_mut_ptr(), out.as_ptr());
+                    // SAFETY: the operands hold `k` steps, the results are `rows` rows `pitch` apart.
+                    unsafe { run(k, x.as_ptr().cast(), y.as_ptr().cast(), apart, p.cast(), pitch, add, q.cast(), 0) };
+                    for (e, got) in out.iter().enumerate() {
+                        let (r, c) = (e / pitch, e % pitch);
+                        let want = if c < columns { want(r, c, add) } else { before[e] };
+                        assert_eq!(
+                            *got, want,
+                            "{:?} of {}, {k} steps, {add}, at {r}, {c}, {:?}",
+                            $combine, $dtype, $isa
+                        );
+                    }
+                    let (Some(part), 1..) = (part, k) else { continue };
+                    let (mut chain, mut out) = (vec![0.0 as $t; columns], before.clone());
+                    for l in (0..k).step_by(3) {
+                        let (steps, ends) = (3.min(k - l), l + 3 >= k);
+                        let (x, y) = (x[l..].as_ptr().cast(), y[l * apart..].as_ptr().cast());
+                        let (chain, out) = (chain.as_mut_ptr().cast(), out.as_mut_ptr().cast());
+                        // SAFETY: as above; the chain has a value for each column.
+                        unsafe { part(steps, x, y, apart, chain, out, l == 0, ends, add) };
+                    }
+                    for (c, got) in out[..columns].iter().enumerate() {
+                        assert_eq!(
+                            *got,
+                            want(0, c, add),
+                            "{:?} in parts, {k} steps, {add}, at {c}, {:?}",
+                            $combine,
+                            $isa
+                        );
+                    }
+                }
+            }
+        }};
+    }
+    use micro::Combine;
+    for isa in isas() {
+        for combine in [Combine::Dot, Combine::SquaredDifference, Combine::Difference, Combine::MaxDifference] {
+            for n in [1, 8, 100, 1000] {
+                check!(f32, DType::F32, isa, combine, n);
+                check!(f64, DType::F64, isa, combine, n);
+            }
+        }
+    }
+}
+
 #[test]
 fn packing_transposes() {
     fn check<T: Copy + Default + PartialEq + std::fmt::Debug + From<u8>>(isa: Isa) {
@@ -100,7 +182,7 @@ fn packing_transposes() {
             }
         }
     }
-    for isa in [Isa::detect(), Isa::Portable] {
+    for isa in isas() {
         check::<u8>(isa);
         check::<u16>(isa);
         check::<u32>(isa);
@@ -123,7 +205,7 @@ fn time_of_squared_euclid_as_code() {
 fn packs<T: Copy + Default + PartialEq + std::fmt::Debug>(value: impl Fn(usize) -> T) {
     const PITCH: usize = 70;
     let from: Vec<T> = (0..PITCH * PITCH).map(&value).collect();
-    for (isa, width) in [Isa::Portable, Isa::detect()].into_iter().flat_map(|i| [1, 4, 6, 12, 32].map(|w| (i, w))) {
+    for (isa, width) in isas().flat_map(|i| [1, 4, 6, 12, 32].map(|w| (i, w))) {
         for (rows, lanes) in (1..=width).flat_map(|r| [1, 7, 8, 19].map(|l| (r, l))) {
             for (lane, row) in [(1, PITCH), (PITCH, 1)] {
                 let mut to = vec![value(9); lanes * width + 8];
