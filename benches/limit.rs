@@ -67,7 +67,11 @@ fn main() {
     for combine in ["dot", "square", "abs"] {
         for dtype in ["f32", "f64"] {
             let name = format!("{combine}_{dtype}");
-            print!(", \"{name}\": {:.1}", ports.limit(&name).unwrap_or(f64::NAN));
+            let [sample, clock] = ports.limits(&name).unwrap_or([f64::NAN; 2]);
+            print!(
+                ", \"{name}\": {:.1}, \"{name}_sample\": {sample:.1}, \"{name}_ports\": {clock:.1}",
+                sample.max(clock)
+            );
         }
     }
     // A part for each thread, of whole pages.

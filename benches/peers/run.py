@@ -79,12 +79,17 @@ COMBINES |= {"sqeuclidean": "square", "nn": "square", "nn10": "square", "cityblo
 
 
 def least(op, specs, limit):
-    """The least time in ms that the arithmetic of a workload takes on this machine's ports, if it is all (i, j, k) elements."""
+    """A workload of all (i, j, k) elements: the least time in ms that its arithmetic takes on this machine's ports, and that its
+    operands take to be read or its results to be stored; and the elements in units of 1e6."""
     rate = limit.get(f"{COMBINES.get(op)}_{specs[0][0].replace('loat', '')}")
     if not rate:
         return None
     (n, d), shape = specs[0][1], specs[1][1]
-    return n * d * (shape[1] if op == "matmul" else shape[0]) / rate * 1e-6
+    m, size = shape[1] if op == "matmul" else shape[0], int(specs[0][0][-2:]) // 8
+    stored = 0 if op.startswith("nn") else n * m * size
+    times = [n * m * d / rate, (n + m) * d * size / limit["read_gbs"]]
+    times.append(stored / max(limit["store_gbs"], limit["store_past_caches_gbs"]))
+    return max(times) * 1e-6, n * m * d * 1e-6
 
 
 def row(name, what, found, bound):
@@ -112,7 +117,10 @@ def cells(r, ours):
 
     def bound(w):
         limit = r["limit"].get(w)
-        return f"{ms(limit)} ({limit / r['best'][w][0]:.0%})" if limit and w in r["best"] else "-"
+        if not limit or w not in r["best"]:
+            return "-"
+        (time, elements), own = limit, r["best"][w][0]
+        return f"{ms(time)} ({time / own:.0%}, {elements / own:.3g} G/s)"
 
     winner = f"{r['winner']}: {r['best'][r['winner']][1]}" if r["winner"] else "-"
     ratios = [f"{r['ratio'][w]:.2f}" if w in r["ratio"] else "-" for w in ours]
@@ -136,8 +144,9 @@ def markdown(rows, about, notes):
     if what:
         lines += [
             "`limit`: the least time the row's multiply-adds (or subtractions and additions) take in registers alone, at the best that",
-            "`benches/limit.rs` reached here just before, or what the ports give at its clock where that is more",
-            f"({what}; G elements/s and GB/s), and the share of it that ndcuda gets.",
+            "`benches/limit.rs` reached here just before (sample), or what the ports give at its clock where that is more; or that the row's",
+            f"operands take to be read or its results to be stored, where that is more ({what}; G elements/s and GB/s).",
+            "In brackets the share of it that ndcuda gets, and its elements n m d a second.",
         ]
     if NARROW in ours:
         lines.append(f"`{NARROW}` is the same program under `NDCUDA_CPU=avx2`, which bounds our loops alone: the peers keep what is best for them.")

@@ -129,10 +129,10 @@ impl Ports {
         Some(Ports { threads, ghz, wide })
     }
 
-    /// The limit of `dot`, `square` or `abs`, with `_f32` or `_f64` behind it, in G elements/s: the best sample, or what
-    /// the ports of the cores take at the measured clock where that is more, so that a core that was shared while a loop
-    /// ran lowers no limit.
-    pub fn limit(&self, name: &str) -> Option<f64> {
+    /// The limits of `dot`, `square` or `abs`, with `_f32` or `_f64` behind it, in G elements/s: the best sample, and what
+    /// the ports of the cores take at the measured clock. The limit is the larger, so that a core that was shared while a loop
+    /// ran lowers none.
+    pub fn limits(&self, name: &str) -> Option<[f64; 2]> {
         let at = LOOPS.iter().position(|l| l.0 == name)?;
         let (_, bits, narrow, wide) = LOOPS[at];
         let (f, lanes) = if self.wide { (wide, 512 / bits) } else { (narrow, 256 / bits) };
@@ -143,7 +143,7 @@ impl Ports {
         #[allow(unused_unsafe)]
         let amd = unsafe { std::arch::x86_64::__cpuid(0).ebx == u32::from_le_bytes(*b"Auth") };
         let per_cycle = PER_CYCLE[usize::from(amd)][usize::from(self.wide)][at / 2];
-        Some(sample.max(per_cycle * self.ghz * (lanes * cores().min(self.threads)) as f64))
+        Some([sample, per_cycle * self.ghz * (lanes * cores().min(self.threads)) as f64])
     }
 }
 
@@ -164,7 +164,7 @@ impl Ports {
         None
     }
 
-    pub fn limit(&self, _name: &str) -> Option<f64> {
+    pub fn limits(&self, _name: &str) -> Option<[f64; 2]> {
         None
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::harness::compiles_slowly;
 use ndarray::{
-    Array, Array1, Array2, Array3, ArrayD, ArrayView1, Axis, Dimension, IxDyn, ShapeBuilder, Slice, arr1, s,
+    Array, Array1, Array2, Array3, ArrayD, ArrayView1, Axis, Dimension, IxDyn, NewAxis, ShapeBuilder, Slice, arr1, s,
 };
 use ndcuda::{DType, Device, DeviceArray, DeviceArray2, DeviceArrayD, Element, Number, bf16, f16};
 
@@ -476,6 +476,22 @@ fn bits_do_not_depend_on_threads() {
     same("pairwise", bits_on(&m, |x| ndcuda::distance::sqeuclidean_broadcast(x, &x.slice(s![..130, ..]))));
     same("expanded", bits_on(&m, |x| ndcuda::distance::sqeuclidean_expanded(x, &x.slice(s![..130, ..]))));
     same("dot", bits_on(&m, |x| x.dot(&x.t())));
+    let pairs = |x: &DeviceArray2<f32>| x.slice(s![.., NewAxis, ..]) - x.slice(s![NewAxis, ..99, ..]);
+    same("a combine as code", bits_on(&m, |x| (pairs(x).abs() / (pairs(x).abs() + 1.0)).sum_axis(Axis(2))));
+    same("sums of pairs over j", bits_on(&m, |x| (pairs(x).abs() * -0.1).sum_axis(Axis(2)).exp().sum_axis(Axis(1))));
+    let five = |x: &DeviceArray2<f32>| x.slice(s![..5, NewAxis, ..]) - x.slice(s![NewAxis, .., ..]);
+    same("nearest of few rows", bits_on(&m, |x| five(x).square().sum_axis(Axis(2)).min_axis(Axis(1))));
+    let few =
+        |x: &DeviceArray2<f32>| x.slice(s![..7, NewAxis, ..3]) - x.reshape((210_000, 3)).slice(s![NewAxis, .., ..]);
+    same("sums over j of 210000", bits_on(&m, |x| few(x).square().sum_axis(Axis(2)).sqrt().sum_axis(Axis(1))));
+    same("topk of pairs", bits_on(&m, |x| pairs(x).square().sum_axis(Axis(2)).topk(5, Axis(1), false).0));
+    same(
+        "small batches",
+        bits_on(&m, |x| {
+            let x = x.reshape((70, 10, 900));
+            x.dot(&x.swap_axes(1, 2))
+        }),
+    );
     same("dot with a vector", bits_on(&m, |x| x.dot(&x.slice(s![0, ..]))));
 }
 

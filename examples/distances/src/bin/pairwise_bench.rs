@@ -28,9 +28,10 @@ pairwise_bench [--n 4000] [--m 4000] [--d 128] [--form sqeuclidean] [--dtype f32
     --device   cpu, cuda or cuda:N
 
 A line of JSON: times of --reps runs after one that is not timed; gelem_per_s, n m d over the median; fraction_of_limit, its
-share of what all threads do in registers alone, measured here after the runs (benches/ports). The limit is that of multiply-add
-for expanded, cosine, correlation and the metrics of truths (jaccard to yule); of subtract-square-add for sqeuclidean, euclidean,
-nn and knn:K; of subtract-abs-add for cityblock. It is null for other forms, f16 and bf16, on a GPU, and without AVX2.",
+share of what all threads do in registers alone: the larger of limit_sample, measured here after the runs (benches/ports), and
+limit_ports, ports by lanes by the measured clock, both in G elements/s. The limit is that of multiply-add for expanded, cosine,
+correlation and the metrics of truths (jaccard to yule); of subtract-square-add for sqeuclidean, euclidean, nn and knn:K; of
+subtract-abs-add for cityblock. All are null for other forms, f16 and bf16, on a GPU, and without AVX2.",
         lines.join(",\n                            ")
     )
 }
@@ -193,18 +194,22 @@ fn run<T: Float<Sum = T, Mean = T>>(job: &Job) -> Result<String, Box<dyn Error>>
     };
     // The probe has loops of f32 and f64, and of this machine alone.
     let combine = job.form.combine().filter(|_| x.host_view().is_ok());
-    let limit = combine.and_then(|c| ports::Ports::new(threads())?.limit(&format!("{c}_{}", T::DTYPE)));
+    let limits = combine.and_then(|c| ports::Ports::new(threads())?.limits(&format!("{c}_{}", T::DTYPE)));
+    let number = |v: Option<f64>| v.map_or("null".into(), |v| format!("{v:.4}"));
     // No string here needs escaping: all are names of ours.
     Ok(format!(
         "{{\"form\":\"{form}\",\"n\":{},\"m\":{},\"d\":{},\"dtype\":\"{}\",\"device\":\"{device}\",\"threads\":{},\
-         \"median_ms\":{median:.4},\"best_ms\":{:.4},\"gelem_per_s\":{rate:.4},\"fraction_of_limit\":{},\"kernels\":{},\"peak_rss_mb\":{}}}",
+         \"median_ms\":{median:.4},\"best_ms\":{:.4},\"gelem_per_s\":{rate:.4},\"fraction_of_limit\":{},\
+         \"limit_sample\":{},\"limit_ports\":{},\"kernels\":{},\"peak_rss_mb\":{}}}",
         job.n,
         job.m,
         job.d,
         T::DTYPE,
         threads(),
         times[0],
-        limit.map_or("null".into(), |l| format!("{:.4}", rate / l)),
+        number(limits.map(|[a, b]| rate / a.max(b))),
+        number(limits.map(|l| l[0])),
+        number(limits.map(|l| l[1])),
         ran.kernels,
         peak_rss_mb().map_or("null".into(), |mb| format!("{mb:.1}")),
     ))

@@ -78,7 +78,8 @@ fn tree_bytes(f: &FoldOp, m: usize) -> usize {
     f.loops.tree.map_or(0, |_| Tree::nodes(m.min(CHUNK).div_ceil(TILE)) * m.min(LANES) * f.sizes[0])
 }
 
-fn chunks(m: usize) -> usize {
+/// Chunks of a row of `m` columns: units of work.
+pub fn chunks(m: usize) -> usize {
     m.div_ceil(CHUNK).max(1)
 }
 

@@ -144,9 +144,14 @@ impl Pairwise {
             k if all && self.direct.is_some() && !args.in_place => (ROWS / (self.kernel.rows * k * size)).max(TALL),
             _ => low,
         };
-        let tall = match inner {
-            true => most,
-            false => most.min((nx * across).div_ceil(4 * threads.count())).max(1),
+        // Selections cut columns as the threads need it, folds over j in chunks, others in blocks.
+        let across_rows = match &self.above {
+            Some(_) => above::chunks(m),
+            None => across,
+        };
+        let tall = match self.select {
+            Some(_) => most,
+            None => most.min((nx * across_rows).div_ceil(4 * threads.count())).max(1),
         };
         let groups = nx.div_ceil(tall);
         let rows = |g: usize| g * tall..(g * tall + tall).min(nx);
