@@ -145,7 +145,7 @@ fn reduce(x: &Dev, r: Red, over: &Over) -> Result<Dev> {
             })
         };
     }
-    Ok(match r {
+    let made: Dev = match r {
         Red::Sum => forms!(sum sum_axis sum_axes sum_keep),
         Red::Product => forms!(product product_axis product_axes product_keep),
         Red::Min => forms!(min min_axis min_axes min_keep),
@@ -155,7 +155,12 @@ fn reduce(x: &Dev, r: Red, over: &Over) -> Result<Dev> {
         Red::Any => forms!(any any_axis any_axes any_keep),
         Red::All => forms!(all all_axis all_axes all_keep),
         Red::Count => forms!(count_nonzero count_nonzero_axis count_nonzero_axes count_nonzero_keep),
-    })
+    };
+    // The least of zeros of both signs is either, as the order of the loop has it; the sum with 0 is 0.
+    match r {
+        Red::Min | Red::Max if shape(&made).0.is_float() => with_scalar(&made, "add", 0.0),
+        _ => Ok(made),
+    }
 }
 
 fn with_scalar(x: &Dev, name: &str, v: f64) -> Result<Dev> {
