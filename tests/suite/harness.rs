@@ -38,14 +38,13 @@ impl Test {
 }
 
 /// Tests that take long on the software device, which `NDCUDA_SUITE=all` runs nevertheless.
-const LONG: [&str; 9] = [
+const LONG: [&str; 8] = [
     "scale::",
     "dag::random",
     "pairs::",
     "promises::",
     "reduce::",
     "split::",
-    "views::",
     "distances::forms_of_one_distance_agree",
     "metrics::many_pairs_take_no_square_matrix",
 ];

@@ -1,7 +1,7 @@
 //! Which kernels are pairwise here: what the micro-kernels know, norms of the operands beside a product, any other combine of
 //! what varies with one side, and folds of the results over one side.
 //!
-//! A side has one axis of rows or columns; axes that both have, and all others of one side, are those of a batch.
+//! A side has one axis of rows or columns, lanes or the longest; axes that both have, and all others of one side, are those of a batch.
 
 use super::micro::Combine;
 use crate::dtype::DType;
@@ -55,9 +55,9 @@ fn combine(ir: &KernelIr, fold: usize) -> Option<(Combine, Id, Id)> {
     Some((combine, arg(pair, 0), arg(pair, 1)))
 }
 
-/// The parts of a kernel that this backend folds pairwise; `None` for any other. Without `micro`, micro-kernels count as
-/// unknown.
-pub fn find(ir: &KernelIr, micro: bool) -> Option<Found> {
+/// The parts of a kernel that this backend folds pairwise; `None` for any other, whatever the extents. Without `micro`,
+/// micro-kernels count as unknown.
+pub fn find(ir: &KernelIr, extents: &[usize], micro: bool) -> Option<Found> {
     if ir.order != FoldOrder::Chain && !matches!(ir.class, Class::Pairwise { .. }) {
         return None;
     }
@@ -90,8 +90,8 @@ pub fn find(ir: &KernelIr, micro: bool) -> Option<Found> {
     }
     let k_axis = one(k)??;
     let above: Vec<Id> = above.iter().map(|&n| n as Id).collect();
-    let found = if micro { known(ir, &first, k, over_j) } else { None };
-    let found = found.or_else(|| any(ir, &first, k, over_j))?;
+    let found = if micro { known(ir, extents, &first, k, over_j) } else { None };
+    let found = found.or_else(|| any(ir, extents, &first, k, over_j))?;
     (above.is_empty() || ends(ir, k, &found)).then_some(Found { k: k_axis, above, ..found })
 }
 
@@ -110,9 +110,9 @@ fn ends(ir: &KernelIr, k: AxisSet, found: &Found) -> bool {
     fits
 }
 
-/// The axis of a side that is its rows or columns: that of the folds over j, else the innermost.
-fn side(own: AxisSet, over_j: AxisSet) -> Option<usize> {
-    own.and(over_j).iter().next().or_else(|| own.iter().last())
+/// The axis of a side that is its rows or columns: `lanes` or, without it, the longest.
+fn side(own: AxisSet, lanes: Option<usize>, extents: &[usize]) -> Option<usize> {
+    lanes.filter(|&l| own.has(l)).or_else(|| own.iter().max_by_key(|&a| extents.get(a)))
 }
 
 fn one(s: AxisSet) -> Option<Option<usize>> {
@@ -124,7 +124,7 @@ fn one(s: AxisSet) -> Option<Option<usize>> {
 }
 
 /// What a micro-kernel runs.
-fn known(ir: &KernelIr, first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<Found> {
+fn known(ir: &KernelIr, extents: &[usize], first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<Found> {
     let mut main = None;
     let mut squares = vec![];
     for &n in first {
@@ -137,14 +137,11 @@ fn known(ir: &KernelIr, first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<
     let (fold, (combine, a, b)) = main?;
     let over = |n: Id| ir.code[n as usize].over.minus(k);
     let has_k = |n: Id| !ir.code[n as usize].over.and(k).is_empty();
-    let (i, j) = (side(over(a).minus(over(b)), over_j), side(over(b).minus(over(a)), over_j));
-    let last = (0..ir.axes as usize).rfind(|&a| !ir.folded.has(a));
     // Lanes run along the axis that is folded later or, for results, innermost.
-    let lanes = match one(over_j)? {
-        Some(inner) => Some(inner),
-        None if i.is_some() && j.is_some() => last,
-        None => i.or(j),
-    };
+    let inner = one(over_j)?;
+    let lanes = inner.or_else(|| (0..ir.axes as usize).rfind(|&a| !ir.folded.has(a)));
+    let [i, j] = [(a, b), (b, a)].map(|(x, y)| side(over(x).minus(over(y)), lanes, extents));
+    let lanes = if inner.is_some() || i.is_some() && j.is_some() { lanes } else { i.or(j) };
     let (x, y, i, j) = if j == lanes { (a, b, i, j) } else { (b, a, j, i) };
     let dtype = ir.code[x as usize].dtype;
     let fits = j == lanes && has_k(a) && has_k(b) && matches!(dtype, DType::F32 | DType::F64);
@@ -172,7 +169,7 @@ fn known(ir: &KernelIr, first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<
 }
 
 /// Any other combine of values that vary with one side each.
-fn any(ir: &KernelIr, first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<Found> {
+fn any(ir: &KernelIr, extents: &[usize], first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<Found> {
     let inst = |n: Id| &ir.code[n as usize];
     if ir.code.iter().any(|i| matches!(i.op, KOp::Scan { .. } | KOp::StoreAt(_))) {
         return None;
@@ -192,12 +189,13 @@ fn any(ir: &KernelIr, first: &[usize], k: AxisSet, over_j: AxisSet) -> Option<Fo
     sets.sort_by_key(|s| s.0);
     sets.dedup();
     let (i, j) = match sets[..] {
-        [y] => (None, side(y, over_j)?),
+        [y] => (None, side(y, one(over_j)?.or(y.iter().last()), extents)?),
         [a, b] => {
-            let (a, b) = (side(a.minus(b), over_j)?, side(b.minus(a), over_j)?);
+            let (a, b) = (a.minus(b), b.minus(a));
             // Lanes run along the axis that is folded later or, for results, the inner one.
-            let last = one(over_j)?.unwrap_or(a.max(b));
-            if last == a { (Some(b), a) } else { (Some(a), b) }
+            let lanes = one(over_j)?.or(a.union(b).iter().last());
+            let (a, b) = (side(a, lanes, extents)?, side(b, lanes, extents)?);
+            if lanes == Some(a) { (Some(b), a) } else { (Some(a), b) }
         }
         _ => return None,
     };

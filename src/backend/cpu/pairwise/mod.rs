@@ -108,7 +108,7 @@ struct Packed {
 
 /// Whether this is a kernel for [`Pairwise`].
 pub fn runs(ir: &KernelIr) -> bool {
-    find::find(ir, true).is_some()
+    find::find(ir, &[], true).is_some()
 }
 
 /// Whether what this kernel stores need not be stored to be selected from.
@@ -126,13 +126,13 @@ impl Side {
 impl Pairwise {
     /// Compiles the kernel, if it is pairwise.
     pub fn new(ir: &KernelIr, launch: &Launch, isa: Isa) -> Result<Option<Pairwise>> {
-        find::find(ir, true).map(|found| Self::of(found, ir, launch, None, isa)).transpose()
+        find::find(ir, &launch.extents, true).map(|found| Self::of(found, ir, launch, None, isa)).transpose()
     }
 
     /// As [`Pairwise::new`], for a selection from what a kernel makes.
     pub fn selecting(spec: &TopKSpec, isa: Isa) -> Result<Option<Pairwise>> {
         let Some((ir, launch)) = spec.made.as_deref() else { return Ok(None) };
-        find::find(ir, true).map(|found| Self::of(found, ir, launch, Some(spec), isa)).transpose()
+        find::find(ir, &launch.extents, true).map(|found| Self::of(found, ir, launch, Some(spec), isa)).transpose()
     }
 
     fn of(found: Found, ir: &KernelIr, launch: &Launch, spec: Option<&TopKSpec>, isa: Isa) -> Result<Pairwise> {

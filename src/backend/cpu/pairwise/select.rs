@@ -29,7 +29,7 @@ pub struct Select {
 pub fn runs(ir: &KernelIr, launch: &Launch, m: usize) -> bool {
     let stores: Vec<u8> =
         ir.code.iter().filter_map(|i| if let KOp::Store(o) = i.op { Some(o) } else { None }).collect();
-    match (super::find::find(ir, true), &stores[..]) {
+    match (super::find::find(ir, &launch.extents, true), &stores[..]) {
         (Some(f), &[o]) if f.above.is_empty() => {
             f.j.is_some_and(|j| launch.operands[o as usize].strides[j] == 1 && launch.extents[j] == m)
         }

@@ -24,7 +24,7 @@ fn squares(x: &[f32], y: &[f32], [n, m, k]: [usize; 3], micro: bool, isa: Isa, r
     ir.code.insert(3, Inst { op: KOp::Map(&row::square), args: smallvec![2], dtype: DType::F32, over });
     assert!(matches!(ir.code[4].op, KOp::Reduce { reducer, .. } if *reducer == reduce::SUM));
     (ir.code[4].args[0], ir.code[5].args[0]) = (3, 4);
-    let kernel = Pairwise::of(find::find(&ir, micro).unwrap(), &ir, &launch, None, isa).unwrap();
+    let kernel = Pairwise::of(find::find(&ir, &launch.extents, micro).unwrap(), &ir, &launch, None, isa).unwrap();
     assert_eq!(kernel.code().is_none(), micro);
     let mut out = vec![f32::NAN; n * m];
     let bases = [x.as_ptr() as usize, y.as_ptr() as usize, out.as_mut_ptr() as usize];
