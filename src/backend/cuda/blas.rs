@@ -387,12 +387,11 @@ impl Blas {
             gpu.synchronize()?;
             Ok(Err(format!("{call} gives {}", meaning(status))))
         };
+        let tried = Cell::new(false);
+        let short = || !tried.replace(true) || gpu.free_memory().is_ok_and(|(free, _)| free < workspace(gpu));
         let status = making_room(pool, || match create() {
-            // So it says, too, where there is no memory for its code.
-            NOT_INITIALIZED if pool.trim().is_ok() => match create() {
-                NOT_INITIALIZED if gpu.free_memory().is_ok_and(|(free, _)| free < workspace(gpu)) => ALLOC_FAILED,
-                status => status,
-            },
+            // So it says, too, where there is no memory for its code: that shows once what is kept was given back.
+            NOT_INITIALIZED if short() => ALLOC_FAILED,
             status => status,
         })?;
         if status != 0 {
