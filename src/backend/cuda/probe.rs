@@ -2,7 +2,7 @@
 
 use super::blas::{cublas, unused};
 use super::cache::Cache;
-use super::compile::nvrtc;
+use super::compile::{Arch, Form, Nvrtc, nvrtc};
 use super::driver::driver;
 use super::gpu::Gpu;
 use super::libs;
@@ -14,7 +14,7 @@ pub use super::driver::Missing;
 pub fn describe(gpu: &Gpu) -> String {
     let (major, minor) = gpu.arch;
     let version = driver().map_or((0, 0), |d| d.version);
-    let compiler = match nvrtc() {
+    let compiler = match compiles(|n| n.target(gpu.arch, Form::Cubin)) {
         Ok(_) => String::new(),
         Err(reason) => format!("; kernels are those that ship, which are slower: {reason}"),
     };
@@ -41,18 +41,26 @@ pub fn report() -> Vec<(&'static str, String)> {
         }
         Err(m) => m.reason.clone(),
     };
-    let library = |found: Result<((i32, i32), &str), &str>, wanted| match found {
+    let library = |found: Result<((i32, i32), &str), String>, wanted| match found {
         Ok((version, file)) => format!("{}.{} from {file}", version.0, version.1),
         Err(reason) => match &libs::candidates(wanted)[..] {
-            [] => reason.to_string(),
+            [] => reason,
             files => format!("{reason}; files seen: {}", list(files)),
         },
     };
-    let nvrtc = library(nvrtc().map(|n| (n.version, n.file.as_str())), libs::NVRTC);
-    let mut cublas = library(cublas().map(|c| (c.version, c.file.as_str())), libs::CUBLAS);
+    let newest = |n: &Nvrtc| (n.newest(), Form::Ptx);
+    let nvrtc = library(compiles(newest).map(|n| (n.version, n.file.as_str())), libs::NVRTC);
+    let mut cublas = library(cublas().map(|c| (c.version, c.file.as_str())).map_err(Into::into), libs::CUBLAS);
     unused(None).iter().for_each(|why| cublas += &format!("; {why}"));
     let cache = Cache::from_environment().describe();
     vec![("driver", driver), ("NVRTC", nvrtc), ("cuBLAS", cublas), ("kernel cache", cache)]
+}
+
+/// The compiler, if it makes code for that.
+fn compiles(target: impl Fn(&Nvrtc) -> (Arch, Form)) -> Result<&'static Nvrtc, String> {
+    let nvrtc = nvrtc()?;
+    let (arch, form) = target(nvrtc);
+    nvrtc.trial(arch, form).map_or(Ok(nvrtc), Err)
 }
 
 fn list(files: &[PathBuf]) -> String {
