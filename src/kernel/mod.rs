@@ -7,6 +7,7 @@
 pub mod gemm;
 #[cfg(test)]
 pub mod golden_tests;
+pub mod limits;
 pub mod text;
 pub mod validate;
 

@@ -1,5 +1,6 @@
 //! The rules every kernel keeps, checked between the schedule and the backend.
 
+use super::limits::Size;
 use super::{AxisSet, Id, KOp, KernelIr, Nest, Role};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -15,6 +16,9 @@ pub fn kernel(ir: &KernelIr) -> Result<()> {
         |id: usize, what: String| Err(Error::Internal { stage: "validate", detail: format!("%{id}: {what}\n{ir}") });
     if ir.code.len() > MAX_INSTS || ir.operands.len() > MAX_OPERANDS {
         return fail(0, format!("{} instructions, {} operands", ir.code.len(), ir.operands.len()));
+    }
+    if !Size::of(ir).fits() {
+        return fail(0, "its arguments or its program are too large".into());
     }
     let mut seen = vec![false; ir.code.len()];
     let mut order = vec![];

@@ -200,7 +200,7 @@ fn one(
             Some(fold) => Err(Stop::Store(fold, APART)),
             None => {
                 l.d.targets.push(Target { node, value, place });
-                Ok(Job::Kernel(Box::new(l.d)))
+                if l.d.fits() { Ok(Job::Kernel(Box::new(l.d))) } else { Err(l.cut(node)) }
             }
         },
         Err(Stop::Limit) => Err(l.cut(node)),

@@ -10,6 +10,7 @@ use crate::dtype::DType;
 use crate::error::Error;
 use crate::graph::Op;
 use crate::hash::Fast;
+use crate::kernel::limits::Size;
 use crate::kernel::validate::{MAX_INSTS, MAX_OPERANDS};
 use crate::kernel::{AxisSet, Id, Inst, KOp, Param};
 use crate::layout::{Dims, Src, View};
@@ -74,6 +75,26 @@ pub struct Draft {
     pub inlined: Vec<usize>,
 }
 
+impl Draft {
+    /// Whether every device takes it: its arguments, and its program.
+    pub fn fits(&self) -> bool {
+        let set = |axes: &[u8]| AxisSet(axes.iter().fold(0, |s, &a| s | 1 << a));
+        let (axes, folded) = (self.extents.len(), set(&self.folded));
+        // Along what the results have: all but what was folded away.
+        let row = self.folded.iter().all(|&a| (a as usize) < self.outer);
+        let own = if row { AxisSet::first(self.outer) } else { AxisSet::first(self.outer).minus(folded) };
+        let mut code = self.code.clone();
+        for (n, t) in self.targets.iter().enumerate() {
+            let value = &self.code[t.value as usize];
+            let (dtype, over) = (value.dtype, value.over.union(own));
+            code.push(Inst { op: KOp::Store(n as u8), args: smallvec![t.value], dtype, over });
+        }
+        let folded = folded.union(set(&self.deep));
+        let operands = self.loads.len() + self.targets.len();
+        Size { code: &code, axes, folded, operands, params: self.params.len() }.fits()
+    }
+}
+
 /// Why a kernel could not be made.
 pub enum Stop {
     /// This node has to be stored first, and why.
@@ -95,7 +116,7 @@ pub fn group(store: &Store<'_>, nodes: &[usize]) -> Option<Draft> {
         let value = l.compute(node, &map).ok()?;
         l.d.targets.push(Target { node, value, place: Place::Whole });
     }
-    let fits = l.d.loads.len() + l.d.targets.len() <= MAX_OPERANDS;
+    let fits = l.d.loads.len() + l.d.targets.len() <= MAX_OPERANDS && l.d.fits();
     (fits && l.misfit().is_none()).then_some(l.d)
 }
 

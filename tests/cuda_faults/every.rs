@@ -49,7 +49,7 @@ const fn first_of(name: &'static str, kind: Kind, code: i32, times: u64, then: T
     First { name, kind, code, times, then }
 }
 
-const FIRST: [First; 14] = [
+const FIRST: [First; 16] = [
     first_of("modules", Kind::Module, 999, 1, Fails),
     first_of("modules_short_of_memory", Kind::Module, 0, 1, Recovery),
     first_of("modules_without_memory", Kind::Module, 0, 2, OutOfMemory),
@@ -63,6 +63,8 @@ const FIRST: [First; 14] = [
     first_of("blas_without_memory", Kind::Blas, 3, 2, OutOfMemory),
     first_of("synchronizations", Kind::Sync, 0, 1, Either),
     first_of("kernels", Kind::Kernel, 0, 1, Fails),
+    first_of("launches_short_of_memory", Kind::Launch, 2, 1, Recovery),
+    first_of("launches_without_memory", Kind::Launch, 2, 2, OutOfMemory),
     first_of("allocations_without_memory", Kind::Alloc, 0, 2, OutOfMemory),
 ];
 
@@ -212,6 +214,7 @@ pub fn warm() {
         (Kind::Copy, 0, true),
         (Kind::Record, 0, true),
         (Kind::Launch, 0, true),
+        (Kind::Launch, 2, false),
         (Kind::Sync, 0, true),
         (Kind::Blas, 0, true),
         (Kind::Blas, 3, false),

@@ -1,10 +1,12 @@
 //! Libraries that are absent, drivers that are older, and what precision products are made in.
 
-use crate::child::{Case, device, ships};
+use crate::child::{self, Case, device, ships, through};
 use crate::work::{expected, work};
+use libtest_mimic::{Failed, Trial};
 use ndarray::{Array1, Array2, Array3};
 use ndcuda::{Device, Error, Number, bf16, f16, s};
 use softcuda_driver::control::{Control, Kind};
+use std::path::{Path, PathBuf};
 
 const NO_CUBLAS: &[(&str, &str)] = &[("NDCUDA_CUBLAS", "/nowhere/libcublas.so.13")];
 
@@ -32,6 +34,47 @@ pub const CASES: &[Case] = &[
     },
     Case { name: "libraries::bad_values", variables: &[("NDCUDA_CODE", "sass")], body: bad_values },
 ];
+
+/// Cases of a compiler that fails.
+pub const WITH_COMPILER: &[Case] = &[
+    Case { name: "libraries::nvrtc_cannot_compile", variables: &[], body: cannot_compile },
+    Case {
+        name: "libraries::nvrtc_cannot_compile_cubins",
+        variables: &[("NDCUDA_CODE", "cubin")],
+        body: cannot_compile,
+    },
+    Case { name: "libraries::nvrtc_breaks", variables: &[], body: breaks },
+    Case { name: "libraries::nvrtc_breaks_beside", variables: &[("NDCUDA_JIT", "background")], body: breaks },
+    Case { name: "libraries::nvrtc_fails_once", variables: &[], body: fails_once },
+    Case { name: "libraries::nvrtc_alone", variables: &[], body: alone },
+];
+
+/// Those as tests; without a compiler they are ignored.
+pub fn with_compiler(compilers: &[PathBuf]) -> Vec<Trial> {
+    let newest = compilers.first().cloned().unwrap_or_default();
+    let test = |case: &'static Case| {
+        let newest = newest.clone();
+        let run = move || {
+            let compiler = if case.name.ends_with("alone") { apart(&newest)? } else { through(&newest)?.to_vec() };
+            let mut variables = case.variables.to_vec();
+            variables.extend(compiler.iter().map(|(k, v)| (*k, v.as_str())));
+            child::run(case.name, &variables).map(|_| ())
+        };
+        Trial::test(case.name, run).with_ignored_flag(compilers.is_empty())
+    };
+    WITH_COMPILER.iter().map(test).collect()
+}
+
+/// The variables for NVRTC in a folder where its companion is not.
+fn apart(compiler: &Path) -> Result<Vec<(&'static str, String)>, Failed> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nvrtc-alone");
+    let file = folder.join(compiler.file_name().unwrap_or_default());
+    std::fs::create_dir_all(&folder)?;
+    if !file.exists() && std::fs::hard_link(compiler, &file).is_err() {
+        std::fs::copy(compiler, &file)?;
+    }
+    Ok(vec![("NDCUDA_NVRTC", file.display().to_string())])
+}
 
 /// Products of one dtype in all layouts, against sums in i64.
 fn products<T: Number>(dev: &Device, of: fn(i64) -> T) {
@@ -205,6 +248,60 @@ fn no_nvrtc() {
     assert!(probe.reason.contains(sentence), "{probe}");
     assert_eq!(Device::from_env().unwrap(), Device::cuda(0).unwrap());
     runs_shipped(&control);
+}
+
+/// What is said of NVRTC, in the report and in the probe, and that the docs have it.
+fn said_of_nvrtc(sentence: &str) {
+    let line = Device::cuda_report().into_iter().find(|l| l.0 == "NVRTC").unwrap().1;
+    assert!(line.contains(sentence), "{line}");
+    let probe = Device::probe().reason;
+    let (_, reason) =
+        probe.split_once("; kernels are those that ship, which are slower: ").unwrap_or_else(|| panic!("{probe}"));
+    assert!(reason.contains(sentence), "{probe}");
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/troubleshooting.md");
+    assert!(std::fs::read_to_string(docs).unwrap().contains("`... cannot compile: ...`"));
+}
+
+/// NVRTC without the library it opens by name loads, and tells its version.
+fn alone() {
+    let (control, _) = device();
+    runs_shipped(&control);
+    said_of_nvrtc(" cannot compile: NVRTC_ERROR_BUILTIN_OPERATION_FAILURE (7): ");
+    said_of_nvrtc("libnvrtc-builtins");
+}
+
+/// Each compilation fails, for a reason that is no kernel's: it is as if there were no compiler, and is not tried for ever.
+fn cannot_compile() {
+    let (control, _) = device();
+    control.fail_times(Kind::Compile, 1, 1000, 5);
+    said_of_nvrtc(" cannot compile: NVRTC_ERROR_INVALID_OPTION (5)");
+    runs_shipped(&control);
+    let calls = control.calls(Kind::Compile);
+    assert!(calls <= 4, "once for each form and architecture, and the kernel itself: {calls}");
+    runs_shipped(&control);
+    assert_eq!(control.calls(Kind::Compile), calls);
+}
+
+/// The same, found out by the first kernel.
+fn breaks() {
+    let (control, _) = device();
+    control.fail_times(Kind::Compile, 1, 1000, 11);
+    runs_shipped(&control);
+    assert!(control.calls(Kind::Compile) <= 3);
+    said_of_nvrtc(" cannot compile: NVRTC_ERROR_INTERNAL_ERROR (11)");
+}
+
+/// A failure with one kernel is an error of that, where others compile.
+fn fails_once() {
+    let (control, _) = device();
+    let dev = Device::cuda(0).unwrap();
+    control.record(true);
+    let x = dev.arange(0i64, 40, 1);
+    control.fail_with(Kind::Compile, 1, 11);
+    let e = (&x * 3).to_ndarray().unwrap_err();
+    assert!(e.to_string().contains("nvrtcCompileProgram failed on cuda:0: NVRTC_ERROR_INTERNAL_ERROR (11)"), "{e}");
+    assert_eq!((&x * 3).to_ndarray().unwrap()[39], 117);
+    assert!(control.launches().iter().all(|l| !ships(&l.name())));
 }
 
 fn older_driver() {

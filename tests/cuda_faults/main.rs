@@ -28,13 +28,15 @@ mod work;
 fn main() -> std::process::ExitCode {
     let groups = [every::CASES, memory::CASES, libraries::CASES, devices::CASES, deferred::CASES, background::CASES];
     let all = [&groups.concat(), interop::CASES, far::CASES].concat();
-    let parts = [every::PARTS, every::WITH_COMPILER, cache::PARTS, &background::parts()].concat();
+    let parts =
+        [every::PARTS, every::WITH_COMPILER, libraries::WITH_COMPILER, cache::PARTS, &background::parts()].concat();
     child::main(&[&all[..], &parts].concat(), Some("what compiled kernels do is not tested"), |compilers| {
         let parents = cache::parents(!compilers.is_empty())
             .into_iter()
             .chain(background::parents(compilers))
             .chain(far::compiled(compilers))
-            .chain(every::with_compiler(compilers));
+            .chain(every::with_compiler(compilers))
+            .chain(libraries::with_compiler(compilers));
         all.iter().map(child::trial).chain(every::first(compilers)).chain(parents).collect()
     })
 }

@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     Case { name: "memory::kept_blocks_make_room", variables: KEPT, body: kept_blocks_make_room },
     Case { name: "memory::out_of_memory", variables: &[("SOFTCUDA_MEMORY", "33554432")], body: out_of_memory },
     Case { name: "memory::out_of_memory_without_pools", variables: KEPT, body: out_of_memory },
+    Case { name: "memory::threads_make_room", variables: KEPT, body: threads_make_room },
     Case { name: "memory::limit", variables: &[], body: limit },
     Case { name: "memory::limit_without_pools", variables: KEPT, body: limit },
     Case { name: "memory::info", variables: KEPT, body: info },
@@ -60,6 +61,26 @@ fn kept_blocks_make_room() {
     drop(large);
     dev.trim();
     assert_eq!((dev.memory(), work(&dev).unwrap()), (base, expected()));
+}
+
+/// Two threads need at most 24 MiB of 32 together, in sizes that do not share blocks: one may find nothing kept and nothing free while the other
+/// gives back what was.
+fn threads_make_room() {
+    let (control, _) = device();
+    let dev = Device::cuda(0).unwrap();
+    let (calls, rounds) = (control.calls(Kind::Alloc), 200);
+    std::thread::scope(|s| {
+        for thread in 0..2 {
+            let dev = &dev;
+            s.spawn(move || {
+                for n in 0..rounds {
+                    let size = (4 + (n * 5 + thread * 3) % 9) * MIB;
+                    drop(bytes(dev, size).unwrap_or_else(|e| panic!("{size} bytes in round {n}: {e}")));
+                }
+            });
+        }
+    });
+    assert!(control.calls(Kind::Alloc) > calls + rounds as u64, "blocks were given back");
 }
 
 fn out_of_memory() {

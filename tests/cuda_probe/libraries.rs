@@ -102,6 +102,15 @@ fn broken(folder: &Path) -> Result<(), Failed> {
             said.out
         );
         documented(&format!("{variable}=...: "));
+        // A path that is not whole is told as what was tried, and a name as the loader's own.
+        let here = std::env::current_dir()?.display().to_string();
+        for (given, tried) in
+            [("no/where.so", format!("{here}/no/where.so")), ("libnowhere.so", "libnowhere.so".into())]
+        {
+            let said = with_driver(folder, &[(variable, given)])?;
+            let got = line(&said, &format!("report {title}: "));
+            assert!(got.starts_with(&format!("{variable}={given}: {tried} does not load: ")), "{got}");
+        }
         let probe = line(&said, "probe: cuda:0 (");
         let sentence = match title {
             "NVRTC" => "; kernels are those that ship, which are slower: NDCUDA_NVRTC=/nowhere: ",

@@ -1,6 +1,6 @@
 //! Programs that random ones found wrong, made small: they stay right.
 
-use ndarray::{Array1, Axis, arr1, arr2, s};
+use ndarray::{Array1, Array2, ArrayD, Axis, IxDyn, arr1, arr2, s};
 use ndcuda::{Device, debug::trace};
 
 /// A gather reads memory: what it takes from cannot stay in its own kernel, whatever the shapes.
@@ -66,5 +66,35 @@ fn results_that_share_an_operand(dev: &Device) {
     }
 }
 
+/// Each pass over a row computes anew what it needs: all of them are more than the program of one kernel that ships holds.
+fn rows_of_many_passes(dev: &Device) {
+    let mut want = Array2::from_shape_fn((3, 5), |(i, j)| ((i * 7 + j * 3) % 11) as f32);
+    let mut x = dev.array(&want).unwrap();
+    for _ in 0..7 {
+        // Wide, not deep: what is deep is evaluated as it is recorded.
+        let mut parts: Vec<_> = (0..8).map(|k| (&x + k as f32).abs()).collect();
+        while parts.len() > 1 {
+            parts = parts.chunks(2).map(|p| p[0].maximum(&p[1])).collect();
+        }
+        x = &parts[0] - parts[0].max_axis(Axis(1)).insert_axis(Axis(1));
+        want.mapv_inplace(|v| (0..8).map(|k| (v + k as f32).abs()).fold(0.0, f32::max));
+        let most = want.fold_axis(Axis(1), f32::MIN, |a: &f32, &b| a.max(b));
+        want = &want - &most.insert_axis(Axis(1));
+    }
+    let shown = x.show().unwrap();
+    assert_eq!(x, want);
+    assert!(shown.contains("one kernel would be too large"), "{shown}");
+}
+
+/// As many operands as a kernel takes, each in another order of its many axes: strides of all are more than the arguments of a launch.
+fn many_operands_of_many_axes(dev: &Device) {
+    const AXES: usize = 22;
+    let x = dev.array(ArrayD::from_elem(IxDyn(&[2; AXES]), 1u8)).unwrap();
+    let turned = |by: usize| x.permuted_axes(IxDyn(&(0..AXES).map(|a| (a + by) % AXES).collect::<Vec<_>>()));
+    let all = |count: usize| (1..count).fold(turned(0), |all, by| all + turned(by));
+    assert_eq!(all(12).show().unwrap().matches("one kernel would be too large").count(), 0);
+    assert_eq!(all(20).show().unwrap().matches("one kernel would be too large").count(), 1);
+}
+
 tests_on_devices!(a_selection_from_sums_is_read_on results_that_share_an_operand
-    a_pending_value_is_taken_from nothing_is_taken_from_nothing temporaries_are_not_held);
+    a_pending_value_is_taken_from nothing_is_taken_from_nothing temporaries_are_not_held rows_of_many_passes many_operands_of_many_axes);

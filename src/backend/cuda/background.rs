@@ -1,12 +1,11 @@
 //! Compiling beside the program: one thread takes the kernels of all devices in the order they are asked for, while what ships runs them.
 
-use super::compile::{Form, Nvrtc, Text, nvrtc};
-use super::gpu::OLDEST;
+use super::compile::Text;
 use super::modules::{Module, Modules};
 use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// Kernels that wait at most; one that finds no place runs on what ships and asks again at its next launch.
@@ -55,25 +54,17 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The compiler, started. It and what it makes when it first compiles register functions for the end of the program, which run in the opposite
-/// order: ours has to come before them all. So its start is waited for, some 30 ms once, and what it makes is made then.
-fn start() -> Option<&'static Nvrtc> {
-    static STARTED: Once = Once::new();
-    let nvrtc = nvrtc().ok()?;
-    STARTED.call_once(|| {
-        let source = "extern \"C\" __global__ void first(float *p) { *p = 1.0f; }".into();
-        let (arch, _) = nvrtc.target(OLDEST, Form::Ptx);
-        // Whatever is wrong shows again with the kernel that is wanted.
-        let _ = nvrtc.compile(&Text { source, body: 0, name: "first".into(), quick: false }, arch, Form::Ptx, "NVRTC");
-        // SAFETY: the function stays and never unwinds. Where it finds no place, the end does not wait.
-        unsafe { atexit(end) };
-    });
-    Some(nvrtc)
+/// Has the end of the program wait for a compiler at work. A compiler, and what it makes when it first compiles for an architecture (the newest have
+/// a part of their own), register functions for the end, which run in the opposite order: ours has to come before them all.
+pub fn end_first() {
+    // SAFETY: the function stays and never unwinds, and may run twice. Where it finds no place, the end does not wait.
+    unsafe { atexit(end) };
 }
 
-/// Has a kernel's function made; none where there is no place now. Where there is no compiler, there will be no function.
+/// Has a kernel's function made; none where there is no place now. Where there is no compiler, there will be no function. Its start is waited for,
+/// some 30 ms once.
 pub fn ask(modules: &Arc<Modules>, text: &Text) -> Option<Slot> {
-    if start().is_none() {
+    if !modules.compiles() {
         return Some(known(None));
     }
     let mut state = state();

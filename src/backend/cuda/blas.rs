@@ -101,9 +101,15 @@ pub struct Functions {
     pub file: String,
 }
 
+static CUBLAS: OnceLock<Result<Functions, String>> = OnceLock::new();
+
+/// Whether cuBLAS was looked for already.
+pub fn looked_for() -> bool {
+    CUBLAS.get().is_some()
+}
+
 /// cuBLAS, looked for once; where there is none, a sentence says why and what to do.
 pub fn cublas() -> Result<&'static Functions, &'static str> {
-    static CUBLAS: OnceLock<Result<Functions, String>> = OnceLock::new();
     let found = CUBLAS.get_or_init(|| {
         let driver = driver().map_err(|m| m.reason.clone())?;
         let (opened, version) = libs::open(libs::CUBLAS, driver.version.0, version)?;
@@ -387,12 +393,11 @@ impl Blas {
             gpu.synchronize()?;
             Ok(Err(format!("{call} gives {}", meaning(status))))
         };
+        let tried = Cell::new(false);
+        let short = || !tried.replace(true) || gpu.free_memory().is_ok_and(|(free, _)| free < workspace(gpu));
         let status = making_room(pool, || match create() {
-            // So it says, too, where there is no memory for its code.
-            NOT_INITIALIZED if pool.trim().is_ok() => match create() {
-                NOT_INITIALIZED if gpu.free_memory().is_ok_and(|(free, _)| free < workspace(gpu)) => ALLOC_FAILED,
-                status => status,
-            },
+            // So it says, too, where there is no memory for its code: that shows once what is kept was given back.
+            NOT_INITIALIZED if short() => ALLOC_FAILED,
             status => status,
         })?;
         if status != 0 {

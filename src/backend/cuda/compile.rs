@@ -1,15 +1,18 @@
 //! NVRTC: from CUDA C++ text to code for a device, with the library's own functions called from the file that was found.
 
+use super::background;
 use super::driver::driver;
 use super::emit::{self, Variant};
+use super::gpu::OLDEST;
 use super::libs;
+use crate::debug;
 use crate::error::{Error, Result};
 use crate::kernel::{Class, KernelIr};
 use libloading::Library;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 use std::ptr::{null, null_mut};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// How every kernel is compiled: no contraction (bits are those of the CPU), and the language the headers are written in.
 const OPTIONS: [&str; 2] = ["--fmad=false", "--std=c++17"];
@@ -88,6 +91,8 @@ pub struct Nvrtc {
     cubin_size: Size,
     cubin: Bytes,
     archs: Vec<i32>,
+    /// What a program of one line was compiled for, and why that failed where it did.
+    tried: Mutex<Vec<Tried>>,
     /// Its version.
     pub version: (i32, i32),
     /// The file it is, or the name the loader found it by.
@@ -99,10 +104,28 @@ type Bytes = unsafe extern "C" fn(Program, *mut c_char) -> c_int;
 
 /// `NVRTC_ERROR_COMPILATION`: the text is wrong; any other failure has nothing to do with it.
 const REFUSED: c_int = 6;
+/// `NVRTC_ERROR_OUT_OF_MEMORY`, of the host's: it says nothing of text or compiler.
+const NO_MEMORY: c_int = 1;
+
+/// An architecture and form, and why nothing is compiled for it.
+type Tried = ((Arch, Form), Option<String>);
+
+/// A call that failed: its status, and what the compiler says.
+struct Failure {
+    call: &'static str,
+    status: c_int,
+    log: String,
+}
+
+static NVRTC: OnceLock<Result<Nvrtc, String>> = OnceLock::new();
+
+/// Whether NVRTC was looked for already.
+pub fn looked_for() -> bool {
+    NVRTC.get().is_some()
+}
 
 /// NVRTC, looked for once; where there is none, a sentence says why and what to do.
 pub fn nvrtc() -> Result<&'static Nvrtc, &'static str> {
-    static NVRTC: OnceLock<Result<Nvrtc, String>> = OnceLock::new();
     let found = NVRTC.get_or_init(|| {
         let driver = driver().map_err(|m| m.reason.clone())?;
         let (opened, _) = libs::open(libs::NVRTC, driver.version.0, version)?;
@@ -160,6 +183,7 @@ impl Nvrtc {
             cubin_size: symbol(library, "nvrtcGetCUBINSize")?,
             cubin: symbol(library, "nvrtcGetCUBIN")?,
             archs: archs()?,
+            tried: Mutex::default(),
             version: version(library)?,
             file: path.display().to_string(),
         })
@@ -175,44 +199,99 @@ impl Nvrtc {
         ((best / 10, best % 10), Form::Ptx)
     }
 
-    /// Code for a kernel's text. `device` is the one that errors name.
+    /// Code for a kernel's text. `device` is the one that errors name. After a failure that is not the text's, [`Nvrtc::broken`] tells whether
+    /// this compiler makes code for that architecture at all.
     pub fn compile(&self, text: &Text, arch: Arch, form: Form, device: &str) -> Result<Vec<u8>> {
-        let failed = |call: &'static str, status: c_int| {
-            let reason = self.describe(status);
-            Error::Driver { device: device.into(), call, reason }
-        };
         let zero = |_| Error::Internal { stage: "compile", detail: "a zero byte in the source".into() };
         let source = CString::new(text.source.as_str()).map_err(zero)?;
+        self.attempt(&source, text.quick, arch, form).map_err(|failure| {
+            let Failure { call, status, log } = failure;
+            if status == REFUSED {
+                let log = if log.is_empty() { self.describe(status) } else { log };
+                return Error::Compile { kernel: text.name.clone(), log, text: numbered(text.own()) };
+            }
+            if status != NO_MEMORY {
+                self.trial(arch, form);
+            }
+            Error::Driver { device: device.into(), call, reason: self.told(status, &log) }
+        })
+    }
+
+    fn attempt(&self, source: &CStr, quick: bool, arch: Arch, form: Form) -> Result<Vec<u8>, Failure> {
+        let failed = |call: &'static str| move |status: c_int| Failure { call, status, log: String::new() };
         let kind = if form == Form::Cubin { "sm" } else { "compute" };
         let arch = format!("--gpu-architecture={kind}_{}{}", arch.0, arch.1);
-        let newer = [(true, MINIMAL), (text.quick, QUICK)];
+        let newer = [(true, MINIMAL), (quick, QUICK)];
         let newer = newer.into_iter().filter(|(wanted, (since, _))| *wanted && self.version >= *since).map(|n| n.1.1);
         let options = std::iter::once(arch.as_str()).chain(OPTIONS).chain(newer);
         let options: Vec<CString> = options.filter_map(|o| CString::new(o).ok()).collect();
         let pointers: Vec<*const c_char> = options.iter().map(|o| o.as_ptr()).collect();
         let mut program = null_mut();
         // SAFETY: the strings end in zero and outlive the program; no headers are passed.
-        let made = unsafe { (self.create)(&mut program, source.as_ptr(), c"kernel.cu".as_ptr(), 0, null(), null()) };
-        if made != 0 {
-            return Err(failed("nvrtcCreateProgram", made));
+        match unsafe { (self.create)(&mut program, source.as_ptr(), c"kernel.cu".as_ptr(), 0, null(), null()) } {
+            0 => {}
+            status => return Err(failed("nvrtcCreateProgram")(status)),
         }
         let program = Guard { nvrtc: self, program };
         // SAFETY: the program was just made; there are as many options as said.
         match unsafe { (self.compile)(program.program, pointers.len() as c_int, pointers.as_ptr()) } {
             0 => {}
-            REFUSED => {
+            status => {
                 let log = program.bytes(self.log_size, self.log).unwrap_or_default();
                 let log = String::from_utf8_lossy(&log).trim_end_matches('\0').trim().to_string();
-                let log = if log.is_empty() { self.describe(REFUSED) } else { log };
-                return Err(Error::Compile { kernel: text.name.clone(), log, text: numbered(text.own()) });
+                return Err(Failure { call: "nvrtcCompileProgram", status, log });
             }
-            status => return Err(failed("nvrtcCompileProgram", status)),
         }
         let (call, size, get) = match form {
             Form::Cubin => ("nvrtcGetCUBIN", self.cubin_size, self.cubin),
             Form::Ptx => ("nvrtcGetPTX", self.ptx_size, self.ptx),
         };
-        program.bytes(size, get).map_err(|status| failed(call, status))
+        program.bytes(size, get).map_err(failed(call))
+    }
+
+    /// Why it makes no code of this form for a device of this architecture, found out with a program of one line the first time.
+    pub fn trial(&self, arch: Arch, form: Form) -> Option<String> {
+        let mut tried = self.tried();
+        if let Some((_, why)) = tried.iter().find(|t| t.0 == (arch, form)) {
+            return why.clone();
+        }
+        let source = c"extern \"C\" __global__ void first(float *p) { *p = 1.0f; }";
+        let made = self.attempt(source, false, arch, form);
+        background::end_first();
+        let why = match made {
+            Ok(_) => None,
+            // That may pass.
+            Err(Failure { status: NO_MEMORY, .. }) => return None,
+            Err(Failure { status, log, .. }) => {
+                Some(format!("{} cannot compile: {}", self.file, self.told(status, &log)))
+            }
+        };
+        if let (Some(why), true) = (&why, debug::level() >= 1) {
+            eprintln!("ndcuda: {why}; the kernels that ship are used");
+        }
+        tried.push(((arch, form), why.clone()));
+        why
+    }
+
+    /// What [`Nvrtc::trial`] found, if it was asked.
+    pub fn broken(&self, arch: Arch, form: Form) -> bool {
+        self.tried().iter().any(|t| t.0 == (arch, form) && t.1.is_some())
+    }
+
+    fn tried(&self) -> MutexGuard<'_, Vec<Tried>> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest architecture it makes code for.
+    pub fn newest(&self) -> Arch {
+        self.archs.iter().max().map_or(OLDEST, |a| (a / 10, a % 10))
+    }
+
+    /// A status and what the compiler says beside it, on one line.
+    fn told(&self, status: c_int, log: &str) -> String {
+        let lines: Vec<&str> = log.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+        let log = if lines.is_empty() { String::new() } else { format!(": {}", lines.join(" ")) };
+        self.describe(status) + &log
     }
 
     /// A status as text.

@@ -12,7 +12,7 @@ use super::stage::Stage;
 use crate::backend::Args;
 use crate::error::{Error, Result};
 use crate::kernel::{KernelIr, Launch};
-use cudarc::driver::sys;
+use cudarc::driver::sys::{self, CUresult};
 use smallvec::{SmallVec, smallvec};
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -177,7 +177,7 @@ impl Kernel {
         };
         // SAFETY: the function takes one struct, whose bytes these are; the operands are memory of this device that the caller keeps
         // until the kernel is queued, and what is freed then is freed in the stream's order.
-        let queue = |function, blocks, bytes| unsafe { queue(&on.gpu, function, blocks, threads, bytes) };
+        let queue = |function, blocks, bytes| unsafe { queue(&on.pool, function, blocks, threads, bytes) };
         match rounds {
             None => queue(module.function(), blocks, pack(aux)?)?,
             Some(Rounds { segments, each, join }) => {
@@ -208,36 +208,42 @@ impl Kernel {
     }
 }
 
-/// Queues a function.
+/// Queues a function. The driver may load its code now, or need memory for its threads: where there is none, what is kept is given back.
 ///
 /// # Safety
 /// `bytes` are those of the one struct it takes, and what that points to is there until the kernel is queued.
 pub unsafe fn queue(
-    gpu: &Gpu,
+    pool: &Pool,
     function: sys::CUfunction,
     blocks: (u32, u32),
     threads: (u32, u32),
-    mut bytes: Vec<u8>,
+    bytes: Vec<u8>,
 ) -> Result<()> {
-    let mut params = [bytes.as_mut_ptr().cast::<c_void>()];
+    let gpu = pool.gpu();
     gpu.bind()?;
-    // SAFETY: the caller's; the driver copies the parameter.
-    let status = unsafe {
-        sys::cuLaunchKernel(
-            function,
-            blocks.0,
-            blocks.1,
-            1,
-            threads.0,
-            threads.1,
-            1,
-            0,
-            gpu.cu_stream(),
-            params.as_mut_ptr(),
-            std::ptr::null_mut(),
-        )
-    };
-    gpu.check("cuLaunchKernel", status)
+    pool.making_room(bytes.len(), " for a launch", || {
+        let mut params = [bytes.as_ptr().cast_mut().cast::<c_void>()];
+        // SAFETY: the caller's; the driver copies the parameter and does not write it.
+        let status = unsafe {
+            sys::cuLaunchKernel(
+                function,
+                blocks.0,
+                blocks.1,
+                1,
+                threads.0,
+                threads.1,
+                1,
+                0,
+                gpu.cu_stream(),
+                params.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        };
+        match status {
+            CUresult::CUDA_ERROR_OUT_OF_MEMORY => Ok(None),
+            status => gpu.check("cuLaunchKernel", status).map(Some),
+        }
+    })
 }
 
 /// What kernels are queued with: the stream, memory, and words shared by all launches on the stream.

@@ -63,13 +63,14 @@ pub fn open(
     driver: c_int,
     version: impl Fn(&libloading::Library) -> Result<(c_int, c_int), String>,
 ) -> Result<(Opened, (c_int, c_int)), String> {
+    let given = std::env::var_os(wanted.variable).filter(|v| !v.is_empty()).map(PathBuf::from);
     let mut refused = vec![];
     let mut attempt = |path: &Path| -> Option<(Opened, (c_int, c_int))> {
         let opened = match load(wanted, path) {
             Ok(library) => Opened { library, path: path.into() },
-            // The loader's names are guesses: what is not there needs no word.
+            // The loader's names are guesses, unless one is given: what is not there needs no word.
             Err(reason) => {
-                if path.is_absolute() {
+                if path.is_absolute() || given.is_some() {
                     refused.push(format!("{} does not load: {reason}", path.display()));
                 }
                 return None;
@@ -92,9 +93,11 @@ pub fn open(
             }
         }
     };
-    if let Some(given) = std::env::var_os(wanted.variable).filter(|v| !v.is_empty()) {
-        let given = PathBuf::from(given);
-        let files = if given.is_dir() { files_in(wanted, &given) } else { vec![(0, given.clone())] };
+    if let Some(given) = &given {
+        // Companions are looked for, and errors told, by the whole path; a name alone is the loader's to find.
+        let is_path = given.components().nth(1).is_some() || given.is_dir();
+        let whole = if is_path { std::path::absolute(given).unwrap_or_else(|_| given.clone()) } else { given.clone() };
+        let files = if whole.is_dir() { files_in(wanted, &whole) } else { vec![(0, whole)] };
         if let Some(found) = files.iter().find_map(|(_, f)| attempt(f)) {
             return Ok(found);
         }
@@ -113,6 +116,15 @@ pub fn open(
     Err(format!(
         "{what}; run scripts/get-cuda-libs.sh, install {package} for CUDA {driver} (pip or conda), or set {variable} to its file"
     ))
+}
+
+/// Whether there is a file that [`open`] would try before all guesses of names, which the loader alone knows; none is loaded.
+pub fn seen(wanted: Wanted, driver: c_int) -> bool {
+    match std::env::var_os(wanted.variable).filter(|v| !v.is_empty()).map(PathBuf::from) {
+        Some(given) if given.is_dir() => !files_in(wanted, &given).is_empty(),
+        Some(given) => given.is_file(),
+        None => folders(wanted).iter().flat_map(|f| files_in(wanted, f)).any(|f| f.0 <= driver),
+    }
 }
 
 /// The files that would be tried, in order of the folders they stand in.

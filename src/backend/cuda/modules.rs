@@ -2,7 +2,7 @@
 
 use super::background::{self, Answer, Slot, known};
 use super::cache::{Cache, Key};
-use super::compile::{Form, Nvrtc, Text, nvrtc};
+use super::compile::{Arch, Form, Nvrtc, Text, nvrtc};
 use super::emit::Variant;
 use super::gpu::Gpu;
 use super::pool::Pool;
@@ -279,12 +279,25 @@ impl Modules {
     pub fn has(&self, ir: &KernelIr, variant: &Variant) -> bool {
         let Ok(text) = self.text(ir, variant) else { return false };
         let on_disk = || self.kept(&text).is_ok_and(|module| module.map(|m| self.keep(&text, m)).is_some());
-        let has = self.makes() && (self.find(&text).is_some() || on_disk() || nvrtc().is_ok());
+        let has = self.makes() && (self.find(&text).is_some() || on_disk() || self.compiles());
         let mut emitted = self.emitted.lock().unwrap_or_else(PoisonError::into_inner);
         if has && emitted.len() < EMITTED {
             emitted.push((ir.clone(), *variant, text));
         }
         has
+    }
+
+    /// Whether there is a compiler and it makes code for this device: it is started.
+    pub fn compiles(&self) -> bool {
+        nvrtc().is_ok_and(|nvrtc| {
+            let (arch, form) = self.target(nvrtc);
+            nvrtc.trial(arch, form).is_none()
+        })
+    }
+
+    /// What kernels of this device are compiled for.
+    fn target(&self, nvrtc: &Nvrtc) -> (Arch, Form) {
+        nvrtc.target(self.gpu.arch, self.forms()[0])
     }
 
     fn key<'a>(&self, text: &'a Text, form: Form) -> Key<'a> {
@@ -329,7 +342,7 @@ impl Modules {
         done.into_iter().map(|d| d.1).collect()
     }
 
-    /// Makes a kernel's function and keeps it; none where there is no compiler.
+    /// Makes a kernel's function and keeps it; none where there is no compiler, or none that makes code for this device.
     fn make(&self, text: &Text) -> Result<Option<Arc<Module>>> {
         let made = match self.kept(text)? {
             Some(module) => Some(module),
@@ -373,7 +386,16 @@ impl Modules {
             return Ok(None);
         }
         let form = self.forms()[0];
-        let mut made = self.compile_and_load(nvrtc, text, form)?;
+        let (arch, target) = self.target(nvrtc);
+        let broken = || nvrtc.broken(arch, target);
+        if broken() {
+            return Ok(None);
+        }
+        let mut made = match self.compile_and_load(nvrtc, text, form) {
+            // It makes no code for this device at all: that is as if there were none.
+            Err(Error::Driver { .. }) if broken() => return Ok(None),
+            made => made?,
+        };
         if form == Form::Cubin && made.as_ref().is_err_and(|&status| is_refusal(status)) {
             self.ptx.store(true, Ordering::Relaxed);
             if debug::level() >= 1 {

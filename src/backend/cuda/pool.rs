@@ -31,6 +31,8 @@ pub struct Pool {
     /// The driver's pool.
     driver: Option<sys::CUmemoryPool>,
     free: Mutex<Free>,
+    /// Held while what is kept goes back, and until who needed that has its memory: another that finds the lists empty meanwhile waits.
+    giving_back: Mutex<()>,
 }
 
 // SAFETY: the driver's pool is a handle that any thread may use.
@@ -54,7 +56,7 @@ impl Pool {
         gpu.bind()?;
         let driver = if gpu.pools { Some(driver_pool(&gpu)?) } else { None };
         let free = Free { blocks: HashMap::default(), kept: 0, live: 0, limit: usize::MAX };
-        Ok(Pool { gpu, driver, free: Mutex::new(free) })
+        Ok(Pool { gpu, driver, free: Mutex::new(free), giving_back: Mutex::default() })
     }
 
     /// Memory for an array.
@@ -106,6 +108,15 @@ impl Pool {
 
     /// Gives what is kept back to the device, once the stream is past it.
     pub fn trim(&self) -> Result<()> {
+        let _alone = self.giving_back();
+        self.give_back()
+    }
+
+    fn giving_back(&self) -> MutexGuard<'_, ()> {
+        self.giving_back.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give_back(&self) -> Result<()> {
         if let Some(pool) = self.driver {
             self.gpu.synchronize()?;
             // SAFETY: the device's own pool.
@@ -141,16 +152,22 @@ impl Pool {
                 return Err(Error::OutOfMemory { device: self.gpu.title(), requested, detail });
             }
             free.live += size;
-            if let Some(address) = free.blocks.get_mut(&size).and_then(Vec::pop) {
-                free.kept -= size;
-                return Ok(address);
-            }
         }
-        self.making_room(requested, "", || self.fresh(size)).inspect_err(|_| self.lock().live -= size)
+        // Another thread may have freed a block of this size since the last attempt.
+        let attempt = || self.reuse(size).map_or_else(|| self.fresh(size), |address| Ok(Some(address)));
+        self.making_room(requested, "", attempt).inspect_err(|_| self.lock().live -= size)
+    }
+
+    /// A block that is kept.
+    fn reuse(&self, size: usize) -> Option<u64> {
+        let mut free = self.lock();
+        let address = free.blocks.get_mut(&size).and_then(Vec::pop)?;
+        free.kept -= size;
+        Some(address)
     }
 
     /// What an attempt gives that finds no device memory, if need be after what is kept went back to the device. `requested` bytes `what_for`
-    /// are what the error tells.
+    /// are what the error tells. An attempt must not call this or [`Pool::trim`].
     pub fn making_room<T>(
         &self,
         requested: usize,
@@ -160,9 +177,16 @@ impl Pool {
         if let Some(done) = attempt()? {
             return Ok(done);
         }
-        self.trim()?;
-        if let Some(done) = attempt()? {
-            return Ok(done);
+        let _alone = self.giving_back();
+        loop {
+            self.give_back()?;
+            if let Some(done) = attempt()? {
+                return Ok(done);
+            }
+            // Another thread may free blocks and take new ones between the two.
+            if self.lock().kept == 0 {
+                break;
+            }
         }
         let free = match self.gpu.free_memory() {
             Ok((free, total)) => format!(", {free} bytes free of {total}"),

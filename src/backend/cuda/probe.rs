@@ -1,8 +1,8 @@
 //! What there is for the CUDA backend on this machine, in sentences.
 
-use super::blas::{cublas, unused};
+use super::blas::{self, cublas, unused};
 use super::cache::Cache;
-use super::compile::nvrtc;
+use super::compile::{self, Arch, Form, Nvrtc, nvrtc};
 use super::driver::driver;
 use super::gpu::Gpu;
 use super::libs;
@@ -14,15 +14,23 @@ pub use super::driver::Missing;
 pub fn describe(gpu: &Gpu) -> String {
     let (major, minor) = gpu.arch;
     let version = driver().map_or((0, 0), |d| d.version);
-    let compiler = match nvrtc() {
-        Ok(_) => String::new(),
-        Err(reason) => format!("; kernels are those that ship, which are slower: {reason}"),
+    // A file that is there is not loaded to say so, which takes longer than a warm start: what is wrong with it shows once it is used.
+    let untouched = |looked_for: bool, wanted| !looked_for && libs::seen(wanted, version.0);
+    let compiler = match untouched(compile::looked_for(), libs::NVRTC) {
+        true => None,
+        false => compiles(|n| n.target(gpu.arch, Form::Cubin)).err(),
     };
-    // What was found may not start, or refuse a product: that shows once a product is asked for.
-    let products = match cublas() {
-        Ok(_) => unused(Some(gpu.index)).iter().map(|why| format!("; {why}")).collect(),
-        Err(reason) => format!("; matrix products run on ndcuda's own kernels: {reason}"),
+    let compiler = compiler.map(|why| format!("; kernels are those that ship, which are slower: {why}"));
+    let products = match untouched(blas::looked_for(), libs::CUBLAS) {
+        true => None,
+        false => cublas().err(),
     };
+    let products = match products {
+        // It may not start, or refuse a product: that shows once a product is asked for.
+        None => unused(Some(gpu.index)).iter().map(|why| format!("; {why}")).collect(),
+        Some(why) => format!("; matrix products run on ndcuda's own kernels: {why}"),
+    };
+    let compiler = compiler.unwrap_or_default();
     let (name, (of, dot)) = (&gpu.name, version);
     format!("{name}, compute capability {major}.{minor}, driver of CUDA {of}.{dot}{compiler}{products}")
 }
@@ -41,18 +49,26 @@ pub fn report() -> Vec<(&'static str, String)> {
         }
         Err(m) => m.reason.clone(),
     };
-    let library = |found: Result<((i32, i32), &str), &str>, wanted| match found {
+    let library = |found: Result<((i32, i32), &str), String>, wanted| match found {
         Ok((version, file)) => format!("{}.{} from {file}", version.0, version.1),
         Err(reason) => match &libs::candidates(wanted)[..] {
-            [] => reason.to_string(),
+            [] => reason,
             files => format!("{reason}; files seen: {}", list(files)),
         },
     };
-    let nvrtc = library(nvrtc().map(|n| (n.version, n.file.as_str())), libs::NVRTC);
-    let mut cublas = library(cublas().map(|c| (c.version, c.file.as_str())), libs::CUBLAS);
+    let newest = |n: &Nvrtc| (n.newest(), Form::Ptx);
+    let nvrtc = library(compiles(newest).map(|n| (n.version, n.file.as_str())), libs::NVRTC);
+    let mut cublas = library(cublas().map(|c| (c.version, c.file.as_str())).map_err(Into::into), libs::CUBLAS);
     unused(None).iter().for_each(|why| cublas += &format!("; {why}"));
     let cache = Cache::from_environment().describe();
     vec![("driver", driver), ("NVRTC", nvrtc), ("cuBLAS", cublas), ("kernel cache", cache)]
+}
+
+/// The compiler, if it makes code for that.
+fn compiles(target: impl Fn(&Nvrtc) -> (Arch, Form)) -> Result<&'static Nvrtc, String> {
+    let nvrtc = nvrtc()?;
+    let (arch, form) = target(nvrtc);
+    nvrtc.trial(arch, form).map_or(Ok(nvrtc), Err)
 }
 
 fn list(files: &[PathBuf]) -> String {

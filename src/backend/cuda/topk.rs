@@ -1,8 +1,8 @@
 //! Selections: one kernel for all of them, `kernels/topk.cu`, which ships.
 
-use super::gpu::Gpu;
 use super::launch::{self, Queue};
 use super::modules::{Module, Modules};
+use super::pool::Pool;
 use super::select::Blocks;
 use crate::backend::Args;
 use crate::dtype::DType;
@@ -96,15 +96,15 @@ impl TopK {
     /// Queues it.
     pub fn run(&self, on: &Queue, modules: &Arc<Modules>, args: &Args<'_>) -> Result<()> {
         match &self.made {
-            None => self.launch(&on.gpu, whole(&self.spec, args.bases)),
-            Some(made) => made.run(on, modules, args, |part| self.launch(&on.gpu, part)),
+            None => self.launch(&on.pool, whole(&self.spec, args.bases)),
+            Some(made) => made.run(on, modules, args, |part| self.launch(&on.pool, part)),
         }
     }
 
-    fn launch(&self, gpu: &Gpu, part: Part<'_>) -> Result<()> {
+    fn launch(&self, pool: &Pool, part: Part<'_>) -> Result<()> {
         let bytes = pack(&self.spec, part)?;
         // SAFETY: these are the bytes of the kernel's parameter; the operands are memory of this device that the caller keeps
         // until the kernel is queued.
-        unsafe { launch::queue(gpu, self.module.function(), (blocks(part.batch), 1), (THREADS, 1), bytes) }
+        unsafe { launch::queue(pool, self.module.function(), (blocks(part.batch), 1), (THREADS, 1), bytes) }
     }
 }

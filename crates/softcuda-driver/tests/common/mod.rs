@@ -48,7 +48,7 @@ pub fn in_child(test: &str, variables: &[(&str, &str)], body: impl FnOnce()) {
         return body();
     }
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(MARK, test);
+    child.args(["--exact", test, "--nocapture", "--test-threads=1", "--include-ignored"]).env(MARK, test);
     let output = child.envs(variables.iter().copied()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{test} in its own process:\n{text}");

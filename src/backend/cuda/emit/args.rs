@@ -3,12 +3,11 @@
 use super::write::Writer;
 use super::{Scheme, Variant, fold, map, scheme};
 use crate::error::{Error, Result};
+use crate::kernel::limits::{ARGUMENTS, Size};
 use crate::kernel::{AxisSet, Class, KOp, KernelIr, Launch, Role, Width};
 
 /// Threads of a block.
 pub const THREADS: u32 = 256;
-/// Bytes of arguments that a launch can carry.
-const MAX_BYTES: usize = 4096;
 /// Blocks along x at most; what is left over, the blocks take in turns.
 const MAX_BLOCKS: u64 = 1 << 16;
 /// Blocks along x that a device takes at most.
@@ -184,7 +183,8 @@ pub fn pack(
     }
     // The struct's size is a multiple of its alignment.
     out.resize(out.len().next_multiple_of(8), 0);
-    if out.len() > MAX_BYTES {
+    debug_assert!(out.len() <= Size::of(ir).arguments(), "{} bytes\n{ir}", out.len());
+    if out.len() > ARGUMENTS {
         return fail(format!("{} bytes of arguments", out.len()));
     }
     Ok(out)

@@ -5,9 +5,6 @@ use super::encode::{Code, Data, Item, Reg};
 use super::pairwise::Pairwise;
 use crate::error::{Error, Result};
 
-/// Words of a program at most; `kernels/interp.cuh` counts on it, too.
-pub(super) const WORDS: usize = 1536;
-
 /// Words of a program that are known at launch alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Hole {

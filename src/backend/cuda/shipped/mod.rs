@@ -14,6 +14,7 @@ mod pairwise;
 use super::emit::args::{Aux, Grid};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::kernel::limits::{PROGRAM, Size};
 use crate::kernel::{AxisSet, Bind, KernelIr, Launch, Operand};
 use assemble::{Hole, Program};
 use half::{bf16, f16};
@@ -94,7 +95,12 @@ pub fn prepare(ir: &KernelIr, launch: &Launch) -> Result<Shipped> {
 
 impl Shipped {
     fn new(ir: &KernelIr, launch: &Launch, module: &Module, grid: Grid, program: Program, how: u32) -> Result<Shipped> {
-        if program.words.len() > assemble::WORDS {
+        debug_assert!(
+            ir.folds_folds() || program.words.len() <= Size::of(ir).program(),
+            "{} words\n{ir}",
+            program.words.len()
+        );
+        if program.words.len() > PROGRAM {
             let detail = format!("a program of {} words\n{ir}", program.words.len());
             return Err(Error::Internal { stage: "shipped", detail });
         }
