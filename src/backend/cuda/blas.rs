@@ -101,15 +101,9 @@ pub struct Functions {
     pub file: String,
 }
 
-static CUBLAS: OnceLock<Result<Functions, String>> = OnceLock::new();
-
-/// Whether cuBLAS was looked for already.
-pub fn looked_for() -> bool {
-    CUBLAS.get().is_some()
-}
-
 /// cuBLAS, looked for once; where there is none, a sentence says why and what to do.
 pub fn cublas() -> Result<&'static Functions, &'static str> {
+    static CUBLAS: OnceLock<Result<Functions, String>> = OnceLock::new();
     let found = CUBLAS.get_or_init(|| {
         let driver = driver().map_err(|m| m.reason.clone())?;
         let (opened, version) = libs::open(libs::CUBLAS, driver.version.0, version)?;

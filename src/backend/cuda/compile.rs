@@ -117,15 +117,9 @@ struct Failure {
     log: String,
 }
 
-static NVRTC: OnceLock<Result<Nvrtc, String>> = OnceLock::new();
-
-/// Whether NVRTC was looked for already.
-pub fn looked_for() -> bool {
-    NVRTC.get().is_some()
-}
-
 /// NVRTC, looked for once; where there is none, a sentence says why and what to do.
 pub fn nvrtc() -> Result<&'static Nvrtc, &'static str> {
+    static NVRTC: OnceLock<Result<Nvrtc, String>> = OnceLock::new();
     let found = NVRTC.get_or_init(|| {
         let driver = driver().map_err(|m| m.reason.clone())?;
         let (opened, _) = libs::open(libs::NVRTC, driver.version.0, version)?;

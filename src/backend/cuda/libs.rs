@@ -118,15 +118,6 @@ pub fn open(
     ))
 }
 
-/// Whether there is a file that [`open`] would try before all guesses of names, which the loader alone knows; none is loaded.
-pub fn seen(wanted: Wanted, driver: c_int) -> bool {
-    match std::env::var_os(wanted.variable).filter(|v| !v.is_empty()).map(PathBuf::from) {
-        Some(given) if given.is_dir() => !files_in(wanted, &given).is_empty(),
-        Some(given) => given.is_file(),
-        None => folders(wanted).iter().flat_map(|f| files_in(wanted, f)).any(|f| f.0 <= driver),
-    }
-}
-
 /// The files that would be tried, in order of the folders they stand in.
 pub fn candidates(wanted: Wanted) -> Vec<PathBuf> {
     folders(wanted).iter().flat_map(|f| files_in(wanted, f)).map(|f| f.1).collect()

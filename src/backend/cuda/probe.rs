@@ -1,8 +1,8 @@
 //! What there is for the CUDA backend on this machine, in sentences.
 
-use super::blas::{self, cublas, unused};
+use super::blas::{cublas, unused};
 use super::cache::Cache;
-use super::compile::{self, Arch, Form, Nvrtc, nvrtc};
+use super::compile::{Arch, Form, Nvrtc, nvrtc};
 use super::driver::driver;
 use super::gpu::Gpu;
 use super::libs;
@@ -14,23 +14,15 @@ pub use super::driver::Missing;
 pub fn describe(gpu: &Gpu) -> String {
     let (major, minor) = gpu.arch;
     let version = driver().map_or((0, 0), |d| d.version);
-    // A file that is there is not loaded to say so, which takes longer than a warm start: what is wrong with it shows once it is used.
-    let untouched = |looked_for: bool, wanted| !looked_for && libs::seen(wanted, version.0);
-    let compiler = match untouched(compile::looked_for(), libs::NVRTC) {
-        true => None,
-        false => compiles(|n| n.target(gpu.arch, Form::Cubin)).err(),
+    let compiler = match compiles(|n| n.target(gpu.arch, Form::Cubin)) {
+        Ok(_) => String::new(),
+        Err(reason) => format!("; kernels are those that ship, which are slower: {reason}"),
     };
-    let compiler = compiler.map(|why| format!("; kernels are those that ship, which are slower: {why}"));
-    let products = match untouched(blas::looked_for(), libs::CUBLAS) {
-        true => None,
-        false => cublas().err(),
+    // What was found may not start, or refuse a product: that shows once a product is asked for.
+    let products = match cublas() {
+        Ok(_) => unused(Some(gpu.index)).iter().map(|why| format!("; {why}")).collect(),
+        Err(reason) => format!("; matrix products run on ndcuda's own kernels: {reason}"),
     };
-    let products = match products {
-        // It may not start, or refuse a product: that shows once a product is asked for.
-        None => unused(Some(gpu.index)).iter().map(|why| format!("; {why}")).collect(),
-        Some(why) => format!("; matrix products run on ndcuda's own kernels: {why}"),
-    };
-    let compiler = compiler.unwrap_or_default();
     let (name, (of, dot)) = (&gpu.name, version);
     format!("{name}, compute capability {major}.{minor}, driver of CUDA {of}.{dot}{compiler}{products}")
 }
