@@ -38,10 +38,11 @@ impl Test {
 }
 
 /// Tests that take long on the software device, which `NDCUDA_SUITE=all` runs nevertheless.
-const LONG: [&str; 7] = [
+const LONG: [&str; 8] = [
     "scale::",
     "dag::random",
     "pairs::",
+    "promises::",
     "reduce::",
     "split::",
     "distances::forms_of_one_distance_agree",
