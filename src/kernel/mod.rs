@@ -240,6 +240,25 @@ impl KernelIr {
         self.code.iter().any(|i| matches!(i.op, KOp::Reduce { axes, .. } if axes != self.folded))
     }
 
+    /// Its stores.
+    pub fn stores(&self) -> Vec<Id> {
+        let is_store = |id: &Id| matches!(self.code[*id as usize].op, KOp::Store(_));
+        (0..self.code.len() as Id).filter(is_store).collect()
+    }
+
+    /// Folds over `axes` that what is stored is made of, with no fold after them: of folds inside folds, those that what follows the outer ones needs.
+    pub fn last_folds(&self, axes: AxisSet) -> Vec<Id> {
+        let mut found = vec![];
+        self.visit(&self.stores(), |id| {
+            let KOp::Reduce { axes: own, .. } = self.code[id as usize].op else { return true };
+            if own == axes {
+                found.push(id);
+            }
+            false
+        });
+        found
+    }
+
     /// The number of the last pass in which an instruction's value depends on folds: 0 where on none.
     pub fn passes(&self) -> Vec<u8> {
         let mut pass = vec![0u8; self.code.len()];

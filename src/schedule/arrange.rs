@@ -150,7 +150,7 @@ impl Builder<'_> {
     }
 
     fn finish(&self, d: Draft, wide: Vec<Wide>, order: Vec<usize>) -> (KernelIr, Launch) {
-        let (folded, deep) = (set(&d.folded), set(&d.deep));
+        let (folded, deep) = d.sets();
         let indexed = d.code.iter().fold(AxisSet::EMPTY, |s, i| match i.op {
             KOp::Index(a) => s.union(AxisSet::one(a as usize)),
             _ => s,
@@ -179,7 +179,10 @@ impl Builder<'_> {
         }
         let remap = |s: AxisSet| AxisSet(s.iter().fold(0, |m, a| m | 1 << new_of[a]));
         let extents: SmallVec<[usize; 6]> = groups.iter().map(|g| g.iter().map(|&a| d.extents[a]).product()).collect();
+        let first_out = wide.iter().position(|w| w.role == Role::Out).unwrap_or(wide.len());
+        let stores = d.stores(first_out);
         let mut code: Vec<Inst> = d.code;
+        code.extend(stores);
         for i in &mut code {
             i.over = remap(i.over);
             match &mut i.op {
@@ -189,17 +192,7 @@ impl Builder<'_> {
             }
         }
         let (folded, deep) = (remap(folded), remap(deep));
-        let first_out = wide.iter().position(|w| w.role == Role::Out).unwrap_or(wide.len());
-        let all = AxisSet::first(groups.len());
-        for (n, t) in d.targets.iter().enumerate() {
-            let value = &code[t.value as usize];
-            // A result has every axis that is not folded away before it.
-            let own = d.folded.iter().all(|&a| (a as usize) < d.outer);
-            let gone = if own { deep } else { folded.union(deep) };
-            let (dtype, over) = (value.dtype, value.over.union(all.minus(gone)));
-            code.push(Inst { op: KOp::Store((first_out + n) as u8), args: smallvec![t.value], dtype, over });
-        }
-        let multi = all.minus(folded).minus(deep);
+        let multi = AxisSet::first(groups.len()).minus(folded).minus(deep);
         let (code, nest) =
             if deep.is_empty() { nest(code, folded, multi) } else { nest_within(code, folded, deep, multi) };
         let operands =
@@ -323,10 +316,6 @@ fn edge_place(layout: &Layout, view: &View) -> (isize, Strides) {
     (at, strides)
 }
 
-fn set(axes: &[u8]) -> AxisSet {
-    AxisSet(axes.iter().fold(0, |s, &a| s | 1 << a))
-}
-
 /// The draft's axes, outermost first: results' axes in the memory order of the operands, then folded ones, those of folds
 /// inside folds last.
 fn memory_order(d: &Draft, wide: &[Wide]) -> Vec<usize> {
@@ -363,7 +352,8 @@ fn memory_order(d: &Draft, wide: &[Wide]) -> Vec<usize> {
         out
     };
     let rank = d.extents.len();
-    let folded = set(&d.folded).union(set(&d.deep));
+    let (folded, deep) = d.sets();
+    let folded = folded.union(deep);
     let mut order = sort((0..rank).filter(|&a| !folded.has(a)).collect());
     for level in [&d.folded, &d.deep] {
         let inner: Vec<usize> = level.iter().map(|&a| a as usize).collect();

@@ -80,7 +80,7 @@ impl Lower<'_> {
         }
         if partial {
             self.d.norms.push((i, self.d.code[arg as usize].args[0]));
-        } else if set == self.set(&self.d.deep) {
+        } else if set == self.d.sets().1 {
             self.d.fused.push(i);
         }
         Ok(id)
@@ -254,7 +254,7 @@ impl Lower<'_> {
         if let Some(n) = d.norms.iter().find(alone) {
             return Some(n.0);
         }
-        let (folded, deep) = (self.folded(), self.set(&d.deep));
+        let (folded, deep) = d.sets();
         let k = if deep.is_empty() { folded } else { deep };
         if let Some(&(n, [x, y])) = d.dots.iter().find(|d| matches!(self.g.op(d.0), Some(Op::Dot))) {
             // One product for a kernel, of rows and columns.
@@ -303,11 +303,7 @@ impl Lower<'_> {
     }
 
     fn folded(&self) -> AxisSet {
-        self.set(&self.d.folded)
-    }
-
-    fn set(&self, axes: &[u8]) -> AxisSet {
-        AxisSet(axes.iter().fold(0, |s, &a| s | 1 << a))
+        self.d.sets().0
     }
 }
 

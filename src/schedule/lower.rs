@@ -78,20 +78,30 @@ pub struct Draft {
 impl Draft {
     /// Whether every device takes it: its arguments, and its program.
     pub fn fits(&self) -> bool {
+        let (folded, deep) = self.sets();
+        let code: Vec<Inst> = self.code.iter().cloned().chain(self.stores(0)).collect();
+        let (axes, operands) = (self.extents.len(), self.loads.len() + self.targets.len());
+        Size { code: &code, axes, folded: folded.union(deep), operands, params: self.params.len() }.fits()
+    }
+
+    /// The axes of its folds, and of those inside them.
+    pub fn sets(&self) -> (AxisSet, AxisSet) {
         let set = |axes: &[u8]| AxisSet(axes.iter().fold(0, |s, &a| s | 1 << a));
-        let (axes, folded) = (self.extents.len(), set(&self.folded));
-        // Along what the results have: all but what was folded away.
-        let row = self.folded.iter().all(|&a| (a as usize) < self.outer);
-        let own = if row { AxisSet::first(self.outer) } else { AxisSet::first(self.outer).minus(folded) };
-        let mut code = self.code.clone();
-        for (n, t) in self.targets.iter().enumerate() {
+        (set(&self.folded), set(&self.deep))
+    }
+
+    /// Stores of its results, to operands from `first` on.
+    pub fn stores(&self, first: usize) -> Vec<Inst> {
+        let (folded, deep) = self.sets();
+        // A result has every axis that is not folded away before it.
+        let row = folded.minus(AxisSet::first(self.outer)).is_empty();
+        let own = AxisSet::first(self.extents.len()).minus(if row { deep } else { folded.union(deep) });
+        let store = |(n, t): (usize, &Target)| {
             let value = &self.code[t.value as usize];
-            let (dtype, over) = (value.dtype, value.over.union(own));
-            code.push(Inst { op: KOp::Store(n as u8), args: smallvec![t.value], dtype, over });
-        }
-        let folded = folded.union(set(&self.deep));
-        let operands = self.loads.len() + self.targets.len();
-        Size { code: &code, axes, folded, operands, params: self.params.len() }.fits()
+            let (op, over) = (KOp::Store((first + n) as u8), value.over.union(own));
+            Inst { op, args: smallvec![t.value], dtype: value.dtype, over }
+        };
+        self.targets.iter().enumerate().map(store).collect()
     }
 }
 

@@ -25,12 +25,6 @@ pub(super) fn level(ir: &KernelIr, id: Id) -> AxisSet {
     ir.code[id as usize].over.and(ir.folded)
 }
 
-/// A kernel's stores.
-pub(super) fn stores(ir: &KernelIr) -> Vec<Id> {
-    let is_store = |id: &Id| matches!(ir.code[*id as usize].op, KOp::Store(_));
-    (0..ir.code.len() as Id).filter(is_store).collect()
-}
-
 /// What a loop's body has to compute.
 pub(super) fn targets(ir: &KernelIr, group: &Group) -> Vec<Id> {
     group.folds.iter().map(|&id| ir.code[id as usize].args[0]).chain(group.stores.iter().copied()).collect()
@@ -81,5 +75,5 @@ pub(super) fn scope(ir: &KernelIr, open: AxisSet, seen: &[bool], targets: &[Id])
 /// The scope of the whole kernel; parameters are there from the start.
 pub(super) fn top(ir: &KernelIr) -> (Scope, Vec<bool>) {
     let seen: Vec<bool> = ir.code.iter().map(|inst| matches!(inst.op, KOp::Param(_))).collect();
-    (scope(ir, AxisSet::EMPTY, &seen, &stores(ir)), seen)
+    (scope(ir, AxisSet::EMPTY, &seen, &ir.stores()), seen)
 }

@@ -92,22 +92,9 @@ pub fn find(ir: &KernelIr, extents: &[usize], micro: bool) -> Option<Found> {
     let above: Vec<Id> = above.iter().map(|&n| n as Id).collect();
     let found = if micro { known(ir, extents, &first, k, over_j) } else { None };
     let found = found.or_else(|| any(ir, extents, &first, k, over_j))?;
-    (above.is_empty() || ends(ir, k, &found)).then_some(Found { k: k_axis, above, ..found })
-}
-
-/// Whether what follows folds over j needs no fold over k but the norms of x: there is no j to compute another for.
-fn ends(ir: &KernelIr, k: AxisSet, found: &Found) -> bool {
-    let stores: Vec<Id> =
-        (0..ir.code.len() as Id).filter(|&n| matches!(ir.code[n as usize].op, KOp::Store(_))).collect();
-    let mut fits = true;
-    ir.visit(&stores, |n| match ir.code[n as usize].op {
-        KOp::Reduce { axes, .. } => {
-            fits &= axes != k || found.norms[0] == Some(n);
-            false
-        }
-        _ => true,
-    });
-    fits
+    // What follows folds over j needs no fold over k but the norms of x: there is no j to compute another for.
+    let fits = above.is_empty() || ir.last_folds(k).iter().all(|&n| found.norms[0] == Some(n));
+    fits.then_some(Found { k: k_axis, above, ..found })
 }
 
 /// The axis of a side that is its rows or columns: `lanes` or, without it, the longest.

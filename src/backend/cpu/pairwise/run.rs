@@ -9,7 +9,7 @@ use crate::buffer::Pool;
 use crate::error::Result;
 use std::sync::{Arc, OnceLock};
 
-/// Bytes of a row of such a block where it is made of several segments: with its operands the block stays in L2.
+/// Bytes of a row of a block in scratch where it is made of several segments: with its operands the block stays in L2.
 const NARROW: usize = 2048;
 /// Rows of a block in scratch that is as wide as a tile: with what it is stored to, it stays in L2; and threads end together.
 const LOW: usize = 48;
@@ -56,14 +56,16 @@ impl Pairwise {
         let bytes = self.memory(0).end;
         if batches < 4 * threads.count() || bytes > APART {
             let packed = pool.scratch(bytes)?;
-            return (0..batches).try_for_each(|b| self.batch(&work, b, self.memory(packed.address()), serial));
+            let memory = self.memory(packed.address());
+            return (0..batches).try_for_each(|b| self.batch(&work, b, memory, serial));
         }
         let failed = OnceLock::new();
         threads.spread(batches, serial, &|next| {
             let all = || {
                 let packed = pool.scratch(bytes)?;
+                let memory = self.memory(packed.address());
                 while let Some(b) = next() {
-                    self.batch(&work, b, self.memory(packed.address()), true)?;
+                    self.batch(&work, b, memory, true)?;
                 }
                 Ok(())
             };
@@ -145,13 +147,10 @@ impl Pairwise {
             _ => low,
         };
         // Selections cut columns as the threads need it, folds over j in chunks, others in blocks.
-        let across_rows = match &self.above {
-            Some(_) => above::chunks(m),
-            None => across,
-        };
+        let cuts = if self.above.is_some() { above::chunks(m) } else { across };
         let tall = match self.select {
             Some(_) => most,
-            None => most.min((nx * across_rows).div_ceil(4 * threads.count())).max(1),
+            None => most.min((nx * cuts).div_ceil(4 * threads.count())).max(1),
         };
         let groups = nx.div_ceil(tall);
         let rows = |g: usize| g * tall..(g * tall + tall).min(nx);

@@ -205,7 +205,8 @@ pub(super) fn plan(ir: &KernelIr, variant: &Variant) -> Option<Plan> {
             _ => {}
         }
     }
-    if above.is_empty() != over_j.is_empty() || !above.is_empty() && above::ends_need(ir, k) {
+    // What follows the folds over j needs no fold over k beside them: there is none where j has no index.
+    if above.is_empty() != over_j.is_empty() || !above.is_empty() && !ir.last_folds(k).is_empty() {
         return None;
     }
     let single = variant.slice > 0;

@@ -3,7 +3,7 @@
 //! Loops follow from the `over` sets alone, as in the emitted text, and lanes and blocks share a fold in the same way.
 
 use super::codes::{self, Op};
-use crate::backend::cuda::scope::{Group, Scope, scope, stores, targets, top};
+use crate::backend::cuda::scope::{Group, Scope, scope, targets, top};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernel::{AxisSet, Class, Gather, Id, KOp, KernelIr, Launch};
@@ -178,7 +178,7 @@ pub(super) fn epilogue(ir: &KernelIr, launch: &Launch, fold: Id, axes: [Option<u
     }
     let seen: Vec<bool> = e.values.iter().map(Option::is_some).collect();
     // The fold's value is there, so that what is left is one scope without loops.
-    let scope = scope(ir, AxisSet::EMPTY, &seen, &stores(ir));
+    let scope = scope(ir, AxisSet::EMPTY, &seen, &ir.stores());
     for (id, _) in scope.values {
         e.value(id)?;
     }

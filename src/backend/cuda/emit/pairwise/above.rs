@@ -7,9 +7,8 @@
 
 use super::text::Pairwise;
 use super::{Plan, STATE};
-use crate::backend::cuda::scope::stores;
 use crate::error::Result;
-use crate::kernel::{AxisSet, Id, KOp, KernelIr};
+use crate::kernel::{AxisSet, Id, KernelIr};
 
 /// Columns of a chunk at least: whole tiles. `kernels/reduce.cuh` has the same.
 const CHUNK: u64 = 256;
@@ -17,19 +16,6 @@ const CHUNK: u64 = 256;
 const CHUNKS: u64 = 256;
 /// Blocks that are enough for any GPU: rows are not shared among more.
 const BLOCKS: u64 = 1024;
-
-/// Whether what follows the folds over j needs a fold over k beside them: there is none where j has no index.
-pub(super) fn ends_need(ir: &KernelIr, k: AxisSet) -> bool {
-    let mut needs = false;
-    ir.visit(&stores(ir), |id| match ir.code[id as usize].op {
-        KOp::Reduce { axes, .. } => {
-            needs |= axes == k;
-            false
-        }
-        _ => true,
-    });
-    needs
-}
 
 impl Plan {
     /// Bytes of shared memory in which threads join their states.
@@ -257,7 +243,7 @@ impl Pairwise<'_, '_, '_> {
         for (id, _) in folds {
             self.w.finished(*id, &format!("tree{id}->all()"), "(i64)nj");
         }
-        let stores = stores(ir);
+        let stores = ir.stores();
         let values: Vec<Id> = stores.iter().map(|&id| ir.code[id as usize].args[0]).collect();
         for id in plan.below(ir, &values) {
             self.w.value(id)?;

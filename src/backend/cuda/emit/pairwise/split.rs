@@ -9,7 +9,6 @@ use super::super::args::Rounds;
 use super::text::Pairwise;
 use super::{Plan, STATE, plan};
 use crate::backend::cuda::emit::variant::Variant;
-use crate::backend::cuda::scope::stores;
 use crate::error::Result;
 use crate::kernel::{AxisSet, Id, KOp, KernelIr};
 
@@ -207,7 +206,7 @@ impl Pairwise<'_, '_, '_> {
             let id = self.fold(n).0;
             self.w.finished(id, &format!("s{id}"), "(i64)nk");
         }
-        let stores = stores(ir);
+        let stores = ir.stores();
         let values: Vec<Id> = stores.iter().map(|&id| ir.code[id as usize].args[0]).collect();
         for id in plan.below(ir, &values) {
             self.w.value(id)?;

@@ -5,7 +5,6 @@ use super::super::{SEGMENT, register};
 use super::slices::Part;
 use super::{Axes, Fold, Plan, Staged, roots};
 use crate::backend::cuda::emit::write::Writer;
-use crate::backend::cuda::scope::stores;
 use crate::error::Result;
 use crate::kernel::{Id, KOp, Width};
 
@@ -451,7 +450,7 @@ impl Pairwise<'_, '_, '_> {
         self.w.line(format_args!("if (row >= ni) continue;"));
         self.w.split("row", i);
         // Neighbours along j are stored at once where they lie so.
-        let stores = stores(ir);
+        let stores = ir.stores();
         let unit = |id: &Id| matches!(self.w.access(*id), Access::Unit(_));
         let whole: Vec<Id> = stores.iter().copied().filter(unit).collect();
         let (run, quads, apart) = (plan.tile.run, plan.tile.quads[1], 8 * plan.tile.run);
