@@ -5,6 +5,7 @@
 // All threads of a block are at the same instruction at any time: loops go on while any thread has work, and threads that have none repeat the
 // last element without storing it; in a loop of the whole grid without loading it either, for another thread may write it over in place. Before this file come prelude.cuh and reduce.cuh, and these macros:
 //   ND_NAME          the kernel
+//   ND_BOUNDS        its threads, and where the compiler is to be held to more or fewer registers, blocks on a processor
 //   ND_REG           u32 or u64: what a register holds of each element
 //   ND_E, ND_SLOTS   elements of a register, registers of a thread
 //   ND_OPS_<DTYPE>   the dtypes of registers whose ops it knows

@@ -1,5 +1,6 @@
 // The interpreter for everything: of any dtypes, with many registers.
 #define ND_NAME nd_interp_any
+#define ND_BOUNDS 256, 1
 #define ND_REG u64
 #define ND_E 1
 #define ND_SLOTS 256

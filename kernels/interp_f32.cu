@@ -1,5 +1,6 @@
 // The interpreter for f32 and the 16-bit floats, with folds and indices.
 #define ND_NAME nd_interp_f32
+#define ND_BOUNDS 256
 #define ND_REG u64
 #define ND_E 4
 #define ND_SLOTS 32

@@ -1,5 +1,6 @@
 // The interpreter for maps of f32 and the 16-bit floats.
 #define ND_NAME nd_interp_f32_map
+#define ND_BOUNDS 256, 4
 #define ND_REG u32
 #define ND_E 4
 #define ND_SLOTS 32

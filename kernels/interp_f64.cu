@@ -1,5 +1,6 @@
 // The interpreter for f64.
 #define ND_NAME nd_interp_f64
+#define ND_BOUNDS 256, 1
 #define ND_REG u64
 #define ND_E 4
 #define ND_SLOTS 32

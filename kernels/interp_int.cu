@@ -1,5 +1,6 @@
 // The interpreter for integers.
 #define ND_NAME nd_interp_int
+#define ND_BOUNDS 256
 #define ND_REG u64
 #define ND_E 4
 #define ND_SLOTS 32

@@ -120,8 +120,12 @@ extern "C" __global__ void __launch_bounds__(256, 2) ND_NAME(const Args a) {
     for (u64 tile = blockIdx.x; tile < sizes[3] * tiles_i * tiles_j; tile += gridDim.x) {
         const u64 b = tile / tiles_j / tiles_i;
         const u32 j0 = (u32)(tile % tiles_j) * ND_TILE_J, i0 = (u32)(tile / tiles_j % tiles_i) * ND_TILE_I;
-        const Side x = {(const T*)sizes[4] + (i64)b * (i64)sizes[5], (i64)sizes[6], (i64)sizes[7], ni, i0};
-        const Side y = {(const T*)sizes[8] + (i64)b * (i64)sizes[9], (i64)sizes[10], (i64)sizes[11], nj, j0};
+        // In shared memory: registers are too few for them beside the accumulators. They are read behind the barrier of a slice.
+        __shared__ Side x, y;
+        if (threadIdx.y == 0 && threadIdx.x == 0) {
+            x = Side{(const T*)sizes[4] + (i64)b * (i64)sizes[5], (i64)sizes[6], (i64)sizes[7], ni, i0};
+            y = Side{(const T*)sizes[8] + (i64)b * (i64)sizes[9], (i64)sizes[10], (i64)sizes[11], nj, j0};
+        }
         switch ((u32)sizes[12]) {
         case 0: nd_tile<Dot>(x, y, nk, xs, ys, results); break;
         case 1: nd_tile<SqEuclidean>(x, y, nk, xs, ys, results); break;

@@ -71,7 +71,7 @@ ND void nd_exchange(u64 *key, i64 *at, u32 n, u32 gap, u32 run, bool backwards) 
     __syncthreads();
 }
 
-extern "C" __global__ void __launch_bounds__(ND_THREADS) nd_topk(const Params p) {
+extern "C" __global__ void __launch_bounds__(ND_THREADS, 4) nd_topk(const Params p) {
     // The best in order, and as many that may be among them.
     __shared__ u64 key[2 * ND_MOST];
     __shared__ i64 at[2 * ND_MOST];

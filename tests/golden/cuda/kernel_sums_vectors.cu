@@ -92,6 +92,9 @@ extern "C" __global__ void __launch_bounds__(128, 3) nd_pairwise_sub_mul_sum_neg
         }
     }
     for (; j0 < stop; j0 += 64) {
+        const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
+        const u32 ty = warp / 2 * 32 + lane / 8 * 2;
+        const u32 tx = warp % 2 * 32 + lane % 8 * 2;
         sum_f64::State s4[8][4];
         #pragma unroll
         for (u32 r = 0; r < 8; ++r) {

@@ -74,6 +74,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) nd_pairwise_sub_mul_sum_sqr
         }
     }
     for (; j0 < stop; j0 += 128) {
+        const u32 thread = nd_thread(), lane = thread % 32, warp = thread / 32;
+        const u32 ty = warp / 2 * 32 + lane / 8 * 4;
+        const u32 tx = warp % 2 * 64 + lane % 8 * 4;
         sum_f32::State s4[8][8];
         #pragma unroll
         for (u32 r = 0; r < 8; ++r) {

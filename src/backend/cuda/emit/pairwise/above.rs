@@ -104,6 +104,8 @@ impl Pairwise<'_, '_, '_> {
             self.w.close();
         }
         self.w.open(format_args!("for (; j0 < stop; j0 += {columns})"));
+        // So that what a thread's place is made of is not kept through the walk along k.
+        self.again();
         self.states();
         self.w.open(format_args!("if (nk > 0)"));
         if plan.single {
