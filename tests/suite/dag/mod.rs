@@ -7,7 +7,7 @@ mod shrink;
 mod steps;
 mod values;
 
-use crate::harness::{makes_kernels, on_the_host, quietly};
+use crate::harness::{on_the_host, quietly};
 use crate::naive::Arr;
 pub use generate::Rng;
 use ndcuda::Device;
@@ -17,17 +17,6 @@ use values::{Dev, eval, read};
 const CASES: u64 = 3000;
 /// As many where each program has to be compiled.
 const COMPILED: u64 = 60;
-/// As many where the kernels that ship interpret each.
-const INTERPRETED: u64 = 12;
-
-/// How many programs run on a device.
-fn cases(dev: &Device) -> u64 {
-    match (on_the_host(dev), makes_kernels(dev)) {
-        (true, _) => CASES,
-        (false, true) => COMPILED,
-        (false, false) => INTERPRETED,
-    }
-}
 
 /// The naive value of each step; `None` where a step is not valid.
 fn naive(p: &Program) -> Option<Vec<Arr>> {
@@ -132,7 +121,7 @@ fn random_programs(dev: &Device) {
         return;
     }
     let first = setting("NDCUDA_FUZZ_FROM").unwrap_or(0);
-    let cases = setting("NDCUDA_FUZZ_CASES").unwrap_or_else(|| cases(dev));
+    let cases = setting("NDCUDA_FUZZ_CASES").unwrap_or(if on_the_host(dev) { CASES } else { COMPILED });
     let (mut failed, verbose) = (vec![], setting("NDCUDA_FUZZ_VERBOSE").is_some());
     for n in first..first + cases {
         if verbose {
@@ -151,9 +140,8 @@ fn random_programs(dev: &Device) {
 
 /// Several threads, each with programs of its own, on one device.
 fn random_programs_on_threads(dev: &Device) {
-    let each = cases(dev).min(60) / if makes_kernels(dev) { 1 } else { 4 };
     let failures: Vec<String> = std::thread::scope(|s| {
-        let run = |t: u64| move || (0..each).filter_map(|n| one(1 << 40 | t << 20 | n, dev).err()).collect::<Vec<_>>();
+        let run = |t: u64| move || (0..60).filter_map(|n| one(1 << 40 | t << 20 | n, dev).err()).collect::<Vec<_>>();
         let threads: Vec<_> = (0..4).map(|t| s.spawn(run(t))).collect();
         threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
     });
@@ -163,8 +151,8 @@ fn random_programs_on_threads(dev: &Device) {
 /// What a device fuses has the bits of single steps on the CPU.
 fn programs_have_the_bits_of_their_steps(dev: &Device) {
     let first = setting("NDCUDA_FUZZ_SEED").or(setting("NDCUDA_FUZZ_FROM")).unwrap_or(0);
-    let cases = setting("NDCUDA_FUZZ_CASES").unwrap_or_else(|| cases(dev));
-    let cases = setting("NDCUDA_FUZZ_SEED").map_or(cases, |_| 1);
+    let cases = if on_the_host(dev) { CASES } else { COMPILED };
+    let cases = setting("NDCUDA_FUZZ_SEED").map_or(setting("NDCUDA_FUZZ_CASES").unwrap_or(cases), |_| 1);
     let verbose = setting("NDCUDA_FUZZ_VERBOSE").is_some();
     let mut failed = vec![];
     for seed in first..first + cases {
