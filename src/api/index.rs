@@ -135,8 +135,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     /// The `k` smallest (or largest) elements along an axis, in order, and where they are: torch's `topk`. Of equal elements
     /// the first comes first, and NaN comes last.
     ///
-    /// The array itself is stored, if it is not yet; not where it is distances or the like, selected from along their last axis
-    /// and read by no one else: on the CPU they stay in cache, on a GPU they are made in blocks of 32 MiB.
+    /// The array itself is stored, if it is not yet; not where it is distances or the like, read by no one else: on the CPU they stay in cache, on a GPU they are made in blocks of 32 MiB.
     ///
     /// # Panics
     /// If there is no such axis or it has fewer than `k` elements.
