@@ -162,12 +162,13 @@ fn shared_fold(g: &Graph, jobs: &[Job]) -> Option<usize> {
 }
 
 /// Whether two kernels that fold what fold `n` gives each make it, a tile at a time, rather than read it: where it is long, so that nothing of
-/// its size is ever in memory, and where it is made in fewer steps than it takes to write and read it.
+/// its size is ever in memory, and where it is made in fewer steps than it takes to write and read it. So are the norms beside a product.
 fn twice(g: &Graph, n: usize, drafts: [&Draft; 2]) -> bool {
-    let inner = |d: &&Draft| d.fused.contains(&n) || d.norms.iter().any(|norm| norm.0 == n);
     let steps: usize = drafts[0].deep.iter().map(|&a| drafts[0].extents[a as usize]).product();
     let bytes = g.size(n).saturating_mul(g.nodes[n].node.dtype.size());
-    drafts.iter().all(|d| !d.deep.is_empty() && inner(d)) && (bytes > LONG || steps <= FEW)
+    let within = |d: &Draft| !d.deep.is_empty() && d.fused.contains(&n);
+    let norm = |d: &Draft| !d.deep.is_empty() && d.norms.iter().any(|norm| norm.0 == n);
+    drafts.into_iter().all(norm) || drafts.into_iter().all(within) && (bytes > LONG || steps <= FEW)
 }
 
 /// The jobs that store node `i`.
