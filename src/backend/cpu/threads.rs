@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use smallvec::SmallVec;
+use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -83,6 +84,15 @@ impl Threads {
 
 /// Hands out the next unit of work.
 pub type Next<'a> = dyn Fn() -> Option<usize> + 'a;
+
+/// Hands out `0..units` on one thread.
+pub fn in_turn(units: usize) -> impl Fn() -> Option<usize> {
+    let at = Cell::new(0);
+    move || {
+        let n = at.replace(at.get() + 1);
+        (n < units).then_some(n)
+    }
+}
 
 /// Threads asked for by `NDCUDA_NUM_THREADS`, else those of the machine.
 pub fn from_environment() -> Result<usize> {
