@@ -4,6 +4,7 @@ mod fold;
 mod map;
 mod pairwise;
 mod passes;
+mod pool;
 mod program;
 mod states;
 mod threads;

@@ -1,5 +1,6 @@
 //! Spreading units of work over the threads of a device.
 
+use super::pool::Pool;
 use crate::error::{Error, Result};
 use smallvec::SmallVec;
 use std::sync::OnceLock;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub struct Threads {
     count: usize,
-    pool: OnceLock<Option<rayon_core::ThreadPool>>,
+    pool: OnceLock<Pool>,
 }
 
 /// More threads than any machine has cores for are not made: each costs memory, and the time to start it.
@@ -24,15 +25,6 @@ impl Threads {
     /// How many.
     pub fn count(&self) -> usize {
         self.count
-    }
-
-    fn pool(&self) -> Option<&rayon_core::ThreadPool> {
-        let make = || {
-            let name = |n| format!("ndcuda-{n}");
-            // The calling thread works too.
-            rayon_core::ThreadPoolBuilder::new().num_threads(self.count - 1).thread_name(name).build().ok()
-        };
-        self.pool.get_or_init(make).as_ref()
     }
 
     /// Calls `f(next)` on up to all threads at once; `next()` hands out units `0..units` in order.
@@ -59,25 +51,15 @@ impl Threads {
             })
         };
         let helpers = (self.count - 1).min(units.saturating_sub(1));
-        let pool = if serial || helpers == 0 { None } else { self.pool() };
-        match pool {
-            None => work(0),
-            Some(pool) => {
-                let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    let work = &work;
-                    pool.in_place_scope(|s| {
-                        for thread in 1..=helpers {
-                            s.spawn(move |_| work(thread));
-                        }
-                        work(0);
-                    });
-                }));
-                if panicked.is_err() {
-                    return Err(Error::Internal { stage: "cpu", detail: "a worker thread panicked".into() });
-                }
-            }
+        if serial || helpers == 0 {
+            work(0);
+            return Ok(());
         }
-        Ok(())
+        // The calling thread works too.
+        match self.pool.get_or_init(|| Pool::new(self.count - 1)).run(helpers, &work) {
+            true => Ok(()),
+            false => Err(Error::Internal { stage: "cpu", detail: "a worker thread panicked".into() }),
+        }
     }
 }
 
