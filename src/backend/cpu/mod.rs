@@ -4,12 +4,12 @@ mod fold;
 mod map;
 mod pairwise;
 mod passes;
-mod pool;
 mod program;
 mod states;
 mod threads;
 mod tile;
 mod topk;
+mod workers;
 
 pub use threads::from_environment;
 

@@ -1,6 +1,6 @@
 //! Spreading units of work over the threads of a device.
 
-use super::pool::Pool;
+use super::workers::Workers;
 use crate::error::{Error, Result};
 use smallvec::SmallVec;
 use std::sync::OnceLock;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub struct Threads {
     count: usize,
-    pool: OnceLock<Pool>,
+    workers: OnceLock<Workers>,
 }
 
 /// More threads than any machine has cores for are not made: each costs memory, and the time to start it.
@@ -19,7 +19,7 @@ const MOST: usize = 1024;
 impl Threads {
     /// `count` threads, at least one.
     pub fn new(count: usize) -> Threads {
-        Threads { count: count.clamp(1, MOST), pool: OnceLock::new() }
+        Threads { count: count.clamp(1, MOST), workers: OnceLock::new() }
     }
 
     /// How many.
@@ -56,7 +56,7 @@ impl Threads {
             return Ok(());
         }
         // The calling thread works too.
-        match self.pool.get_or_init(|| Pool::new(self.count - 1)).run(helpers, &work) {
+        match self.workers.get_or_init(|| Workers::new(self.count - 1)).run(helpers, &work) {
             true => Ok(()),
             false => Err(Error::Internal { stage: "cpu", detail: "a worker thread panicked".into() }),
         }

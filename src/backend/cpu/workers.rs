@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const LOOKOUT: Duration = Duration::from_micros(100);
 
 /// Threads, and what they are to do.
-pub struct Pool {
+pub struct Workers {
     shared: Arc<Shared>,
     threads: usize,
 }
@@ -35,7 +35,7 @@ struct State {
 
 /// Work that a caller shares, as long as it does.
 struct Job {
-    /// Of the caller, which outlives every call: see [`Pool::run`].
+    /// Of the caller, which outlives every call: see [`Workers::run`].
     work: *const (dyn Fn(usize) + Sync),
     /// Threads that may still come to it; changed under the queue's lock.
     seats: AtomicUsize,
@@ -50,14 +50,14 @@ struct Job {
 /// Set in [`Job::inside`] where the caller sleeps until the others are gone.
 const WAITING: usize = 1 << (usize::BITS - 1);
 
-// SAFETY: `work` may be called from any thread (`Sync`), and is only while it lives: see `Pool::run`. The rest is Send and Sync by itself.
+// SAFETY: `work` may be called from any thread (`Sync`), and is only while it lives: see `Workers::run`. The rest is Send and Sync by itself.
 unsafe impl Send for Job {}
 // SAFETY: as above.
 unsafe impl Sync for Job {}
 
-impl fmt::Debug for Pool {
+impl fmt::Debug for Workers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("threads", &self.threads).finish_non_exhaustive()
+        f.debug_struct("Workers").field("threads", &self.threads).finish_non_exhaustive()
     }
 }
 
@@ -77,8 +77,11 @@ impl Shared {
                 }
                 std::hint::spin_loop();
             }
-            if start.elapsed() >= LOOKOUT {
-                return false;
+            match start.elapsed() {
+                t if t >= LOOKOUT => return false,
+                // Where cores are fewer than threads, who is waited for may need this one.
+                t if t >= LOOKOUT / 20 => thread::yield_now(),
+                _ => (),
             }
         }
     }
@@ -111,7 +114,7 @@ impl Shared {
 
     fn serve(&self) {
         while let Some((job, number)) = self.next() {
-            // SAFETY: this thread is counted in `inside` since the job was in the queue, so its caller waits in `Pool::run`.
+            // SAFETY: this thread is counted in `inside` since the job was in the queue, so its caller waits in `Workers::run`.
             let work = unsafe { &*job.work };
             if catch_unwind(AssertUnwindSafe(|| work(number))).is_err() {
                 job.panicked.store(true, Ordering::Relaxed);
@@ -124,16 +127,16 @@ impl Shared {
     }
 }
 
-impl Pool {
+impl Workers {
     /// Starts `threads` threads, or as many as the system lets it.
-    pub fn new(threads: usize) -> Pool {
+    pub fn new(threads: usize) -> Workers {
         let shared = Arc::<Shared>::default();
         let start = |n: usize| {
             let shared = shared.clone();
             thread::Builder::new().name(format!("ndcuda-{n}")).spawn(move || shared.serve()).is_ok()
         };
         let threads = (0..threads).take_while(|&n| start(n)).count();
-        Pool { shared, threads }
+        Workers { shared, threads }
     }
 
     /// Calls `work(0)` here and `work(1)` to `work(helpers)` on as many threads as come before the first is done; whether none panicked.
@@ -183,7 +186,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for Workers {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.wake.notify_all();
@@ -197,13 +200,13 @@ mod tests {
 
     #[test]
     fn many_callers_get_all_their_work_done() {
-        let pool = Pool::new(3);
+        let workers = Workers::new(3);
         let one = |caller: usize| {
             for round in 0..2000 {
                 // On the caller's stack, as everything that is shared.
                 let (next, sum, seen) = (AtomicUsize::new(0), AtomicUsize::new(0), [const { AtomicUsize::new(0) }; 6]);
                 let units = 1 + (round * 7 + caller) % 40;
-                let fine = pool.run(1 + round % 5, &|thread| {
+                let fine = workers.run(1 + round % 5, &|thread| {
                     seen[thread].fetch_add(1, Ordering::Relaxed);
                     while let n @ 0.. = next.fetch_add(1, Ordering::Relaxed)
                         && n < units
@@ -223,12 +226,12 @@ mod tests {
 
     #[test]
     fn threads_come_awake_or_asleep() {
-        let pool = Pool::new(2);
+        let workers = Workers::new(2);
         for pause in [0, 0, 50, 300, 2000, 2000] {
             thread::sleep(Duration::from_micros(pause));
             let (go, came) = (AtomicUsize::new(0), Instant::now());
             // Each waits until all are there.
-            assert!(pool.run(2, &|_| {
+            assert!(workers.run(2, &|_| {
                 go.fetch_add(1, Ordering::Relaxed);
                 while go.load(Ordering::Relaxed) < 3 {
                     assert!(came.elapsed() < Duration::from_secs(60), "a thread did not come");
@@ -240,19 +243,19 @@ mod tests {
 
     #[test]
     fn no_caller_waits_for_threads_that_are_busy() {
-        let pool = Pool::new(1);
+        let workers = Workers::new(1);
         let (started, start) = channel();
         let (stop, stopped) = channel::<()>();
         let stopped = Mutex::new(stopped);
         thread::scope(|s| {
             s.spawn(|| {
-                pool.run(1, &|thread| {
+                workers.run(1, &|thread| {
                     if thread == 1 {
                         started.send(()).unwrap();
                         stopped.lock().unwrap().recv().unwrap();
                     } else {
                         // Not done before the other has come.
-                        while pool.shared.jobs.load(Ordering::Relaxed) != 0 {
+                        while workers.shared.jobs.load(Ordering::Relaxed) != 0 {
                             thread::yield_now();
                         }
                     }
@@ -260,7 +263,7 @@ mod tests {
             });
             start.recv().unwrap();
             let calls = AtomicUsize::new(0);
-            assert!(pool.run(1, &|_| _ = calls.fetch_add(1, Ordering::Relaxed)));
+            assert!(workers.run(1, &|_| _ = calls.fetch_add(1, Ordering::Relaxed)));
             assert_eq!(calls.into_inner(), 1);
             stop.send(()).unwrap();
         });
@@ -268,10 +271,10 @@ mod tests {
 
     #[test]
     fn panics_are_told_and_end_nothing_else() {
-        let pool = Pool::new(2);
+        let workers = Workers::new(2);
         let all = |bad: usize| {
             let here = AtomicUsize::new(0);
-            pool.run(2, &|thread| {
+            workers.run(2, &|thread| {
                 here.fetch_add(1, Ordering::Relaxed);
                 while here.load(Ordering::Relaxed) < 3 {
                     thread::yield_now();
@@ -289,11 +292,11 @@ mod tests {
 
     #[test]
     fn work_may_share_work() {
-        let pool = Pool::new(2);
+        let workers = Workers::new(2);
         let sum = AtomicUsize::new(0);
         for _ in 0..200 {
-            assert!(pool.run(2, &|_| {
-                assert!(pool.run(2, &|_| _ = sum.fetch_add(1, Ordering::Relaxed)));
+            assert!(workers.run(2, &|_| {
+                assert!(workers.run(2, &|_| _ = sum.fetch_add(1, Ordering::Relaxed)));
             }));
         }
         assert!(sum.into_inner() >= 200);
@@ -301,10 +304,10 @@ mod tests {
 
     #[test]
     fn its_threads_end_with_it() {
-        let pool = Pool::new(3);
-        assert!(pool.run(3, &|_| ()));
-        let left = Arc::downgrade(&pool.shared);
-        drop(pool);
+        let workers = Workers::new(3);
+        assert!(workers.run(3, &|_| ()));
+        let left = Arc::downgrade(&workers.shared);
+        drop(workers);
         let start = Instant::now();
         while left.strong_count() != 0 {
             assert!(start.elapsed() < Duration::from_secs(60), "{} threads are left", left.strong_count());
