@@ -13,6 +13,28 @@ pub struct Threads {
     workers: OnceLock<Workers>,
 }
 
+/// Whether work is shared.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Worth {
+    /// It takes no longer than sharing it.
+    Alone,
+    /// With threads that are awake, or where such work follows such work: waking one takes 12 us on a virtual machine.
+    Awake,
+    /// With all.
+    Shared,
+}
+
+impl Worth {
+    /// Of `work`, more than `least` of which takes longer than sharing it.
+    pub fn of(work: usize, least: usize) -> Worth {
+        match () {
+            _ if work <= least => Worth::Alone,
+            _ if work / 4 <= least => Worth::Awake,
+            _ => Worth::Shared,
+        }
+    }
+}
+
 /// More threads than any machine has cores for are not made: each costs memory, and the time to start it.
 const MOST: usize = 1024;
 
@@ -28,18 +50,17 @@ impl Threads {
     }
 
     /// Calls `f(next)` on up to all threads at once; `next()` hands out units `0..units` in order.
-    /// `serial`: the work is too little to share.
-    pub fn spread(&self, units: usize, serial: bool, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
-        self.share(1, units, serial, f)
+    pub fn spread(&self, units: usize, worth: Worth, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
+        self.share(1, units, worth, f)
     }
 
     /// As [`Threads::spread`], but each thread has a run of units to itself and takes from the others' after it: the other
     /// way round, memory that is read once came up to a third slower in some runs, and never faster.
-    pub fn spread_apart(&self, units: usize, serial: bool, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
-        self.share(if serial { 1 } else { self.count.min(units).max(1) }, units, serial, f)
+    pub fn spread_apart(&self, units: usize, worth: Worth, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
+        self.share(if worth == Worth::Alone { 1 } else { self.count.min(units).max(1) }, units, worth, f)
     }
 
-    fn share(&self, runs: usize, units: usize, serial: bool, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
+    fn share(&self, runs: usize, units: usize, worth: Worth, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
         let taken: SmallVec<[AtomicUsize; 8]> = (0..runs).map(|r| AtomicUsize::new(r * units / runs)).collect();
         let work = |thread: usize| {
             f(&|| {
@@ -51,12 +72,12 @@ impl Threads {
             })
         };
         let helpers = (self.count - 1).min(units.saturating_sub(1));
-        if serial || helpers == 0 {
+        if worth == Worth::Alone || helpers == 0 {
             work(0);
             return Ok(());
         }
         // The calling thread works too.
-        match self.workers.get_or_init(|| Workers::new(self.count - 1)).run(helpers, &work) {
+        match self.workers.get_or_init(|| Workers::new(self.count - 1)).run(helpers, worth == Worth::Shared, &work) {
             true => Ok(()),
             false => Err(Error::Internal { stage: "cpu", detail: "a worker thread panicked".into() }),
         }
@@ -91,7 +112,13 @@ mod tests {
         for count in [1, 2, 5] {
             let threads = Threads::new(count);
             for units in [0, 1, 3, 7, 1000] {
-                for (apart, serial) in [(false, false), (true, false), (true, true)] {
+                for (apart, worth) in [
+                    (false, Worth::Shared),
+                    (true, Worth::Awake),
+                    (false, Worth::Awake),
+                    (true, Worth::Shared),
+                    (true, Worth::Alone),
+                ] {
                     let taken: Vec<AtomicUsize> = (0..units).map(|_| AtomicUsize::new(0)).collect();
                     let all = |next: &Next<'_>| {
                         while let Some(u) = next() {
@@ -99,8 +126,8 @@ mod tests {
                         }
                     };
                     let done = match apart {
-                        true => threads.spread_apart(units, serial, &all),
-                        false => threads.spread(units, serial, &all),
+                        true => threads.spread_apart(units, worth, &all),
+                        false => threads.spread(units, worth, &all),
                     };
                     done.unwrap();
                     assert!(taken.iter().all(|t| t.load(Ordering::Relaxed) == 1), "{count} threads, {units} units");

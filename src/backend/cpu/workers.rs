@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// As long as a thread looks out for the next job, or a caller for the end of the last, before it sleeps: waking one takes half as long.
 const LOOKOUT: Duration = Duration::from_micros(100);
 
+/// Jobs one after the other that are worth a waking thread, where one alone is not.
+const ROW: u32 = 16;
+
 /// Threads, and what they are to do.
 pub struct Workers {
     shared: Arc<Shared>,
@@ -30,6 +33,9 @@ struct Shared {
 struct State {
     queue: VecDeque<Arc<Job>>,
     asleep: usize,
+    /// When the last job came, and how many have come in a row.
+    last: Option<Instant>,
+    row: u32,
     closed: bool,
 }
 
@@ -139,10 +145,17 @@ impl Workers {
         Workers { shared, threads }
     }
 
-    /// Calls `work(0)` here and `work(1)` to `work(helpers)` on as many threads as come before the first is done; whether none panicked.
-    pub fn run(&self, helpers: usize, work: &(dyn Fn(usize) + Sync)) -> bool {
-        let helpers = helpers.min(self.threads);
+    /// Calls `work(0)` here and `work(1)` to `work(helpers)` on as many threads as come before the first is done; whether none panicked. Those
+    /// that sleep come if it is to `wake` them, or if such jobs come in a row.
+    pub fn run(&self, helpers: usize, wake: bool, work: &(dyn Fn(usize) + Sync)) -> bool {
+        let mut state = self.shared.lock();
+        let now = Instant::now();
+        let soon = state.last.replace(now).is_some_and(|t| now - t < LOOKOUT);
+        state.row = if soon { state.row.saturating_add(1) } else { 0 };
+        let wake = if wake || state.row >= ROW { state.asleep } else { 0 };
+        let helpers = helpers.min(self.threads - state.asleep + wake);
         if helpers == 0 {
+            drop(state);
             return catch_unwind(AssertUnwindSafe(|| work(0))).is_ok();
         }
         // SAFETY: only the lifetime changes. Threads call it while they count in `inside`, where they come only under the queue's lock and
@@ -157,16 +170,12 @@ impl Workers {
             panicked: AtomicBool::new(false),
             caller: thread::current(),
         });
-        let asleep = {
-            let mut state = self.shared.lock();
-            state.queue.push_back(job.clone());
-            self.shared.jobs.store(state.queue.len(), Ordering::Relaxed);
-            state.asleep
-        };
-        if asleep <= helpers && asleep > 1 {
-            self.shared.wake.notify_all();
-        } else {
-            (0..asleep.min(helpers)).for_each(|_| self.shared.wake.notify_one());
+        state.queue.push_back(job.clone());
+        self.shared.jobs.store(state.queue.len(), Ordering::Relaxed);
+        drop(state);
+        match wake {
+            2.. if wake <= helpers => self.shared.wake.notify_all(),
+            _ => (0..wake.min(helpers)).for_each(|_| self.shared.wake.notify_one()),
         }
         let panicked = catch_unwind(AssertUnwindSafe(|| work(0))).is_err();
         if job.seats.load(Ordering::Acquire) != 0 {
@@ -206,7 +215,7 @@ mod tests {
                 // On the caller's stack, as everything that is shared.
                 let (next, sum, seen) = (AtomicUsize::new(0), AtomicUsize::new(0), [const { AtomicUsize::new(0) }; 6]);
                 let units = 1 + (round * 7 + caller) % 40;
-                let fine = workers.run(1 + round % 5, &|thread| {
+                let fine = workers.run(1 + round % 5, true, &|thread| {
                     seen[thread].fetch_add(1, Ordering::Relaxed);
                     while let n @ 0.. = next.fetch_add(1, Ordering::Relaxed)
                         && n < units
@@ -231,13 +240,39 @@ mod tests {
             thread::sleep(Duration::from_micros(pause));
             let (go, came) = (AtomicUsize::new(0), Instant::now());
             // Each waits until all are there.
-            assert!(workers.run(2, &|_| {
+            assert!(workers.run(2, true, &|_| {
                 go.fetch_add(1, Ordering::Relaxed);
                 while go.load(Ordering::Relaxed) < 3 {
                     assert!(came.elapsed() < Duration::from_secs(60), "a thread did not come");
                     thread::yield_now();
                 }
             }));
+        }
+    }
+
+    #[test]
+    fn threads_that_sleep_are_left_asleep_for_little() {
+        let workers = Workers::new(2);
+        let asleep = || workers.shared.lock().asleep;
+        let long = Instant::now();
+        while asleep() < 2 {
+            assert!(long.elapsed() < Duration::from_secs(60), "threads do not sleep");
+            thread::yield_now();
+        }
+        for _ in 0..3 {
+            assert!(workers.run(2, false, &|thread| assert_eq!(thread, 0)));
+            assert_eq!(asleep(), 2);
+            thread::sleep(2 * LOOKOUT);
+        }
+        // In a row, they are worth it.
+        let came = AtomicBool::new(false);
+        while !came.load(Ordering::Relaxed) {
+            assert!(long.elapsed() < Duration::from_secs(60), "no thread comes");
+            workers.run(2, false, &|thread| {
+                if thread > 0 {
+                    came.store(true, Ordering::Relaxed);
+                }
+            });
         }
     }
 
@@ -249,7 +284,7 @@ mod tests {
         let stopped = Mutex::new(stopped);
         thread::scope(|s| {
             s.spawn(|| {
-                workers.run(1, &|thread| {
+                workers.run(1, true, &|thread| {
                     if thread == 1 {
                         started.send(()).unwrap();
                         stopped.lock().unwrap().recv().unwrap();
@@ -263,7 +298,7 @@ mod tests {
             });
             start.recv().unwrap();
             let calls = AtomicUsize::new(0);
-            assert!(workers.run(1, &|_| _ = calls.fetch_add(1, Ordering::Relaxed)));
+            assert!(workers.run(1, true, &|_| _ = calls.fetch_add(1, Ordering::Relaxed)));
             assert_eq!(calls.into_inner(), 1);
             stop.send(()).unwrap();
         });
@@ -274,7 +309,7 @@ mod tests {
         let workers = Workers::new(2);
         let all = |bad: usize| {
             let here = AtomicUsize::new(0);
-            workers.run(2, &|thread| {
+            workers.run(2, true, &|thread| {
                 here.fetch_add(1, Ordering::Relaxed);
                 while here.load(Ordering::Relaxed) < 3 {
                     thread::yield_now();
@@ -295,8 +330,8 @@ mod tests {
         let workers = Workers::new(2);
         let sum = AtomicUsize::new(0);
         for _ in 0..200 {
-            assert!(workers.run(2, &|_| {
-                assert!(workers.run(2, &|_| _ = sum.fetch_add(1, Ordering::Relaxed)));
+            assert!(workers.run(2, true, &|_| {
+                assert!(workers.run(2, true, &|_| _ = sum.fetch_add(1, Ordering::Relaxed)));
             }));
         }
         assert!(sum.into_inner() >= 200);
@@ -305,7 +340,7 @@ mod tests {
     #[test]
     fn its_threads_end_with_it() {
         let workers = Workers::new(3);
-        assert!(workers.run(3, &|_| ()));
+        assert!(workers.run(3, true, &|_| ()));
         let left = Arc::downgrade(&workers.shared);
         drop(workers);
         let start = Instant::now();

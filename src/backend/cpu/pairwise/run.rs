@@ -3,7 +3,7 @@
 use super::micro::Run;
 use super::{COLUMNS, PITCH, Packed, Pairwise, SEGMENT, Side, TALL, above, select};
 use crate::backend::Args;
-use crate::backend::cpu::threads::Threads;
+use crate::backend::cpu::threads::{Threads, Worth};
 use crate::backend::cpu::tile::{Bad, Frame, scratch};
 use crate::buffer::Pool;
 use crate::error::Result;
@@ -20,7 +20,7 @@ const ROWS: usize = 192 << 10;
 /// Bytes of y that is read where it lies, if its columns lie side by side: a half of L1.
 const SMALL: usize = 16 << 10;
 /// Multiply-adds worth a second thread.
-pub(super) const SERIAL: usize = 1 << 18;
+pub(super) const ALONE: usize = 1 << 17;
 /// Bytes that a batch packs at most where each thread works on batches of its own: they stay in its L2.
 const APART: usize = 512 << 10;
 
@@ -52,20 +52,20 @@ impl Pairwise {
         let work = Work { threads, pool, args: &Args { bases, ..*args }, found, bad };
         let ext = &self.launch.extents;
         let batches: usize = self.batch.iter().map(|&a| ext[a]).product();
-        let serial = ext.iter().product::<usize>() <= SERIAL;
+        let worth = Worth::of(ext.iter().product(), ALONE);
         let bytes = self.memory(0).end;
         if batches < 4 * threads.count() || bytes > APART {
             let packed = pool.scratch(bytes)?;
             let memory = self.memory(packed.address());
-            return (0..batches).try_for_each(|b| self.batch(&work, b, memory, serial));
+            return (0..batches).try_for_each(|b| self.batch(&work, b, memory, worth));
         }
         let failed = OnceLock::new();
-        threads.spread(batches, serial, &|next| {
+        threads.spread(batches, worth, &|next| {
             let all = || {
                 let packed = pool.scratch(bytes)?;
                 let memory = self.memory(packed.address());
                 while let Some(b) = next() {
-                    self.batch(&work, b, memory, true)?;
+                    self.batch(&work, b, memory, Worth::Alone)?;
                 }
                 Ok(())
             };
@@ -94,7 +94,7 @@ impl Pairwise {
     }
 
     /// One batch, which is packed to `memory`.
-    fn batch(&self, work: &Work<'_>, b: usize, memory: Memory, serial: bool) -> Result<()> {
+    fn batch(&self, work: &Work<'_>, b: usize, memory: Memory, worth: Worth) -> Result<()> {
         let Work { threads, pool, args, found, bad } = *work;
         let ext = &self.launch.extents;
         let size = self.dtype.size();
@@ -111,7 +111,7 @@ impl Pairwise {
                 rest /= ext[axis];
             }
         };
-        threads.spread(if all && lies.is_none() { nx + ny } else { nx }, serial, &|next| {
+        threads.spread(if all && lies.is_none() { nx + ny } else { nx }, worth, &|next| {
             self.thread(args, bad, |f| {
                 place(f);
                 while let Some(p) = next() {
@@ -156,14 +156,14 @@ impl Pairwise {
         let rows = |g: usize| g * tall..(g * tall + tall).min(nx);
         if let Some(above) = &self.above {
             let run = above::Run { kernel: self, above, at, states: memory.states, args };
-            return run.all(threads, serial, groups, &rows, &place, bad);
+            return run.all(threads, worth, groups, &rows, &place, bad);
         }
         if let Some(select) = &self.select {
             let to = [found[0], found.get(1).copied().unwrap_or(0)];
             let run = select::Run { kernel: self, select, at, args, to };
-            return run.all((threads, pool), serial, groups, &rows, &place, bad);
+            return run.all((threads, pool), worth, groups, &rows, &place, bad);
         }
-        threads.spread(groups * across, serial, &|next| {
+        threads.spread(groups * across, worth, &|next| {
             self.thread(args, bad, |f| {
                 place(f);
                 while let Some(u) = next() {
