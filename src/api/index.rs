@@ -61,11 +61,20 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     /// ```
     #[track_caller]
     pub fn assign<O: Operand<T>>(&mut self, value: O) {
-        let at = Location::caller();
-        let (v, device) = value.operand(&self.device, at);
-        expect(self.same_device("assign", &device));
-        let v = expect(build::broadcast("assign", &v, self.shape()));
+        expect(self.try_assign(value));
+    }
+
+    /// As [`assign`](Self::assign).
+    ///
+    /// # Errors
+    /// If the value does not broadcast to this shape, or is on another device; the array is as before then.
+    #[track_caller]
+    pub fn try_assign<O: Operand<T>>(&mut self, value: O) -> Result<()> {
+        let (v, device) = value.operand(&self.device, Location::caller());
+        self.same_device("assign", &device)?;
+        let v = build::broadcast("assign", &v, self.shape())?;
         self.rebind(v);
+        Ok(())
     }
 
     /// Makes every element this value.

@@ -4,7 +4,7 @@ use super::micro::Run;
 use super::{COLUMNS, Lies, PITCH, Packed, Pairwise, SEGMENT, Side, TALL, above, select};
 use crate::backend::Args;
 use crate::backend::cpu::program::TOp;
-use crate::backend::cpu::threads::{Next, Threads, in_turn};
+use crate::backend::cpu::threads::{Next, Threads, Worth, in_turn};
 use crate::backend::cpu::tile::{Bad, Frame, scratch};
 use crate::buffer::Pool;
 use crate::error::Result;
@@ -20,8 +20,8 @@ const SHORT: usize = 12;
 const ROWS: usize = 192 << 10;
 /// Bytes of a side that is read where it lies, if it is a factor of a product or its columns lie side by side: a half of L1.
 const SMALL: usize = 16 << 10;
-/// Multiply-adds worth a second thread.
-pub(super) const SERIAL: usize = 1 << 18;
+/// Multiply-adds that one thread makes as soon as two.
+pub(super) const ALONE: usize = 1 << 17;
 /// Bytes that a batch packs at most where each thread works on batches of its own: they stay in its L2.
 const APART: usize = 512 << 10;
 
@@ -55,20 +55,20 @@ impl Pairwise {
         let work = Work { threads, pool, args: &Args { bases, ..*args }, found, bad, lies };
         let ext = &self.launch.extents;
         let batches: usize = self.batch.iter().map(|&a| ext[a]).product();
-        let serial = ext.iter().product::<usize>() <= SERIAL;
+        let worth = Worth::of(ext.iter().product(), ALONE);
         let bytes = self.memory(0, lies).end;
         if batches < 4 * threads.count() || bytes > APART {
             let packed = if bytes > 0 { Some(pool.scratch(bytes)?) } else { None };
             let memory = self.memory(packed.as_ref().map_or(0, |p| p.address()), lies);
-            return (0..batches).try_for_each(|b| self.batch(&work, b, memory, serial));
+            return (0..batches).try_for_each(|b| self.batch(&work, b, memory, worth));
         }
         let failed = OnceLock::new();
-        threads.spread(batches, serial, &|next| {
+        threads.spread(batches, worth, &|next| {
             let all = || {
                 let packed = pool.scratch(bytes)?;
                 let memory = self.memory(packed.address(), lies);
                 while let Some(b) = next() {
-                    self.batch(&work, b, memory, true)?;
+                    self.batch(&work, b, memory, Worth::Alone)?;
                 }
                 Ok(())
             };
@@ -116,12 +116,13 @@ impl Pairwise {
     }
 
     /// One batch, which is packed to `memory`.
-    fn batch<'a>(&'a self, work: &Work<'a>, b: usize, memory: Memory, serial: bool) -> Result<()> {
+    fn batch<'a>(&'a self, work: &Work<'a>, b: usize, memory: Memory, worth: Worth) -> Result<()> {
         let Work { threads, pool, args, found, bad, lies } = *work;
         let ext = &self.launch.extents;
         let size = self.dtype.size();
         let (nx, ny) = (self.panels(&self.x), self.panels(&self.y));
         let all = self.packs_all();
+        let alone = worth == Worth::Alone;
         let at = Packed { x: memory.x, y: all.then_some(memory.y), lies, norms: memory.norms };
         let place = |f: &mut Frame<'_>| {
             let mut rest = b;
@@ -149,8 +150,8 @@ impl Pairwise {
             }
         };
         let inner = self.above.is_some() || self.select.is_some();
-        if !serial || inner {
-            threads.spread(packed[0] + packed[1], serial, &|next| {
+        if (!alone || inner) && packed != [0, 0] {
+            threads.spread(packed[0] + packed[1], worth, &|next| {
                 self.thread(args, bad, |f| {
                     place(f);
                     pack(f, next);
@@ -181,12 +182,12 @@ impl Pairwise {
         let rows = |g: usize| g * tall..(g * tall + tall).min(nx);
         if let Some(above) = &self.above {
             let run = above::Run { kernel: self, above, at, states: memory.states, args };
-            return run.all(threads, serial, groups, &rows, &place, bad);
+            return run.all(threads, worth, groups, &rows, &place, bad);
         }
         if let Some(select) = &self.select {
             let to = [found[0], found.get(1).copied().unwrap_or(0)];
             let run = select::Run { kernel: self, select, at, args, to };
-            return run.all((threads, pool), serial, groups, &rows, &place, bad);
+            return run.all((threads, pool), worth, groups, &rows, &place, bad);
         }
         let make = |f: &mut Frame<'a>, next: &Next<'_>| {
             while let Some(u) = next() {
@@ -201,10 +202,10 @@ impl Pairwise {
                 }
             }
         };
-        threads.spread(groups * across, serial, &|next| {
+        threads.spread(groups * across, worth, &|next| {
             self.thread(args, bad, |f| {
                 place(f);
-                if serial {
+                if alone {
                     pack(f, &in_turn(packed[0] + packed[1]));
                 }
                 make(f, next);
