@@ -194,33 +194,24 @@ fn compare<T: Element>(dev: &Device, wrong: &mut Vec<String>, more: fn(&mut Resu
 /// Operands of which one is stretched, of no axis and of no element; on the CPU the same as in C order, where every element stands for itself.
 fn shapes<T: Element>(dev: &Device, wrong: &mut Vec<String>, more: fn(&mut Results, &[DeviceArray2<T>; 3])) {
     let host = operands::<T>();
-    let (column, row) = (host[0].slice(s![.., 3..4]), host[1].slice(s![5..6, ..]));
-    let point = host[2].slice(s![7..8, 9..10]);
-    let (whole, few) = (SHAPE, [(1, 1), (0, SHAPE.1), (SHAPE.0, 0)]);
+    let thin = [host[0].slice(s![.., 3..4]), host[1].slice(s![5..6, ..]), host[2].slice(s![7..8, 9..10])];
     let all = |x: [DeviceArray2<T>; 3]| {
         let mut out: Results = vec![];
         elements(&mut out, &x, &x[2].cast());
         more(&mut out, &x);
-        (read(&out), out)
+        out
     };
-    let stretched = [column, row, point].map(|x| x.broadcast(whole).unwrap().to_owned());
-    let (want, _) = all(stretched.map(|x| Device::cpu().array(x).unwrap()));
-    let thin = |x: ndarray::ArrayView2<'_, T>| dev.array(x).unwrap();
-    // The first stands for both in functions of one operand.
-    let x = [
-        thin(column).broadcast(whole).unwrap(),
-        thin(row).broadcast(whole).unwrap(),
-        thin(point).broadcast(whole).unwrap(),
-    ];
-    differences(&all(x).1, &want, &format!("of {}, stretched", T::DTYPE), wrong);
-    for shape in few {
+    let want = read(&all(thin.map(|x| Device::cpu().array(x.broadcast(SHAPE).unwrap().to_owned()).unwrap())));
+    let x = thin.map(|x| dev.array(x).unwrap().broadcast(SHAPE).unwrap());
+    differences(&all(x), &want, &format!("of {}, stretched", T::DTYPE), wrong);
+    for shape in [(1, 1), (0, SHAPE.1), (SHAPE.0, 0)] {
         let part = |x: &Array2<T>| x.slice(s![..shape.0, ..shape.1]).to_owned();
-        let (want, _) = all([0, 1, 2].map(|i| Device::cpu().array(part(&host[i])).unwrap()));
+        let want = read(&all([0, 1, 2].map(|i| Device::cpu().array(part(&host[i])).unwrap())));
         let x = [0, 1, 2].map(|i| match shape {
             (1, 1) => dev.scalar(host[i][[0, 0]]).insert_axis(ndarray::Axis(0)).insert_axis(ndarray::Axis(1)),
             _ => dev.array(part(&host[i])).unwrap(),
         });
-        differences(&all(x).1, &want, &format!("of {}, {shape:?}", T::DTYPE), wrong);
+        differences(&all(x), &want, &format!("of {}, {shape:?}", T::DTYPE), wrong);
     }
 }
 

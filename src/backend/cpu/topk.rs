@@ -17,7 +17,7 @@ const BLOCK: usize = 64;
 const FEW: usize = 32;
 /// Elements that tell, before any is noted, what the `FEW` best of them are not worse than.
 const FIRST: usize = 512;
-/// Elements worth a second thread.
+/// Elements that one thread looks through as soon as two.
 const ALONE: usize = 1 << 14;
 
 /// A compiled selection.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-/// As long as a thread looks out for the next job, or a caller for the end of the last, before it sleeps: waking one takes half as long.
+/// As long as a thread looks out for the next job, or a caller for the end of the last, before it sleeps: several times what waking one takes.
 const LOOKOUT: Duration = Duration::from_micros(100);
 
 /// Jobs one after the other that are worth a waking thread, where one alone is not.
