@@ -299,7 +299,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     /// As [`eval`](Self::eval).
     pub fn to_ndarray(&self) -> Result<Array<T, D>> {
         if self.device.backend().is_host() {
-            return self.with_host(owned)?;
+            return self.with_host(owned)?.map_err(|e| self.value.node.located(e));
         }
         let stored = self.stored()?;
         let n = size(&stored.layout.shape);

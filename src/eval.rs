@@ -77,7 +77,9 @@ fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
     if debug::level() >= 4 {
         for stage in &p.stages {
             if let Step::Kernel(ir, launch) = &stage.run {
-                eprintln!("{}", crate::device::cuda_source(ir, launch).unwrap_or_else(|e| e.to_string()));
+                let text = crate::device::cuda_source(ir, launch).unwrap_or_else(|e| e.to_string());
+                // The headers are the same each time: `DeviceArray::cuda_source` has them.
+                eprintln!("{}", text.split_once("#line 1 \"kernel.cu\"\n").map_or(&*text, |(_, own)| own));
             }
         }
     }

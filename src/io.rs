@@ -90,6 +90,8 @@ fn read_error(e: std::io::Error) -> Fail {
     })
 }
 
+const BFLOAT: &str = " (.npy files have no bf16: save it as f32)";
+
 /// What an `.npy` header says.
 struct Header {
     dtype: DType,
@@ -204,12 +206,17 @@ fn read_header(from: &mut impl Read, length: Option<u64>) -> Result<Header, Fail
         drop_long_marks(&mut head[start..]);
     }
     let form = vet(&head[start..])?;
-    let parsed = NpyHeader::from_reader(&head[..]).map_err(|e| Fail::File(format!("malformed header: {e}")))?;
+    let parsed = NpyHeader::from_reader(&head[..]).map_err(|e| {
+        let hint = if head.windows(8).any(|w| w == b"bfloat16") { BFLOAT } else { "" };
+        Fail::File(format!("malformed header: {e}{hint}"))
+    })?;
     let (dtype, big_endian) = match parsed.dtype() {
         npyz::DType::Plain(t) => match dtype_of(&t) {
             Some(dtype) => (dtype, t.endianness() == Endianness::Big),
             None => {
-                return fail(format!("dtype '{t}' is none of bool, i8 to i64, u8 to u64, f16, f32 and f64"));
+                // As JAX's bf16 is saved.
+                let hint = if t.to_string().ends_with("V2") { BFLOAT } else { "" };
+                return fail(format!("dtype '{t}' is none of bool, i8 to i64, u8 to u64, f16, f32 and f64{hint}"));
             }
         },
         d => return fail(format!("a structured dtype, {}, cannot be read", d.descr())),

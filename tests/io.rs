@@ -228,7 +228,10 @@ fn other_dtypes_are_refused() {
         ("'<U3'", "'<U3'"),
         ("'<M8[ns]'", "'<M8[ns]'"),
         ("'<m8[s]'", "'<m8[s]'"),
-        ("'|V2'", "'|V2'"),
+        ("'|V2'", "'|V2' is none of bool, i8 to i64, u8 to u64, f16, f32 and f64 (.npy files have no bf16"),
+        ("'<V2'", ".npy files have no bf16"),
+        ("'bfloat16'", ".npy files have no bf16"),
+        ("'|V4'", "f64"),
         ("'<f16'", "'<f16'"),
         ("[('a', '<f4'), ('b', '<i8', (2, 3))]", "structured"),
     ] {

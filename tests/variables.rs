@@ -99,6 +99,10 @@ fn debug_levels() {
         for (n, mark) in marks.iter().enumerate() {
             assert_eq!(said.contains(mark), n < level, "level {level} and {mark:?}: {said}");
         }
+        assert!(
+            !said.contains("what every generated kernel starts with") && said.lines().count() < 400,
+            "level {level}: {said}"
+        );
         assert!(!said.contains("AxisSet") && !said.contains("Pairwise {"), "level {level}: {said}");
         assert!(level > 0 || said.is_empty(), "{said}");
     }

@@ -61,11 +61,20 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     /// ```
     #[track_caller]
     pub fn assign<O: Operand<T>>(&mut self, value: O) {
-        let at = Location::caller();
-        let (v, device) = value.operand(&self.device, at);
-        expect(self.same_device("assign", &device));
-        let v = expect(build::broadcast("assign", &v, self.shape()));
+        expect(self.try_assign(value));
+    }
+
+    /// As [`assign`](Self::assign).
+    ///
+    /// # Errors
+    /// If the value does not broadcast to this shape, or is on another device; the array is as before then.
+    #[track_caller]
+    pub fn try_assign<O: Operand<T>>(&mut self, value: O) -> Result<()> {
+        let (v, device) = value.operand(&self.device, Location::caller());
+        self.same_device("assign", &device)?;
+        let v = build::broadcast("assign", &v, self.shape())?;
         self.rebind(v);
+        Ok(())
     }
 
     /// Makes every element this value.
@@ -135,8 +144,7 @@ impl<T: Element, D: Dimension> DeviceArray<T, D> {
     /// The `k` smallest (or largest) elements along an axis, in order, and where they are: torch's `topk`. Of equal elements
     /// the first comes first, and NaN comes last.
     ///
-    /// The array itself is stored, if it is not yet; not where it is distances or the like, selected from along their last axis
-    /// and read by no one else: on the CPU they stay in cache, on a GPU they are made in blocks of 32 MiB.
+    /// The array itself is stored, if it is not yet; not where it is distances or the like, read by no one else: on the CPU they stay in cache, on a GPU they are made in blocks of 32 MiB.
     ///
     /// # Panics
     /// If there is no such axis or it has fewer than `k` elements.

@@ -1,6 +1,6 @@
 //! Host memory: room that may not be there, views of what lies there, and vectors in and out without a copy.
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, no_memory};
 use crate::dtype::Element;
 use crate::error::{Error, Result};
 use crate::graph::{Stored, Value};
@@ -15,7 +15,7 @@ pub(super) fn bytes_of<T: Element>(elements: &mut [T]) -> &mut [u8] {
 
 /// The error of host memory that is not there.
 pub(crate) fn no_room(bytes: usize) -> Error {
-    Error::OutOfMemory { device: "the host".into(), requested: bytes, detail: String::new() }
+    no_memory("the host", bytes)
 }
 
 /// An empty vector with room for `n` elements, or an error where ndarray's and `vec!`'s own would end the program.

@@ -4,10 +4,20 @@ mod pool;
 
 pub use pool::{Block, Pool};
 
+use crate::error::Error;
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The error of host memory that is not there.
+pub fn no_memory(device: &str, bytes: usize) -> Error {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let free =
+        text.lines().find_map(|l| l.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let detail = free.map_or_else(String::new, |kb| format!(", {} bytes free", kb << 10));
+    Error::OutOfMemory { device: device.into(), requested: bytes, detail }
+}
 
 /// Memory on a device: an address, a length and the owner that frees it when the last reference goes.
 #[derive(Clone)]

@@ -1,8 +1,8 @@
 //! Host memory that is kept for reuse: first touch of fresh pages costs several times the write itself.
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, no_memory};
 use crate::debug;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hash::Fast;
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::HashMap;
@@ -44,7 +44,7 @@ impl Pool {
             return Ok(unsafe { Buffer::new(align, 0, Box::new(())) });
         }
         let size = class(bytes);
-        let fail = || Error::OutOfMemory { device: "cpu".into(), requested: bytes, detail: String::new() };
+        let fail = || no_memory("cpu", bytes);
         let layout = Layout::from_size_align(size, align).map_err(|_| fail())?;
         let address = self.take_or_trim(layout).ok_or_else(fail)?;
         let block = Block { address, layout, counted: bytes, pool: self.clone() };
@@ -54,7 +54,7 @@ impl Pool {
 
     /// A block for a kernel's own use, aligned to 64 bytes.
     pub fn scratch(self: &Arc<Pool>, bytes: usize) -> Result<Block> {
-        let fail = || Error::OutOfMemory { device: "cpu".into(), requested: bytes, detail: String::new() };
+        let fail = || no_memory("cpu", bytes);
         let layout = Layout::from_size_align(class(bytes.max(1)), 64).map_err(|_| fail())?;
         let address = self.take_or_trim(layout).ok_or_else(fail)?;
         Ok(Block { address, layout, counted: 0, pool: self.clone() })

@@ -142,16 +142,27 @@ pub fn dot(a: &Value, b: &Value, mul: OpRef, at: At) -> Result<Value> {
     }
     let batch = broadcast_shape(&xs[..xr - 2], &ys[..yr - 2])
         .ok_or_else(|| fail("the axes before the last two do not broadcast together".into()))?;
-    let with = |tail: [usize; 2]| -> Dims { batch.iter().copied().chain(tail).collect() };
+    let after = |tail: &[usize]| {
+        let mut shape = batch.clone();
+        shape.extend_from_slice(tail);
+        shape
+    };
+    let with = |tail: [usize; 2]| after(&tail);
     let dtype = a.dtype();
     let gemm = dtype.is_float() && m > 1 && n > 1;
-    let pairs = |k: usize| -> Dims { batch.iter().copied().chain([m, n, k]).collect() };
+    let pairs = |k: usize| after(&[m, n, k]);
     // What is recorded below has these shapes and parts of them; a product's kernel has rows, columns and k as axes of its own.
-    let inner = if gemm { [with([m, k]), with([k, n])] } else { [pairs(k), pairs(1)] };
-    for shape in [with([m, n]), pairs(1)].iter().chain(&inner) {
-        check("dot", shape)?;
-    }
-    let (x, y) = (stretch(&x, &with([m, k])), stretch(&y, &with([k, n])));
+    let (x, y) = if gemm && batch.is_empty() {
+        // The operands' own shapes were checked.
+        check("dot", &[m, n])?;
+        (x, y)
+    } else {
+        let inner = if gemm { [with([m, k]), with([k, n])] } else { [pairs(k), pairs(1)] };
+        for shape in [with([m, n]), pairs(1)].iter().chain(&inner) {
+            check("dot", shape)?;
+        }
+        (stretch(&x, &with([m, k])), stretch(&y, &with([k, n])))
+    };
     let mut out = if gemm {
         node(a.node.device, dtype, with([m, n]), Op::Dot, smallvec![x, y], at)
     } else {

@@ -12,7 +12,7 @@ use crate::graph::{Expr, Op};
 use crate::kernel::{
     AxisSet, Bind, FoldOrder, Gather, GemmSpec, Inst, KOp, KernelIr, Launch, Operand, Role, Step, TopKSpec, width,
 };
-use crate::layout::{Layout, Src, Strides, View, c_strides};
+use crate::layout::{Dims, Layout, Src, Strides, View, c_strides};
 use smallvec::{SmallVec, smallvec};
 
 /// A plan, or the nodes to store because the backend cannot run the kernels that make them on the way.
@@ -37,17 +37,17 @@ pub fn plan(g: &Graph, jobs: Vec<Job>, caps: Caps<'_>) -> Result<Plans> {
             Job::Gemm(_) | Job::TopK(_) | Job::Select(..) => None,
         };
         let (run, writes) = match job {
-            Job::Kernel(d) => p.kernel(*d)?,
+            Job::Kernel(d) => p.kernel(*d, None)?,
             Job::Gemm(n) => p.gemm(n)?,
             Job::TopK(n) => p.topk(n)?,
             Job::Select(d, selection) => {
                 let from = d.targets[0].node;
-                match p.select(*d, selection, caps)? {
+                match p.select(*d, &selection, caps)? {
                     Some(step) => step,
                     None => {
                         refused.push(from);
                         // What reads them is arranged in vain, but not wrong.
-                        for node in std::iter::once(selection.node).chain(selection.values) {
+                        for node in selection.writes() {
                             p.add(node, Layout::c_order(&g.nodes[node].node.shape))?;
                         }
                         continue;
@@ -101,7 +101,8 @@ impl Builder<'_> {
         })
     }
 
-    fn kernel(&mut self, d: Draft) -> Result<(Step, Writes)> {
+    /// A kernel; what it stores lies as it walks, or with these axes outermost first.
+    fn kernel(&mut self, d: Draft, lies: Option<&[usize]>) -> Result<(Step, Writes)> {
         let rank = d.extents.len();
         let mut wide = vec![];
         for key in &d.loads {
@@ -118,7 +119,13 @@ impl Builder<'_> {
             let extent = strides.iter().zip(&d.extents).filter(|s| *s.0 != 0).map(|s| s.1).product();
             wide.push(Wide { slot, offset, strides, gather, role: Role::In, extent });
         }
-        let order = memory_order(&d, &wide);
+        let mut order = memory_order(&d, &wide);
+        if let Some(axes) = lies {
+            // Those of the results are numbered without extents of 1.
+            let shape = &self.g.nodes[d.targets[0].node].node.shape;
+            let own = axes.iter().filter(|&&a| shape[a] != 1).map(|&a| shape[..a].iter().filter(|&&n| n != 1).count());
+            order = own.chain(order.into_iter().filter(|&a| a >= d.outer)).collect();
+        }
         let mut writes = Writes::new();
         for t in &d.targets {
             let shape = &self.g.nodes[t.node].node.shape;
@@ -255,22 +262,28 @@ impl Builder<'_> {
     }
 
     /// A selection from what a kernel makes; `None` where the backend cannot. The array has a slot that no one fills.
-    fn select(&mut self, d: Draft, s: Selection, caps: Caps<'_>) -> Result<Option<(Step, Writes)>> {
+    fn select(&mut self, d: Draft, s: &Selection, caps: Caps<'_>) -> Result<Option<(Step, Writes)>> {
         let from = d.targets[0].node;
-        let (Step::Kernel(ir, launch), _) = self.kernel(d)? else { return Ok(None) };
+        let (Step::Kernel(ir, launch), _) = self.kernel(d, Some(&s.axes))? else { return Ok(None) };
         let Some(Op::TopK { largest }) = self.g.op(s.node) else { return Ok(None) };
-        let layout = &self.slots[self.slot(from)? as usize].layout;
-        let r = layout.shape.len() - 1;
-        let m = layout.shape[r];
-        if *layout != Layout::c_order(&layout.shape) || !(caps.selects)(&ir, &launch, m) {
+        let shape = &self.g.nodes[s.node].node.shape;
+        let r = shape.len() - 1;
+        let m = self.g.nodes[from].node.shape[s.axes[r]];
+        if !(caps.selects)(&ir, &launch, m) {
             return Ok(None);
         }
-        let shape = &self.g.nodes[s.node].node.shape;
         let mut operands: SmallVec<[Bind; 2]> = launch.operands.iter().cloned().collect();
         let mut writes = Writes::new();
-        for node in std::iter::once(s.node).chain(s.values) {
-            let slot = self.add(node, Layout::c_order(shape))?;
-            operands.push(Bind { slot, offset: 0, strides: c_strides(shape), gather: None });
+        let strides = c_strides(shape);
+        let as_found: Dims = (0..=r).collect();
+        for (node, axes) in std::iter::once((s.node, &as_found)).chain(s.values.iter().map(|(n, axes)| (*n, axes))) {
+            let layout = Layout {
+                shape: axes.iter().map(|&a| shape[a]).collect(),
+                strides: axes.iter().map(|&a| strides[a]).collect(),
+                offset: 0,
+            };
+            let slot = self.add(node, layout)?;
+            operands.push(Bind { slot, offset: 0, strides: strides.clone(), gather: None });
             writes.push(slot);
         }
         let (dtype, batch, k) = (self.g.nodes[from].node.dtype, shape[..r].into(), shape[r]);

@@ -69,7 +69,11 @@ impl Lower<'_> {
         self.inside += 1;
         let arg = self.edge(i, 0, &inner);
         self.inside -= 1;
-        let arg = arg?;
+        let arg = arg.map_err(|stop| match stop {
+            // Of three levels, one has to go to memory: the smaller one.
+            Stop::Store(n, why) if self.inside == 1 && g.size(n) > g.size(i) => Stop::Store(i, why),
+            stop => stop,
+        })?;
         let set = set_of(&axes_of);
         // A fold's value stands after its loop even where its argument varies with nothing.
         let over = self.over(arg).union(image.axes).minus(set);

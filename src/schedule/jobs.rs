@@ -14,6 +14,11 @@ use smallvec::{SmallVec, smallvec};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+/// Bytes of pairs that are not stored for being folded in two ways: they would not stay in a cache.
+const LONG: usize = 8 << 20;
+/// Steps of k in which a pair is made again sooner than it is written and read.
+const FEW: usize = 32;
+
 /// What a step of the plan will be.
 #[derive(Debug)]
 pub enum Job {
@@ -33,7 +38,7 @@ impl Job {
         match self {
             Job::Kernel(d) => d.targets.iter().map(|t| t.node).collect(),
             Job::Gemm(n) | Job::TopK(n) => smallvec![*n],
-            Job::Select(_, s) => std::iter::once(s.node).chain(s.values).collect(),
+            Job::Select(_, s) => s.writes().collect(),
         }
     }
 }
@@ -135,20 +140,35 @@ impl<'a> Lowering<'a> {
     }
 }
 
+/// A fold that two kernels make and one of them should read, if there is one.
 fn shared_fold(g: &Graph, jobs: &[Job]) -> Option<usize> {
-    let mut owner = vec![usize::MAX; g.nodes.len()];
-    for (j, job) in jobs.iter().enumerate() {
-        let (Job::Kernel(d) | Job::Select(d, _)) = job else { continue };
-        for &n in &d.inlined {
-            if matches!(g.op(n), Some(Op::Reduce { .. } | Op::Dot)) {
-                if owner[n] != usize::MAX && owner[n] != j {
-                    return Some(n);
-                }
-                owner[n] = j;
+    let drafts: Vec<Option<&Draft>> =
+        jobs.iter().map(|j| if let Job::Kernel(d) | Job::Select(d, _) = j { Some(&**d) } else { None }).collect();
+    let mut owners: Vec<SmallVec<[usize; 2]>> = vec![SmallVec::new(); g.nodes.len()];
+    for (j, d) in drafts.iter().enumerate() {
+        for &n in d.iter().flat_map(|d| &d.inlined) {
+            if !matches!(g.op(n), Some(Op::Reduce { .. } | Op::Dot)) || owners[n].last() == Some(&j) {
+                continue;
+            }
+            owners[n].push(j);
+            match owners[n][..] {
+                [_] => {}
+                [a, b] if drafts[a].zip(drafts[b]).is_some_and(|(a, b)| twice(g, n, [a, b])) => {}
+                _ => return Some(n),
             }
         }
     }
     None
+}
+
+/// Whether two kernels that fold what fold `n` gives each make it, a tile at a time, rather than read it: where it is long, so that nothing of
+/// its size is ever in memory, and where it is made in fewer steps than it takes to write and read it. So are the norms beside a product.
+fn twice(g: &Graph, n: usize, drafts: [&Draft; 2]) -> bool {
+    let steps: usize = drafts[0].deep.iter().map(|&a| drafts[0].extents[a as usize]).product();
+    let bytes = g.size(n).saturating_mul(g.nodes[n].node.dtype.size());
+    let within = |d: &Draft| !d.deep.is_empty() && d.fused.contains(&n);
+    let norm = |d: &Draft| !d.deep.is_empty() && d.norms.iter().any(|norm| norm.0 == n);
+    drafts.into_iter().all(norm) || drafts.into_iter().all(within) && (bytes > LONG || steps <= FEW)
 }
 
 /// The jobs that store node `i`.
@@ -161,7 +181,7 @@ fn attempt(store: &Store<'_>, i: usize) -> Result<Jobs, Stop> {
         Op::TopK { .. } if stored[p.args[0] as usize] => smallvec![Job::TopK(i)],
         Op::TopK { .. } => {
             let v = p.args[0] as usize;
-            let selection = select::of(g, v, &store.readers[v]);
+            let selection = select::of(g, &store.readers[v]);
             let made = one(store, v, &g.nodes[v].node.shape, |l, map| l.compute(v, map), Place::Whole)?;
             let (Some(selection), Job::Kernel(draft)) = (selection, made) else {
                 return Err(Stop::Store(v, APART));

@@ -56,8 +56,10 @@ fn pair(store: &Store<'_>, jobs: &[Job], a: usize, b: usize) -> Option<Draft> {
     }
     let nodes: Vec<usize> = x.targets.iter().chain(&y.targets).map(|t| t.node).collect();
     let d = group(store, &nodes)?;
-    // A fold that walks the same memory; two folds that share one axis by chance of its length are better apart.
-    (d.extents.len() <= x.extents.len().max(y.extents.len())).then_some(d)
+    // A fold that walks the same memory; two folds that share one axis by chance of its length are better apart, and so are folds of two
+    // matrices of pairs, or of rows and columns of one.
+    let more = |of: fn(&Draft) -> usize| of(&d) > of(x).max(of(y));
+    (!more(|d| d.extents.len()) && !more(|d| d.fused.len())).then_some(d)
 }
 
 fn alone(jobs: &[Job], node: usize) -> bool {

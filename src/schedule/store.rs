@@ -137,7 +137,7 @@ impl<'a> Store<'a> {
         };
         f.fold |= fold;
         // Nothing of it goes to memory where it is selected from in the kernel that makes it.
-        let selected = f.fold && select::of(g, i, edges).is_some();
+        let selected = f.fold && select::of(g, edges).is_some();
         let again = again.then_some("needed again");
         let reason = match op {
             _ if p.root => Some("asked for"),                // (a)

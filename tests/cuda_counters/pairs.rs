@@ -3,7 +3,7 @@
 use crate::child::Case;
 use crate::count::{Done, counted, cuda, noise, report, result};
 use ndarray::{Array2, Axis};
-use ndcuda::{Device, DeviceArray2, NewAxis, s};
+use ndcuda::{Device, DeviceArray2, NewAxis, distance, s};
 
 /// All of them.
 pub const CASES: &[Case] = &[
@@ -13,6 +13,7 @@ pub const CASES: &[Case] = &[
     Case { name: "pairs::large_tiles", variables: &[], body: large_tiles },
     Case { name: "pairs::any_shape", variables: &[], body: any_shape },
     Case { name: "pairs::nearest", variables: &[], body: nearest },
+    Case { name: "pairs::products", variables: &[("NDCUDA_CUBLAS", "/nowhere/libcublas.so.13")], body: products },
     Case { name: "pairs::few_of_a_long_k", variables: &[], body: few_of_a_long_k },
 ];
 
@@ -55,7 +56,17 @@ macro_rules! distances {
 /// Shapes of whole tiles and rows of whole sectors: all accesses are of 16 bytes, results are written once, and each operand is read once for
 /// each row or column of tiles. `floats` operations are done for each (i, j, k); a tile has `least` results or more.
 #[track_caller]
-fn tiled(done: &Done, [n, m, d]: [u64; 3], size: u64, floats: u64, least: u64) {
+fn tiled(done: &Done, shape: [u64; 3], size: u64, floats: u64, least: u64) {
+    let (c, [n, m, d]) = (done.all, shape);
+    traffic(done, shape, size, least);
+    let did = if size == 8 { c.fp64 } else { c.fp32 };
+    assert_eq!(did, floats * n * m * d, "{c:?}");
+    println!("arithmetic: {:.3} of the instructions", did as f64 / 32.0 / c.issued as f64);
+}
+
+/// What [`tiled`] says of memory.
+#[track_caller]
+fn traffic(done: &Done, [n, m, d]: [u64; 3], size: u64, least: u64) {
     let c = done.all;
     let tiles = done.launches[0].grid[0] as u64;
     // Of the tiles that such a grid can mean, those that ask for least.
@@ -68,10 +79,7 @@ fn tiled(done: &Done, [n, m, d]: [u64; 3], size: u64, floats: u64, least: u64) {
     assert!(done.read() as f64 <= 1.1 * implied as f64, "{implied} bytes by {tiles} tiles: {c:?}");
     assert_eq!((c.store_sectors * 32, c.unique_stored), (n * m * size, n * m * size));
     assert_eq!((c.wide_loads, c.wide_stores), (c.load_requests, c.store_requests));
-    assert_eq!(c.unique_loaded, (n + m) * d * size);
-    let done = if size == 8 { c.fp64 } else { c.fp32 };
-    assert_eq!((done, c.atomics), (floats * n * m * d, 0), "{c:?}");
-    println!("arithmetic: {:.3} of the instructions", done as f64 / 32.0 / c.issued as f64);
+    assert_eq!((c.unique_loaded, c.atomics), ((n + m) * d * size, 0), "{c:?}");
 }
 
 fn squares_of_f32() {
@@ -94,6 +102,40 @@ fn magnitudes() {
 fn large_tiles() {
     let (done, shape) = distances!(&cuda(), f32, |v| &v * &v, |v: f64| v * v, (2048, 2048, 48), false, 97);
     tiled(&done, shape, 4, 2, 128 * 128);
+}
+
+/// Without cuBLAS: a product, and the expanded form around one, whose norms come from the slices that the product reads.
+fn products() {
+    let dev = cuda();
+    let (n, m, d) = (256, 256, 64);
+    let x = Array2::from_shape_fn((n, d), |(i, k)| noise(i * d + k) as f32);
+    let y = Array2::from_shape_fn((m, d), |(j, k)| noise(n * d + j * d + k) as f32);
+    let (dx, dy) = (dev.array(&x).unwrap(), dev.array(&y).unwrap());
+    type Form<'a> = (&'a str, &'a dyn Fn() -> DeviceArray2<f32>, fn(f64, f64) -> f64);
+    let forms: [Form<'_>; 2] = [
+        ("product", &|| dx.dot(&dy.t()), |a, b| a * b),
+        ("expanded", &|| distance::sqeuclidean_expanded(&dx, &dy), |a, b| (a - b) * (a - b)),
+    ];
+    for (what, form, term) in forms {
+        let (got, done) = counted(what, || form().to_ndarray());
+        for ((i, j), &v) in got.indexed_iter() {
+            let pairs = || x.row(i).into_iter().zip(y.row(j)).map(|(&a, &b)| (f64::from(a), f64::from(b)));
+            let want: f64 = pairs().map(|(a, b)| term(a, b)).sum();
+            let size: f64 = pairs().map(|(a, b)| a * a + b * b).sum();
+            assert!((f64::from(v) - want).abs() <= d as f64 * f64::from(f32::EPSILON) * size, "{what} at {i}, {j}");
+        }
+        result(what, got);
+        report(what, &done, ((n + m) * d * 4) as u64);
+        assert_eq!(done.launches.len(), 1, "{what}");
+        assert!(done.launches[0].name().starts_with("nd_pairwise_"), "{}", done.launches[0].name());
+        assert!(done.peak <= (n * m * 4) as u64 + 512, "{what}: {} bytes", done.peak);
+        done.no_conflicts();
+        let shape = [n, m, d].map(|e| e as u64);
+        traffic(&done, shape, 4, 64 * 64);
+        // A multiply-add for each (i, j, k); norms are a row's or a column's.
+        let (did, least) = (done.all.fp32, (n * m * d) as u64);
+        assert!((least..=least + least / 5).contains(&did), "{what}: {did} of {least}");
+    }
 }
 
 /// Ragged tiles, rows that begin within a sector, operands by columns.

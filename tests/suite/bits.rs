@@ -1,6 +1,7 @@
 //! Elementwise results have the bits that the CPU gives: every op at every dtype, on edges and random operands, in C order and strided.
 
 use crate::dag::Rng;
+use crate::harness::on_the_host;
 use ndarray::Array2;
 use ndcuda::api::eval::Roots;
 use ndcuda::{Bits, Device, DeviceArray, DeviceArray2, Element, Float, Integer, Number, Signed, bf16, f16, s};
@@ -184,6 +185,33 @@ fn compare<T: Element>(dev: &Device, wrong: &mut Vec<String>, more: fn(&mut Resu
     for strided in [false, true] {
         let results = results(dev, strided, more);
         differences(&results, &want, &format!("of {}, strided: {strided}", T::DTYPE), wrong);
+    }
+    if on_the_host(dev) {
+        shapes(dev, wrong, more);
+    }
+}
+
+/// Operands of which one is stretched, of no axis and of no element; on the CPU the same as in C order, where every element stands for itself.
+fn shapes<T: Element>(dev: &Device, wrong: &mut Vec<String>, more: fn(&mut Results, &[DeviceArray2<T>; 3])) {
+    let host = operands::<T>();
+    let thin = [host[0].slice(s![.., 3..4]), host[1].slice(s![5..6, ..]), host[2].slice(s![7..8, 9..10])];
+    let all = |x: [DeviceArray2<T>; 3]| {
+        let mut out: Results = vec![];
+        elements(&mut out, &x, &x[2].cast());
+        more(&mut out, &x);
+        out
+    };
+    let want = read(&all(thin.map(|x| Device::cpu().array(x.broadcast(SHAPE).unwrap().to_owned()).unwrap())));
+    let x = thin.map(|x| dev.array(x).unwrap().broadcast(SHAPE).unwrap());
+    differences(&all(x), &want, &format!("of {}, stretched", T::DTYPE), wrong);
+    for shape in [(1, 1), (0, SHAPE.1), (SHAPE.0, 0)] {
+        let part = |x: &Array2<T>| x.slice(s![..shape.0, ..shape.1]).to_owned();
+        let want = read(&all([0, 1, 2].map(|i| Device::cpu().array(part(&host[i])).unwrap())));
+        let x = [0, 1, 2].map(|i| match shape {
+            (1, 1) => dev.scalar(host[i][[0, 0]]).insert_axis(ndarray::Axis(0)).insert_axis(ndarray::Axis(1)),
+            _ => dev.array(part(&host[i])).unwrap(),
+        });
+        differences(&all(x), &want, &format!("of {}, {shape:?}", T::DTYPE), wrong);
     }
 }
 

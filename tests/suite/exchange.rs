@@ -166,6 +166,56 @@ fn closeness(dev: &Device) {
     assert!(text.contains("[3]") && text.contains("[2]"), "{text}");
 }
 
+/// What `approx` does not know (16-bit floats), and what has no units in the last place.
+fn closeness_of_other_types(dev: &Device) {
+    macro_rules! halves {
+        ($($t:ident, $ulp:expr;)*) => {$(
+            let host = arr1(&[1.0, -2.0, 0.0, 1000.0].map($t::from_f32));
+            let next = host.mapv(|v| $t::from_bits(v.to_bits() + 1));
+            let (x, y) = (dev.array(&host).unwrap(), dev.array(&next).unwrap());
+            assert_ulps_eq!(x, y, epsilon = 0.0, max_ulps = 1);
+            assert_ulps_eq!(next, x, epsilon = 0.0, max_ulps = 1);
+            assert!(!approx::ulps_eq!(x, next, epsilon = 0.0, max_ulps = 0));
+            assert_relative_eq!(x, next, max_relative = $ulp);
+            assert!(!approx::relative_eq!(x, next, epsilon = 1e-9, max_relative = $ulp / 4.0));
+            assert_abs_diff_eq!(x, y, epsilon = 2000.0 * $ulp);
+            assert!(!approx::abs_diff_eq!(x, next, epsilon = $ulp));
+            let zeros = dev.array(&arr1(&[$t::from_f32(0.0)])).unwrap();
+            assert_ulps_eq!(zeros, arr1(&[$t::from_f32(-0.0)]), epsilon = 0.0, max_ulps = 0);
+            assert!(!approx::ulps_eq!(dev.full(1, $t::NAN), arr1(&[$t::NAN]), epsilon = 0.0, max_ulps = 9));
+            x.all_close(&next, $ulp.into(), 1e-7).unwrap();
+            assert!(x.all_close(&next, 0.0, $ulp.into()).unwrap_err().to_string().contains("[3]"));
+        )*};
+    }
+    halves! {
+        f16, 0.001f32;
+        bf16, 0.008f32;
+    }
+    let (x, near) = (dev.array(&arr1(&[1i32, -7, i32::MAX])).unwrap(), arr1(&[1, -5, i32::MAX]));
+    assert_abs_diff_eq!(x, near, epsilon = 2);
+    assert_abs_diff_eq!(near, x, epsilon = 2);
+    assert!(!approx::abs_diff_eq!(x, near, epsilon = 1));
+    x.all_close(&near, 0.0, 2.0).unwrap();
+    let text = x.all_close(&near, 0.0, 1.0).unwrap_err().to_string();
+    assert!(text.contains("[1]: -7 where -5") && text.contains("1 of 3"), "{text}");
+    // One f64 stands for both.
+    let large = dev.array(&arr1(&[9_007_199_254_740_993i64, i64::MIN])).unwrap();
+    let text = large.all_close(&arr1(&[9_007_199_254_740_992, i64::MIN]), 0.0, 0.0).unwrap_err().to_string();
+    assert!(text.contains("9007199254740993 where 9007199254740992 is expected, off by 1e0"), "{text}");
+    large.all_close(&arr1(&[9_007_199_254_740_992, i64::MIN]), 1e-15, 0.0).unwrap();
+    let top = dev.full(1, u64::MAX);
+    assert!(top.all_close(&arr1(&[u64::MAX - 1]), 0.0, 0.0).is_err());
+    assert!(dev.full(1, i8::MIN).all_close(&arr1(&[i8::MAX]), 0.0, 254.0).is_err());
+    dev.full(1, i8::MIN).all_close(&arr1(&[i8::MAX]), 0.0, 255.0).unwrap();
+    assert!(
+        dev.full(2, true)
+            .all_close(&arr1(&[true, false]), 0.0, 0.5)
+            .unwrap_err()
+            .to_string()
+            .contains("[1]: true where false")
+    );
+}
+
 fn printing(dev: &Device) {
     let host = arr2(&[[1.5f32, 2.0], [3.0, 4.0]]);
     let x = dev.array(&host).unwrap() * 1.0;
@@ -255,5 +305,5 @@ fn powers(dev: &Device) {
 }
 
 tests_on_devices! {
-    owned_arrays_move every_type_goes_in_and_out empty_arrays casts equality closeness printing creation powers
+    owned_arrays_move every_type_goes_in_and_out empty_arrays casts equality closeness closeness_of_other_types printing creation powers
 }

@@ -108,6 +108,7 @@ fn the_twins_give_errors(dev: &Device) {
     let before = c.clone();
     assert!(c.try_slice_assign(s![.., 1..9], 1.0).is_err());
     assert!(c.try_slice_assign(s![.., ..], &b).is_err());
+    assert!(matches!(c.try_assign(&b), Err(Error::Broadcast { op: "assign", .. })));
     assert_eq!(c, before);
     assert!(a.try_add(&dev.zeros::<f32, _>((1, 3))).is_ok());
 }
@@ -277,13 +278,20 @@ fn shapes_beyond_all_memory(dev: &Device) {
 
 /// Memory that is not there is an error wherever a `Result` says so.
 fn no_memory_is_an_error(dev: &Device) {
-    let gone = |e: Option<Error>| match e.unwrap() {
-        Error::At { source, .. } => assert!(matches!(*source, Error::OutOfMemory { .. }), "{source}"),
-        e => assert!(matches!(e, Error::OutOfMemory { .. }), "{e}"),
+    let gone = |e: Option<Error>| {
+        let e = e.unwrap();
+        let text = e.to_string();
+        assert!(text.contains(" bytes requested") && text.contains(" bytes free"), "{text}");
+        match e {
+            Error::At { source, .. } => assert!(matches!(*source, Error::OutOfMemory { .. }), "{source}"),
+            e => assert!(matches!(e, Error::OutOfMemory { .. }), "{e}"),
+        }
     };
     gone(dev.from_fn(1usize << 45, |i| i as f32).err());
     if crate::harness::on_the_host(dev) {
         gone(dev.zeros::<f64, _>(1usize << 58).to_ndarray().err());
+        let text = dev.zeros::<f64, _>(1usize << 50).to_ndarray().unwrap_err().to_string();
+        names(&text, &["mistakes.rs:", "9007199254740992 bytes requested"]);
         gone(dev.zeros::<f32, _>(1usize << 45).to_ndarray().err());
         gone((dev.ones::<f64, _>((1usize << 60) - 1) + 1.0).to_ndarray().err());
         gone(dev.array(ndarray::arr0(0u8).broadcast(1usize << 58).unwrap()).err());

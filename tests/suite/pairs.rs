@@ -207,6 +207,47 @@ fn the_nearest_row_needs_little_memory(dev: &Device) {
     assert_eq!(nearest.to_ndarray().unwrap(), stored.argmin_axis(Axis(1)).to_ndarray().unwrap());
 }
 
+/// The nearest row in either direction (Chamfer's distance): each direction makes the pairs for itself.
+fn folds_over_both_sides_store_no_matrix(dev: &Device) {
+    let chamfer = |d: &DeviceArray2<f32>| d.min_axis(Axis(1)).mean() + d.min_axis(Axis(0)).mean();
+    let shapes: &[_] = if on_the_host(dev) { &[(2000, 2000, 40), (90, 70, 17)] } else { &[(90, 70, 17), (65, 65, 5)] };
+    for &(n, m, k) in shapes {
+        for metric in [Metric::SqEuclidean, Metric::Euclidean, Metric::Chebyshev, Metric::Cosine, Metric::Canberra] {
+            if n == 2000 && metric == Metric::Canberra || !on_the_host(dev) && metric == Metric::Cosine {
+                continue;
+            }
+            let what = format!("{metric} {n} x {m} x {k}");
+            let (x, y) = (rows::<f32>(dev, n, k, 1), rows::<f32>(dev, m, k, 2));
+            let all = cdist(&x, &y, metric);
+            let (low, at) = (all.min_axis(Axis(1)), all.argmax_axis(Axis(0)));
+            let t = traced(|| ndcuda::eval((&low, &at)));
+            assert!(!folds_without_a_matrix(dev) || (t.kernels, t.peak) == (2, 4 * n + 8 * m), "{what}: {t:?}");
+            let both = chamfer(&cdist(&x, &y, metric));
+            let t = traced(|| both.eval());
+            assert!(!folds_without_a_matrix(dev) || t.peak < 4 * n * m && t.kernels <= 6, "{what}: {t:?}");
+            let stored = cdist(&x, &y, metric);
+            stored.eval().unwrap();
+            assert_eq!(low.to_ndarray().unwrap(), stored.min_axis(Axis(1)).to_ndarray().unwrap(), "{what}");
+            assert_eq!(at.to_ndarray().unwrap(), stored.argmax_axis(Axis(0)).to_ndarray().unwrap(), "{what}");
+            assert_eq!(both.to_ndarray().unwrap(), chamfer(&stored).to_ndarray().unwrap(), "{what}");
+            // What a third needs is there from then on.
+            let t = traced(|| ndcuda::eval((&all.max(), &all.argmin_axis(Axis(1)))));
+            assert!(!folds_without_a_matrix(dev) || t.allocated >= 4 * n * m, "{what}: {t:?}");
+            assert_eq!(traced(|| (&all + 0.0).eval()).bytes_read, 4 * n * m, "{what}");
+        }
+    }
+    // Few pairs of long rows stay in a cache: they are made once.
+    let (x, y) = (rows::<f32>(dev, 60, 500, 1), rows::<f32>(dev, 50, 500, 2));
+    let d = cdist(&x, &y, Metric::CityBlock);
+    let t = traced(|| ndcuda::eval((&d.min_axis(Axis(1)), &d.min_axis(Axis(0)))));
+    assert!(t.bytes_read <= 110 * 500 * 4 + 2 * 60 * 50 * 4, "{t:?}");
+    // Three are one too many.
+    let (x, y) = (rows::<f32>(dev, 60, 5, 1), rows::<f32>(dev, 50, 5, 2));
+    let d = cdist(&x, &y, Metric::CityBlock);
+    let t = traced(|| ndcuda::eval((&d.min_axis(Axis(1)), &d.min_axis(Axis(0)), &d.sum())));
+    assert!(t.bytes_written >= 60 * 50 * 4, "{t:?}");
+}
+
 /// What is held and needed again is stored the second time.
 fn a_held_matrix_is_computed_twice_at_most(dev: &Device) {
     let (x, y) = (rows::<f32>(dev, 60, 500, 1), rows::<f32>(dev, 50, 500, 2));
@@ -450,5 +491,5 @@ tests_on_devices! {
     chains_have_the_bits_of_their_operations
     any_combine_has_the_bits_of_plain_code any_combine_takes_every_dtype
     expanded_is_one_kernel_and_exact_on_equal_rows folds_of_pairs_store_no_matrix folds_of_pairs_treat_nan_and_ties_as_numpy
-    the_nearest_row_needs_little_memory a_held_matrix_is_computed_twice_at_most what_the_kernel_cannot_do_is_still_right
+    folds_over_both_sides_store_no_matrix the_nearest_row_needs_little_memory a_held_matrix_is_computed_twice_at_most what_the_kernel_cannot_do_is_still_right
 }

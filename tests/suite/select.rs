@@ -198,29 +198,48 @@ fn neighbours_come_from_all_tiles(dev: &Device) {
     assert!(matches!(e, Error::Mismatch { .. }), "{e}");
 }
 
-/// What is selected of `d`, which is made anew each time, is what a sort of it in memory selects; without that memory where the
-/// device can.
+/// What is selected of `d`, which is made anew each time, is what a sort of it in memory selects, along either axis; without that memory
+/// where the device can.
 #[track_caller]
 fn of_pairs<T: Element>(k: usize, alone: bool, what: &str, d: impl Fn() -> DeviceArray2<T>) {
     let host = d().to_ndarray().unwrap().into_dyn();
-    let bytes = host.shape()[0] * k * (8 + size_of::<T>());
-    for largest in [false, true] {
-        let want = sorted(&host.view(), 1, k, largest);
-        let (best, at) = d().topk(k, Axis(1), largest);
+    // On the software device each costs a second.
+    let few = !on_the_host(d().device());
+    for (axis, largest) in [(1, false), (1, true), (0, false), (0, true)] {
+        if few && (axis, largest) == (0, false) {
+            continue;
+        }
+        let k = k.min(host.shape()[axis]);
+        let bytes = host.shape()[1 - axis] * k * (8 + size_of::<T>());
+        let what = format!("{what}: {k} of {:?} along {axis}, largest: {largest}", host.shape());
+        let want = sorted(&host.view(), axis, k, largest);
+        let (best, at) = d().topk(k, Axis(axis), largest);
         let (r, t) = trace(|| ndcuda::eval((&best, &at)));
         r.unwrap();
         if alone {
-            assert_eq!((t.kernels, t.allocated), (1, bytes), "{what}: {k} of {:?}: {t:?}", host.shape());
+            assert_eq!((t.kernels, t.allocated), (1, bytes), "{what}: {t:?}");
         }
         let (best, at) = (best.to_ndarray().unwrap(), at.to_ndarray().unwrap().into_dyn());
-        assert_eq!(at, want, "{what}: {k} of {:?}, largest: {largest}", host.shape());
-        for ((i, r), v) in best.indexed_iter() {
-            let is = host[[i, at[[i, r]] as usize]];
-            assert!(v.to_bits64() == is.to_bits64(), "{what} at {i}, {r}: {v}, not {is}");
+        assert_eq!(at, want, "{what}");
+        for ((i, j), v) in best.indexed_iter() {
+            let mut from = [i, j];
+            from[axis] = at[[i, j]] as usize;
+            assert!(v.to_bits64() == host[from].to_bits64(), "{what} at {i}, {j}: {v}, not {}", host[from]);
         }
-        // Only where they are.
-        let (_, at) = d().topk(k, Axis(1), largest);
+        // Only where they are; of the same array seen from its other side.
+        let (_, at) = d().topk(k, Axis(axis), largest);
         assert_eq!(at.to_ndarray().unwrap().into_dyn(), want, "{what}: indices alone");
+        if few && axis == 1 {
+            continue;
+        }
+        let (best, at) = d().t().topk(k, Axis(1 - axis), largest);
+        let (r, t) = trace(|| ndcuda::eval((&best, &at)));
+        r.unwrap();
+        assert!(!alone || t.allocated == bytes, "{what}, turned: {t:?}");
+        assert_eq!(at.t().to_ndarray().unwrap().into_dyn(), want, "{what}, turned");
+        let (found, best) = (d().topk(k, Axis(axis), largest).0.to_ndarray().unwrap(), best.t().to_ndarray().unwrap());
+        let bits = |a: &Array2<T>| a.iter().map(|v| v.to_bits64()).collect::<Vec<_>>();
+        assert_eq!(bits(&best), bits(&found), "{what}, turned");
     }
 }
 
@@ -274,7 +293,7 @@ fn best_of_pairs_are_those_of_a_sort(dev: &Device) {
         let (x, y) = (x.slice(s![.., NewAxis, ..]), y.slice(s![NewAxis, .., ..]));
         x.equal(&y).sum_axis(Axis(2))
     });
-    // Along the other axis, both ends at once, read by others, held: stored or not, the same.
+    // Both ends at once, read by others, held: stored or not, the same.
     let all = d().to_ndarray().unwrap();
     same_as(&all, 0, &d().topk(4, Axis(0), true), true);
     let held = d();
@@ -294,6 +313,22 @@ fn best_of_pairs_are_those_of_a_sort(dev: &Device) {
     let twice = (&near * 2.0).to_ndarray().unwrap();
     assert_eq!(at.to_ndarray().unwrap().into_dyn(), sorted(&host.view().into_dyn(), 2, 2, false));
     assert_eq!(twice, near.to_ndarray().unwrap() * 2.0);
+    for axis in [1, 2] {
+        let (near, at) = batch().topk(2, Axis(axis), true);
+        let (r, t) = trace(|| ndcuda::eval((&near, &at)));
+        r.unwrap();
+        let want = sorted(&host.view().into_dyn(), axis, 2, true);
+        assert_eq!((t.kernels, t.allocated), (1, want.len() * 12), "axis {axis}: {t:?}");
+        assert_eq!(at.to_ndarray().unwrap().into_dyn(), want, "axis {axis}");
+        let best = near.to_ndarray().unwrap();
+        let mut found = best.clone();
+        for (place, v) in found.indexed_iter_mut() {
+            let mut from = [place.0, place.1, place.2];
+            from[axis] = want[[place.0, place.1, place.2]] as usize;
+            *v = host[from];
+        }
+        assert_eq!(best.mapv(f32::to_bits), found.mapv(f32::to_bits), "axis {axis}");
+    }
 }
 
 /// Arrays larger than the block that a GPU makes at a time: rows and columns that blocks end at, ties and NaN on both sides, batches.

@@ -39,7 +39,7 @@ distances --x A.npy [--y B.npy] --metric M --out D.npy [--device D] [--progress]
     gives them. f32 stays, f16 becomes f32, everything else f64.
 
     --metric M    {}
-                  (minkowski:P with any P > 0)
+                  (minkowski:P with any P > 0; 2 where it is left out)
     --device D    cpu, cuda or cuda:N; else what NDCUDA_DEVICE names, else the best there is
     --progress    a line on stderr even where that is no terminal",
         metrics.join(", ")

@@ -6,10 +6,10 @@
 //! products of floats are chains within a leaf, a tree over leaves and a tree over chunks; all other folds go through a chunk
 //! in order. Threads share blocks of results, or, where those are few, chunks; the bits are the same.
 
-use super::map::{SERIAL, tile_size};
+use super::map::{ALONE, tile_size};
 use super::program::{Compiler, Count, FoldOp, Reg, RegInfo, TOp, TileAxes};
 use super::states::{Open, States, Waiting, in_pairs};
-use super::threads::Threads;
+use super::threads::{Threads, Worth};
 use super::tile::{Bad, Frame, Homes, OperandInfo, operands, scratch};
 use crate::backend::Args;
 use crate::error::Result;
@@ -191,18 +191,18 @@ impl Fold {
         let leaves = product(&self.k_outer) * self.leaves;
         let chunks = leaves.div_ceil(self.leaves_per_chunk).max(1);
         let work: usize = self.launch.extents.iter().product();
-        let serial = work <= SERIAL;
+        let worth = Worth::of(work, ALONE);
         let (bytes, states) = (self.states.bytes, &self.states);
         let run = Run { fold: self, args, across, leaves, places: Tree::nodes(chunks) };
         let n = if self.along { self.rows } else { self.lanes };
         // SAFETY: the states of both hold all lanes.
         let merge = |into, from| unsafe { states.merge(&self.folds, self.isa, n, into, from) };
-        if serial || chunks == 1 || blocks >= 4 * threads.count() {
+        if worth == Worth::Alone || chunks == 1 || blocks >= 4 * threads.count() {
             // Enough blocks to share; several small ones at a time.
-            let group = (SERIAL / (work / blocks.max(1)).max(1))
+            let group = (2 * ALONE / (work / blocks.max(1)).max(1))
                 .clamp(1, 4096)
                 .min(blocks.div_ceil(4 * threads.count()).max(1));
-            return threads.spread_apart(blocks.div_ceil(group), serial, &|next| {
+            return threads.spread_apart(blocks.div_ceil(group), worth, &|next| {
                 run.thread(bad, |f, states, open| {
                     let place = |p: usize| states.wrapping_add(p * bytes);
                     while let Some(u) = next() {
@@ -225,7 +225,7 @@ impl Fold {
         // Few results, long folds: chunks are shared.
         let words = bytes.div_ceil(8);
         let parts: Vec<Mutex<(i64, Vec<u64>)>> = (0..blocks * chunks).map(|_| Mutex::new((0, vec![]))).collect();
-        threads.spread_apart(blocks * chunks, false, &|next| {
+        threads.spread_apart(blocks * chunks, worth, &|next| {
             run.thread(bad, |f, states, open| {
                 while let Some(u) = next() {
                     // SAFETY: as above.

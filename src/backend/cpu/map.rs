@@ -1,7 +1,7 @@
 //! Kernels without folds: tiles over the two innermost axes, outer indices shared among threads.
 
 use super::program::{Compiler, Count, Reg, RegInfo, TOp, TileAxes};
-use super::threads::Threads;
+use super::threads::{Threads, Worth};
 use super::tile::{Bad, Frame, Homes, OperandInfo, PAST_CACHES, fence, operands, scratch};
 use crate::backend::Args;
 use crate::error::Result;
@@ -10,8 +10,10 @@ use crate::ops::Isa;
 
 /// Scratch that tiles should fit: most of L1.
 const L1: usize = 24 << 10;
-/// Elements worth a second thread.
-pub const SERIAL: usize = 32 << 10;
+/// Elements that one thread makes as soon as two.
+pub const ALONE: usize = 16 << 10;
+/// Elements to hand to a thread at a time, and where they are few.
+const UNIT: (usize, usize) = (64 << 10, 4 << 10);
 
 /// A compiled map kernel.
 pub struct Map {
@@ -28,7 +30,6 @@ pub struct Map {
     /// Rows and lanes of a full tile, and how many elements each thread takes at once.
     rows: usize,
     lanes: usize,
-    unit: usize,
     /// Bytes written for each element.
     width: usize,
 }
@@ -75,7 +76,6 @@ impl Map {
             tile,
             rows,
             lanes,
-            unit: 1 << 16,
             width: ir.operands.iter().filter(|o| o.role == Role::Out).map(|o| o.dtype.size()).sum(),
         })
     }
@@ -88,10 +88,11 @@ impl Map {
         // Tiles in order; a unit is a run of them worth handing to a thread.
         let (across, down) = (n.div_ceil(self.lanes), m.div_ceil(self.rows));
         let tiles = outer * across * down;
-        let run = (self.unit / (self.lanes * self.rows)).max(1);
-        let serial = n * m * outer <= SERIAL;
-        let past_caches = !args.in_place && n * m * outer * self.width >= PAST_CACHES;
-        threads.spread(tiles.div_ceil(run), serial, &|next| {
+        let all = n * m * outer;
+        let unit = (all / (4 * threads.count())).clamp(UNIT.1, UNIT.0);
+        let run = (unit / (self.lanes * self.rows)).max(1);
+        let past_caches = !args.in_place && all * self.width >= PAST_CACHES;
+        threads.spread(tiles.div_ceil(run), Worth::of(all, ALONE), &|next| {
             let rank = self.launch.extents.len();
             scratch(self.homes.bytes, |base| {
                 let mut f = Frame::new(&self.regs, &self.homes, base, &self.operands, args, rank, bad);

@@ -9,6 +9,7 @@ mod states;
 mod threads;
 mod tile;
 mod topk;
+mod workers;
 
 pub use threads::from_environment;
 

@@ -1,8 +1,8 @@
 //! Kernels where one fold needs another: each thread takes a row and walks it several times.
 
-use super::map::SERIAL;
+use super::map::ALONE;
 use super::program::{Compiler, Count, FoldOp, Reg, RegInfo, TOp, TileAxes};
-use super::threads::Threads;
+use super::threads::{Threads, Worth};
 use super::tile::{Bad, Frame, Homes, OperandInfo, PAST_CACHES, fence, operands, scratch};
 use crate::backend::Args;
 use crate::error::Result;
@@ -136,8 +136,8 @@ impl Passes {
         let rows: usize = self.results.iter().map(|&a| ext[a]).product();
         let work: usize = ext.iter().product();
         let past_caches = !args.in_place && work * self.written >= PAST_CACHES;
-        let group = (SERIAL / 4 / (work / rows.max(1)).max(1)).clamp(1, 4096);
-        threads.spread(rows.div_ceil(group), work <= SERIAL, &|next| {
+        let group = (ALONE / 2 / (work / rows.max(1)).max(1)).clamp(1, 4096);
+        threads.spread(rows.div_ceil(group), Worth::of(work, ALONE), &|next| {
             scratch(self.homes.bytes + self.state_bytes, |base| {
                 let regs = base.wrapping_add(self.state_bytes);
                 let mut f = Frame::new(&self.regs, &self.homes, regs, &self.row_operands, args, ext.len(), bad);

@@ -1,7 +1,9 @@
 //! Spreading units of work over the threads of a device.
 
+use super::workers::Workers;
 use crate::error::{Error, Result};
 use smallvec::SmallVec;
+use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +11,29 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub struct Threads {
     count: usize,
-    pool: OnceLock<Option<rayon_core::ThreadPool>>,
+    workers: OnceLock<Workers>,
+}
+
+/// Whether work is shared.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Worth {
+    /// It takes no longer than sharing it.
+    Alone,
+    /// With threads that are awake, or where such work follows such work: waking one takes 12 us on a virtual machine.
+    Awake,
+    /// With all.
+    Shared,
+}
+
+impl Worth {
+    /// Of `work`, more than `least` of which takes longer than sharing it.
+    pub fn of(work: usize, least: usize) -> Worth {
+        match () {
+            _ if work <= least => Worth::Alone,
+            _ if work / 4 <= least => Worth::Awake,
+            _ => Worth::Shared,
+        }
+    }
 }
 
 /// More threads than any machine has cores for are not made: each costs memory, and the time to start it.
@@ -18,7 +42,7 @@ const MOST: usize = 1024;
 impl Threads {
     /// `count` threads, at least one.
     pub fn new(count: usize) -> Threads {
-        Threads { count: count.clamp(1, MOST), pool: OnceLock::new() }
+        Threads { count: count.clamp(1, MOST), workers: OnceLock::new() }
     }
 
     /// How many.
@@ -26,28 +50,18 @@ impl Threads {
         self.count
     }
 
-    fn pool(&self) -> Option<&rayon_core::ThreadPool> {
-        let make = || {
-            let name = |n| format!("ndcuda-{n}");
-            // The calling thread works too.
-            rayon_core::ThreadPoolBuilder::new().num_threads(self.count - 1).thread_name(name).build().ok()
-        };
-        self.pool.get_or_init(make).as_ref()
-    }
-
     /// Calls `f(next)` on up to all threads at once; `next()` hands out units `0..units` in order.
-    /// `serial`: the work is too little to share.
-    pub fn spread(&self, units: usize, serial: bool, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
-        self.share(1, units, serial, f)
+    pub fn spread(&self, units: usize, worth: Worth, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
+        self.share(1, units, worth, f)
     }
 
     /// As [`Threads::spread`], but each thread has a run of units to itself and takes from the others' after it: the other
     /// way round, memory that is read once came up to a third slower in some runs, and never faster.
-    pub fn spread_apart(&self, units: usize, serial: bool, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
-        self.share(if serial { 1 } else { self.count.min(units).max(1) }, units, serial, f)
+    pub fn spread_apart(&self, units: usize, worth: Worth, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
+        self.share(if worth == Worth::Alone { 1 } else { self.count.min(units).max(1) }, units, worth, f)
     }
 
-    fn share(&self, runs: usize, units: usize, serial: bool, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
+    fn share(&self, runs: usize, units: usize, worth: Worth, f: &(impl Fn(&Next<'_>) + Sync)) -> Result<()> {
         let taken: SmallVec<[AtomicUsize; 8]> = (0..runs).map(|r| AtomicUsize::new(r * units / runs)).collect();
         let work = |thread: usize| {
             f(&|| {
@@ -59,30 +73,29 @@ impl Threads {
             })
         };
         let helpers = (self.count - 1).min(units.saturating_sub(1));
-        let pool = if serial || helpers == 0 { None } else { self.pool() };
-        match pool {
-            None => work(0),
-            Some(pool) => {
-                let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    let work = &work;
-                    pool.in_place_scope(|s| {
-                        for thread in 1..=helpers {
-                            s.spawn(move |_| work(thread));
-                        }
-                        work(0);
-                    });
-                }));
-                if panicked.is_err() {
-                    return Err(Error::Internal { stage: "cpu", detail: "a worker thread panicked".into() });
-                }
-            }
+        if worth == Worth::Alone || helpers == 0 {
+            work(0);
+            return Ok(());
         }
-        Ok(())
+        // The calling thread works too.
+        match self.workers.get_or_init(|| Workers::new(self.count - 1)).run(helpers, worth == Worth::Shared, &work) {
+            true => Ok(()),
+            false => Err(Error::Internal { stage: "cpu", detail: "a worker thread panicked".into() }),
+        }
     }
 }
 
 /// Hands out the next unit of work.
 pub type Next<'a> = dyn Fn() -> Option<usize> + 'a;
+
+/// Hands out `0..units` on one thread.
+pub fn in_turn(units: usize) -> impl Fn() -> Option<usize> {
+    let at = Cell::new(0);
+    move || {
+        let n = at.replace(at.get() + 1);
+        (n < units).then_some(n)
+    }
+}
 
 /// Threads asked for by `NDCUDA_NUM_THREADS`, else those of the machine.
 pub fn from_environment() -> Result<usize> {
@@ -109,7 +122,13 @@ mod tests {
         for count in [1, 2, 5] {
             let threads = Threads::new(count);
             for units in [0, 1, 3, 7, 1000] {
-                for (apart, serial) in [(false, false), (true, false), (true, true)] {
+                for (apart, worth) in [
+                    (false, Worth::Shared),
+                    (true, Worth::Awake),
+                    (false, Worth::Awake),
+                    (true, Worth::Shared),
+                    (true, Worth::Alone),
+                ] {
                     let taken: Vec<AtomicUsize> = (0..units).map(|_| AtomicUsize::new(0)).collect();
                     let all = |next: &Next<'_>| {
                         while let Some(u) = next() {
@@ -117,8 +136,8 @@ mod tests {
                         }
                     };
                     let done = match apart {
-                        true => threads.spread_apart(units, serial, &all),
-                        false => threads.spread(units, serial, &all),
+                        true => threads.spread_apart(units, worth, &all),
+                        false => threads.spread(units, worth, &all),
                     };
                     done.unwrap();
                     assert!(taken.iter().all(|t| t.load(Ordering::Relaxed) == 1), "{count} threads, {units} units");

@@ -219,13 +219,11 @@ impl<'a> Frame<'a> {
 
     /// Points the operands at the current index.
     pub fn seek(&mut self, launch: &Launch, bases: &[usize]) {
-        for (o, p) in self.ptrs.iter_mut().enumerate() {
-            let b = &launch.operands[o];
-            let mut at = b.offset;
-            for (&i, &s) in self.index.iter().zip(&b.strides) {
-                at += i as isize * s;
-            }
-            *p = bases[o].wrapping_add_signed(at * self.operands[o].size as isize) as *mut u8;
+        let index = &self.index[..];
+        let places = launch.operands.iter().zip(self.operands).zip(bases);
+        for (p, ((b, info), base)) in self.ptrs.iter_mut().zip(places) {
+            let steps: isize = index.iter().zip(&b.strides[..]).map(|(&i, &s)| i as isize * s).sum();
+            *p = base.wrapping_add_signed((b.offset + steps) * info.size as isize) as *mut u8;
         }
     }
 

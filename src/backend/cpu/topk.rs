@@ -2,7 +2,7 @@
 //! in order where they are few; else the k best stay whenever as many again are noted. Rows lie in memory, or come in parts from
 //! the kernel that makes them.
 
-use super::threads::Threads;
+use super::threads::{Threads, Worth};
 use crate::backend::Args;
 use crate::dtype::{DType, Element};
 use crate::error::Result;
@@ -17,8 +17,8 @@ const BLOCK: usize = 64;
 const FEW: usize = 32;
 /// Elements that tell, before any is noted, what the `FEW` best of them are not worse than.
 const FIRST: usize = 512;
-/// Elements worth a second thread.
-const SERIAL: usize = 1 << 15;
+/// Elements that one thread looks through as soon as two.
+const ALONE: usize = 1 << 14;
 
 /// A compiled selection.
 pub struct TopK {
@@ -404,7 +404,7 @@ impl TopK {
             |o: usize, size: usize| (args.bases[o] as *mut u8).wrapping_offset(s.operands[o].offset * size as isize);
         let (from, to) = (first(0, s.dtype.size()) as usize, first(1, size_of::<i64>()) as usize);
         let step = s.operands[0].strides[s.batch.len()];
-        threads.spread(count, count * s.m < SERIAL, &|next| {
+        threads.spread(count, Worth::of(count * s.m, ALONE), &|next| {
             let mut best = rows(s.dtype, s.largest, s.k, 1, self.isa);
             while let Some(r) = next() {
                 let (mut rest, mut at) = (r, 0);

@@ -9,7 +9,7 @@ use super::{COLUMNS, Packed, Pairwise};
 use crate::backend::Args;
 use crate::backend::cpu::program::{Compiler, Count, FoldOp, Reg, TOp, TileAxes};
 use crate::backend::cpu::states::in_pairs;
-use crate::backend::cpu::threads::Threads;
+use crate::backend::cpu::threads::{Threads, Worth};
 use crate::backend::cpu::tile::{Bad, Frame, OperandInfo, operands};
 use crate::error::Result;
 use crate::kernel::{Id, KOp, Launch};
@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
     pub fn all(
         &self,
         threads: &Threads,
-        serial: bool,
+        worth: Worth,
         groups: usize,
         rows: &(impl Fn(usize) -> Range<usize> + Sync),
         place: &(impl Fn(&mut Frame<'_>) + Sync),
@@ -111,7 +111,7 @@ impl<'a> Run<'a> {
         let k = self.kernel;
         let (n, m) = (k.extent(k.x.axis), k.extent(k.y.axis));
         let chunks = chunks(m);
-        threads.spread(groups * chunks, serial, &|next| {
+        threads.spread(groups * chunks, worth, &|next| {
             k.thread(self.args, bad, |f| {
                 place(f);
                 while let Some(u) = next() {
@@ -120,7 +120,7 @@ impl<'a> Run<'a> {
                 }
             });
         })?;
-        threads.spread(n.div_ceil(COLUMNS), serial || n <= COLUMNS, &|next| {
+        threads.spread(n.div_ceil(COLUMNS), if n <= COLUMNS { Worth::Alone } else { worth }, &|next| {
             k.thread(self.args, bad, |f| {
                 place(f);
                 while let Some(t) = next() {

@@ -197,7 +197,8 @@ impl Pairwise {
         let isa = self.isa as usize;
         for s in 0..k.div_ceil(SEGMENT).max(1) {
             let (from, to) = (s * SEGMENT, ((s + 1) * SEGMENT).min(k));
-            for (a, (fold, _)) in code.folds.iter().enumerate() {
+            // A fused sum begins with its first step, if there is one.
+            for (a, (fold, _)) in code.folds.iter().enumerate().filter(|(_, f)| f.1.is_none() || from == to) {
                 let (s0, s1) = code.state(f.own, a, 0, 0, s > 0);
                 // SAFETY: the rows' states stand side by side.
                 unsafe { (fold.loops.init)(s0, s1, count * code.pitch) };
@@ -206,6 +207,12 @@ impl Pairwise {
                 (f.rows, f.lanes) = ((to - k0).min(code.steps), nr);
                 // What is repeated over the columns serves all panels of a row; where nothing is, a panel stays in L1 for all rows.
                 let by_panel = code.x.iter().all(Option::is_none);
+                let summed = |f: &(FoldOp, Option<Summed>)| f.1.is_some_and(|s| s.x.is_some());
+                if by_panel && code.ops.is_empty() && code.folds.iter().all(summed) {
+                    // SAFETY: the caller's.
+                    unsafe { self.sum_panels(f, code, (i0, count), (j0, width), (k0, s > 0, k0 == from), at) };
+                    continue;
+                }
                 let (outer, inner) = if by_panel { (width.div_ceil(nr), count) } else { (count, width.div_ceil(nr)) };
                 for (o, i) in (0..outer).flat_map(|o| (0..inner).map(move |i| (o, i))) {
                     let (r, j) = if by_panel { (i, o * nr) } else { (o, i * nr) };
@@ -252,13 +259,52 @@ impl Pairwise {
         }
     }
 
+    /// A tile of steps from `k0` on, for all rows of a block, where there is nothing but sums: row after row, for one panel of y after another.
+    ///
+    /// # Safety
+    /// As [`Pairwise::fold_block`].
+    unsafe fn sum_panels(
+        &self,
+        f: &mut Frame<'_>,
+        code: &Code,
+        (i0, count): (usize, usize),
+        (j0, width): (usize, usize),
+        (k0, part, fresh): (usize, bool, bool),
+        at: Packed,
+    ) {
+        let nr = self.kernel.columns;
+        for j in (0..width).step_by(nr) {
+            for (v, &reg) in code.y.iter().enumerate() {
+                f.cur[reg as usize] = self.value(&self.y, at.y.unwrap_or(0), v, j0 + j, k0);
+            }
+            for (a, (fold, end)) in code.folds.iter().enumerate() {
+                let Some(Summed { sum, regs, x: Some(v) }) = *end else { continue };
+                let mut tiles = regs.map(|r| f.cur[r as usize] as *const u8);
+                let row = |r: usize| self.value(&self.x, at.x, v, i0 + r, k0) as usize;
+                tiles[0] = row(0) as *const u8;
+                let apart = [row(1) - row(0), code.pitch * fold.sizes[0]];
+                let mut state = code.state(f.own, a, 0, j, part).0;
+                for _ in 0..count {
+                    // SAFETY: panels hold the tile; the states have whole panels of columns.
+                    unsafe { sum(&tiles, f.rows, nr, fresh, state) };
+                    (tiles[0], state) = (tiles[0].wrapping_add(apart[0]), state.wrapping_add(apart[1]));
+                }
+            }
+        }
+    }
+
     /// Results of row `r` of a block of `width` columns.
     ///
     /// # Safety
     /// After [`Pairwise::fold_block`].
     pub(super) unsafe fn finish_row(&self, f: &mut Frame<'_>, code: &Code, r: usize, width: usize) {
-        for (a, (fold, _)) in code.folds.iter().enumerate() {
+        for (a, (fold, end)) in code.folds.iter().enumerate() {
             let (s0, s1) = code.state(f.own, a, r, 0, false);
+            if end.is_some() {
+                // A sum in its own type is its result.
+                f.cur[fold.dst as usize] = s0;
+                continue;
+            }
             let to = f.home[fold.dst as usize];
             f.cur[fold.dst as usize] = to;
             // SAFETY: the home holds a row of a block.

@@ -19,6 +19,8 @@ pub enum Combine {
 }
 
 trait Step {
+    /// Whether rows of x may lie anywhere.
+    const ANYWHERE: bool = false;
     unsafe fn step<V: Vector>(acc: V, x: V, y: V) -> V;
     unsafe fn merge<V: Vector>(whole: V, part: V) -> V;
     /// A step of a row of a block. By index, as all of the hottest loops: what makes a `zip` or a `map` of an array is no inline
@@ -33,7 +35,7 @@ trait Step {
 }
 
 macro_rules! steps {
-    ($($name:ident |$acc:ident, $x:ident, $y:ident| $step:expr, |$a:ident, $b:ident| $merge:expr $(, $row:item)?;)*) => {$(
+    ($($name:ident |$acc:ident, $x:ident, $y:ident| $step:expr, |$a:ident, $b:ident| $merge:expr $(, $more:item)?;)*) => {$(
         struct $name;
         impl Step for $name {
             #[inline(always)]
@@ -46,13 +48,13 @@ macro_rules! steps {
                 // SAFETY: the caller's.
                 unsafe { $merge }
             }
-            $($row)?
+            $($more)?
         }
     )*};
 }
 
 steps! {
-    Dot |acc, x, y| x.fma(y, acc), |a, b| a.add(b);
+    Dot |acc, x, y| x.fma(y, acc), |a, b| a.add(b), const ANYWHERE: bool = true;;
     Squared |acc, x, y| { let d = x.sub(y); d.fma(d, acc) }, |a, b| a.add(b),
         #[inline(always)]
         unsafe fn row<V: Vector, const C: usize>(acc: &mut [V; C], x: V, y: &[V; C]) {
@@ -72,12 +74,24 @@ steps! {
     Largest |acc, x, y| acc.max_abs(x.sub(y).abs()), |a, b| a.max_abs(b);
 }
 
+/// The rows of x of a block: where they are, and elements from row to row and from step to step. A packed panel is `[k][rows]`.
+#[derive(Clone, Copy)]
+pub struct Rows {
+    /// The first.
+    pub at: *const u8,
+    /// From row to row.
+    pub row: usize,
+    /// From step to step.
+    pub step: usize,
+}
+
 /// A block of results: `(k, x panel, y panel, elements from step to step of it, results, elements from row to row, add to what
-/// is there, what to bring into the caches meanwhile, bytes from row to row of it)`. The x panel is `[k][rows]`; a packed y panel is `[k][columns]`.
+/// is there, what to bring into the caches meanwhile, bytes from row to row of it)`. The x panel is packed unless [`Kernel::anywhere`]; a packed
+/// y panel is `[k][columns]`.
 ///
 /// # Safety
 /// The panels hold `k` steps, the results all rows and columns of the block, and the machine has the set.
-pub type Micro = unsafe fn(usize, *const u8, *const u8, usize, *mut u8, usize, bool, *const u8, isize);
+pub type Micro = unsafe fn(usize, Rows, *const u8, usize, *mut u8, usize, bool, *const u8, isize);
 
 /// Steps of one row's block, of a segment that may be taken in parts: `(k, x, y, elements from step to step of it, chain,
 /// results, whether the segment begins here, whether it ends, add to what is there)`. The chain waits for the next part.
@@ -102,13 +116,15 @@ pub struct Kernel {
     pub rows: usize,
     /// Columns of its block.
     pub columns: usize,
+    /// Whether it takes rows of x that are not packed.
+    pub anywhere: bool,
 }
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn block<V: Vector, S: Step, const R: usize, const C: usize>(
     k: usize,
-    x: *const u8,
+    rows: Rows,
     y: *const u8,
     step: usize,
     out: *mut u8,
@@ -117,7 +133,7 @@ unsafe fn block<V: Vector, S: Step, const R: usize, const C: usize>(
     ahead: *const u8,
     ahead_row: isize,
 ) {
-    let (mut x, mut y, out) = (x as *const V::Elem, y as *const V::Elem, out as *mut V::Elem);
+    let (mut x, mut y, out) = (rows.at as *const V::Elem, y as *const V::Elem, out as *mut V::Elem);
     // SAFETY: the contract of `Micro`.
     unsafe {
         let mut acc = [[V::zero(); C]; R];
@@ -127,16 +143,31 @@ unsafe fn block<V: Vector, S: Step, const R: usize, const C: usize>(
             prefetch(row);
             prefetch(row.wrapping_add((C * V::LANES - 1) * size_of::<V::Elem>()));
         }
-        for _ in 0..k {
+        let panel = |y: *const V::Elem| {
             let mut ys = [V::zero(); C];
             for (c, v) in ys.iter_mut().enumerate() {
                 *v = V::load(y.add(c * V::LANES));
             }
-            for (r, row) in acc.iter_mut().enumerate() {
-                S::row(row, V::splat(x.add(r)), &ys);
+            ys
+        };
+        if S::ANYWHERE && (rows.row, rows.step) != (1, R) {
+            for _ in 0..k {
+                let ys = panel(y);
+                for (r, row) in acc.iter_mut().enumerate() {
+                    S::row(row, V::splat(x.wrapping_add(r * rows.row)), &ys);
+                }
+                x = x.wrapping_add(rows.step);
+                y = y.wrapping_add(step);
             }
-            x = x.add(R);
-            y = y.wrapping_add(step);
+        } else {
+            for _ in 0..k {
+                let ys = panel(y);
+                for (r, row) in acc.iter_mut().enumerate() {
+                    S::row(row, V::splat(x.add(r)), &ys);
+                }
+                x = x.add(R);
+                y = y.wrapping_add(step);
+            }
         }
         for (r, row) in acc.iter().enumerate() {
             for (c, &a) in row.iter().enumerate() {
@@ -203,12 +234,12 @@ macro_rules! kernel {
     ($(#[$feature:meta])? $v:ty, $step:ty, $rows:tt x $vectors:literal $(, $part:expr)?) => {{
         #[allow(clippy::too_many_arguments)]
         $(#[$feature])?
-        unsafe fn run(k: usize, x: *const u8, y: *const u8, step: usize, out: *mut u8, pitch: usize, add: bool, ahead: *const u8, ahead_row: isize) {
+        unsafe fn run(k: usize, x: Rows, y: *const u8, step: usize, out: *mut u8, pitch: usize, add: bool, ahead: *const u8, ahead_row: isize) {
             // SAFETY: the caller's.
             unsafe { block::<$v, $step, { $rows }, $vectors>(k, x, y, step, out, pitch, add, ahead, ahead_row) }
         }
         let part: Option<Part> = None$(.or($part))?;
-        Kernel { run: Run::Micro(run, part), rows: $rows, columns: $vectors * <$v as Vector>::LANES }
+        Kernel { run: Run::Micro(run, part), rows: $rows, columns: $vectors * <$v as Vector>::LANES, anywhere: <$step as Step>::ANYWHERE }
     }};
 }
 

@@ -29,7 +29,7 @@ use crate::ops::Isa;
 use above::Above;
 use code::Code;
 use find::Found;
-use micro::{Kernel, Run};
+use micro::{Kernel, Rows, Run};
 use select::Select;
 use std::ops::Range;
 use transpose::transpose;
@@ -95,15 +95,22 @@ pub struct Pairwise {
     isa: Isa,
 }
 
-/// Where a run has what it packed: panels and norms of x and of y. Of y there is nothing where it is packed as it is needed, or read
-/// where it lies.
+/// Where a run has what it packed: panels and norms of x and of y. Of y there is nothing where it is packed as it is needed.
 #[derive(Clone, Copy)]
 struct Packed {
     x: usize,
     y: Option<usize>,
-    /// The operand that y is, and its elements from step to step.
-    lies: Option<(u8, usize)>,
+    lies: Lies,
     norms: [usize; 2],
+}
+
+/// Which sides are read where they lie, and packed nowhere.
+#[derive(Clone, Copy, Default)]
+struct Lies {
+    /// The operand that x is, and its elements from row to row and from step to step.
+    x: Option<(u8, usize, usize)>,
+    /// The operand that y is, and its elements from step to step.
+    y: Option<(u8, usize)>,
 }
 
 /// Whether this is a kernel for [`Pairwise`].
@@ -143,7 +150,12 @@ impl Pairwise {
             Some(combine) => micro::kernel(combine, dtype, isa, found.i.map_or(1, |a| launch.extents[a])),
             None => {
                 let (rows, columns) = code::shape(&found, launch);
-                Kernel { run: Run::Code(Code::new(&mut c, launch, &found, columns, isa)?), rows, columns }
+                Kernel {
+                    run: Run::Code(Code::new(&mut c, launch, &found, columns, isa)?),
+                    rows,
+                    columns,
+                    anywhere: false,
+                }
             }
         };
         let k = launch.extents[found.k];
@@ -402,6 +414,7 @@ impl Pairwise {
                             }
                         };
                         let out = f.own.wrapping_add(j * size);
+                        let xp = Rows { at: xp, row: 1, step: mr };
                         run(steps, xp, yp, step, out, PITCH, s > 0, out, 0);
                     }
                 }
@@ -411,13 +424,14 @@ impl Pairwise {
         for s in 0..segments {
             let k0 = s * SEGMENT;
             let steps = (k - k0).min(SEGMENT);
-            let x0 = self.value(&self.x, at.x, 0, i0, k0);
+            let (x0, x_row, x_rows) = match at.lies.x {
+                // All operands are at the block since it began.
+                Some((o, row, step)) => (f.ptrs[o as usize].wrapping_add(k0 * step * size), row * size, (row, step)),
+                None => (self.value(&self.x, at.x, 0, i0, k0), steps * size, (1, mr)),
+            };
             // Whole panels, by step or by panel.
-            let (y0, y_column, y_step) = match at.lies {
-                Some((o, lane)) => {
-                    self.seek(f, i0, j0, &self.y.operands, args);
-                    (f.ptrs[o as usize].wrapping_add(k0 * lane * size), size, lane)
-                }
+            let (y0, y_column, y_step) = match at.lies.y {
+                Some((o, lane)) => (f.ptrs[o as usize].wrapping_add(k0 * lane * size), size, lane),
                 None => (self.value(&self.y, y, 0, j0, k0), steps * size, nr),
             };
             // What is stored comes into the caches with the last segment.
@@ -425,7 +439,7 @@ impl Pairwise {
             for j in (0..width).step_by(nr) {
                 let yp = y0.wrapping_add(j * y_column);
                 for i in (0..count).step_by(mr) {
-                    let xp = x0.wrapping_add(i * steps * size);
+                    let xp = Rows { at: x0.wrapping_add(i * x_row), row: x_rows.0, step: x_rows.1 };
                     let at = |i: usize| out.wrapping_offset((i as isize * pitch + j as isize) * size as isize);
                     let ahead = to.wrapping_offset(i as isize * to_row + (j * to_size) as isize);
                     let whole = (count - i >= mr && width - j >= nr) && pitch >= 0;

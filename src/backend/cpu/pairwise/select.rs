@@ -5,7 +5,7 @@
 use super::{COLUMNS, Packed, Pairwise};
 use crate::backend::Args;
 use crate::backend::cpu::program::Reg;
-use crate::backend::cpu::threads::Threads;
+use crate::backend::cpu::threads::{Threads, Worth};
 use crate::backend::cpu::tile::{Bad, Frame};
 use crate::backend::cpu::topk;
 use crate::buffer::Pool;
@@ -68,7 +68,7 @@ impl<'a> Run<'a> {
     pub fn all(
         &self,
         (threads, pool): (&Threads, &Arc<Pool>),
-        serial: bool,
+        worth: Worth,
         groups: usize,
         rows: &(impl Fn(usize) -> Range<usize> + Sync),
         place: &(impl Fn(&mut Frame<'_>) + Sync),
@@ -88,7 +88,7 @@ impl<'a> Run<'a> {
             (found.address() + e * 8, found.address() + n * parts * s.k * 8 + e * size)
         };
         let best = |rows: usize| topk::rows(s.dtype, s.largest, s.k, rows, k.isa);
-        threads.spread(groups * parts, serial, &|next| {
+        threads.spread(groups * parts, worth, &|next| {
             k.thread(self.args, bad, |f| {
                 place(f);
                 let row = self.row(f);
@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
         if parts == 1 {
             return Ok(());
         }
-        threads.spread(n, serial || n * parts * s.k <= super::run::SERIAL, &|next| {
+        threads.spread(n, worth.min(Worth::of(n * parts * s.k, super::run::ALONE)), &|next| {
             k.thread(self.args, bad, |f| {
                 place(f);
                 let row = self.row(f);

@@ -95,6 +95,7 @@ fn micro_kernels_are_chains() {
         ($t:ident, $dtype:expr, $isa:ident, $combine:ident, $n:ident) => {{
             let kernel = micro::kernel_of($combine, $dtype, $isa, $n);
             let (rows, columns) = (kernel.rows, kernel.columns);
+            let anywhere = kernel.anywhere;
             let Run::Micro(run, part) = kernel.run else { unreachable!("a micro-kernel") };
             let once = $isa != Isa::Portable;
             let step = |s: $t, x: $t, y: $t| match $combine {
@@ -115,11 +116,16 @@ fn micro_kernels_are_chains() {
                     let part = (0..k).fold(0.0, |s, l| step(s, x[l * rows + r], y[l * apart + c]));
                     if add { join(before[r * pitch + c], part) } else { part }
                 };
-                for add in [false, true] {
+                // The same rows, one behind the other.
+                let turned: Vec<$t> = (0..rows * k).map(|e| x[e % k * rows + e / k]).collect();
+                let packed = Rows { at: x.as_ptr().cast(), row: 1, step: rows };
+                let lying = Rows { at: turned.as_ptr().cast(), row: k, step: 1 };
+                let both = [(false, packed), (true, packed), (false, lying), (true, lying)];
+                for &(add, rows) in &both[..if anywhere { 4 } else { 2 }] {
                     let mut out = before.clone();
                     let (p, q) = (out.as_mut_ptr(), out.as_ptr());
                     // SAFETY: the operands hold `k` steps, the results are `rows` rows `pitch` apart.
-                    unsafe { run(k, x.as_ptr().cast(), y.as_ptr().cast(), apart, p.cast(), pitch, add, q.cast(), 0) };
+                    unsafe { run(k, rows, y.as_ptr().cast(), apart, p.cast(), pitch, add, q.cast(), 0) };
                     for (e, got) in out.iter().enumerate() {
                         let (r, c) = (e / pitch, e % pitch);
                         let want = if c < columns { want(r, c, add) } else { before[e] };
