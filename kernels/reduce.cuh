@@ -32,28 +32,37 @@ template <class R> ND void nd_fold_x(typename R::State& acc) {
 }
 
 // States in shared memory, word by word: neighbours lie in neighbouring banks, however long a state is.
-template <class S, u32 N> struct States {
-    u32 word[(sizeof(S) + 3) / 4][N];
+template <u32 WORDS, u32 N> struct Banks { u32 word[WORDS][N]; };
+template <class S, u32 N> struct States : Banks<(sizeof(S) + 3) / 4, N> {
     ND void put(u32 at, const S& s) {
         u32 w[(sizeof(S) + 3) / 4] = {};
         memcpy(w, &s, sizeof(S));
+        // Padding, too: who gets a state may read it with the rest.
 #pragma unroll
-        for (u32 i = 0; i < sizeof(w) / 4; ++i) word[i][at] = w[i];
+        for (u32 i = 0; i < sizeof(w) / 4; ++i) this->word[i][at] = nd_kept(w[i]);
     }
     ND S get(u32 at) const {
         u32 w[(sizeof(S) + 3) / 4];
 #pragma unroll
-        for (u32 i = 0; i < sizeof(w) / 4; ++i) w[i] = word[i][at];
+        for (u32 i = 0; i < sizeof(w) / 4; ++i) w[i] = this->word[i][at];
         S s;
         memcpy(&s, w, sizeof(S));
         return s;
     }
 };
 
+// One place for the states of a block, whichever fold has them: a kernel of many would have more than 48 KiB. There is one for each length of a
+// state, 21 KiB in all at most; a fold is done with it when it ends.
+template <u32 WORDS> ND Banks<WORDS, 256>& nd_banks() {
+    __shared__ Banks<WORDS, 256> banks;
+    return banks;
+}
+template <class S> ND States<S, 256>& nd_block_states() { return static_cast<States<S, 256>&>(nd_banks<(sizeof(S) + 3) / 4>()); }
+
 // Folds along y: all threads of one threadIdx.x get the whole. blockDim.y is a power of two, the block at most 256 threads.
 template <class R> ND void nd_fold_y(typename R::State& acc) {
     if (blockDim.y == 1) return;
-    __shared__ States<typename R::State, 256> all;
+    States<typename R::State, 256>& all = nd_block_states<typename R::State>();
     const u32 at = threadIdx.y * blockDim.x + threadIdx.x;
     all.put(at, acc);
     __syncthreads();
@@ -78,7 +87,7 @@ template <class R> ND void nd_chain_x(typename R::State& whole, const typename R
 }
 
 template <class R> ND void nd_chain_y(typename R::State& whole, const typename R::State& own, u64 count, bool first) {
-    __shared__ States<typename R::State, 256> all;
+    States<typename R::State, 256>& all = nd_block_states<typename R::State>();
     all.put(threadIdx.y * blockDim.x + threadIdx.x, own);
     __syncthreads();
     for (u32 l = 0; l < blockDim.y && l < count; ++l) {

@@ -1,6 +1,7 @@
 //! Compiled kernels on disk, with the real NVRTC: warm starts, entries with something wrong, folders that take no files.
 
 use crate::child::{self, Case, compilers, device, ships};
+use crate::work::{expected, work};
 use libtest_mimic::{Failed, Trial};
 use ndarray::Array2;
 use ndcuda::{Axis, Device};
@@ -11,7 +12,10 @@ use std::path::{Path, PathBuf};
 type Test = fn(&Folder) -> Result<(), Failed>;
 
 /// What runs in a child, which tells where its kernels came from.
-pub const PARTS: &[Case] = &[Case { name: "cache::one", variables: &[], body: one }];
+pub const PARTS: &[Case] = &[
+    Case { name: "cache::one", variables: &[], body: one },
+    Case { name: "cache::program", variables: &[], body: program },
+];
 
 /// The tests: each runs the child several times with one folder. Without NVRTC they are ignored.
 pub fn parents(there: bool) -> Vec<Trial> {
@@ -61,6 +65,14 @@ fn one() {
     }
 }
 
+/// A whole program; whether it loaded the compiler, of which the system has a list.
+fn program() {
+    device();
+    assert_eq!(work(&Device::cuda(0).unwrap()).unwrap(), expected());
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    println!("NVRTC was {}", if maps.contains("libnvrtc") { "loaded" } else { "not loaded" });
+}
+
 /// A folder of its own for a test.
 struct Folder(PathBuf);
 
@@ -81,7 +93,7 @@ impl Folder {
 
     /// Runs the child with this cache.
     fn run(&self, compiler: Option<&Path>, more: &[(&str, &str)]) -> Result<Said, Failed> {
-        run_with(&self.0, compiler, more, child::run)
+        run_with(&self.0, compiler, more, ONE)
     }
 }
 
@@ -91,14 +103,16 @@ impl Drop for Folder {
     }
 }
 
-type Runner = fn(&str, &[(&str, &str)]) -> Result<String, Failed>;
+type Runner = fn(&[(&str, &str)]) -> Result<String, Failed>;
+
+const ONE: Runner = |variables| child::run("cache::one", variables);
 
 fn run_with(cache: &Path, compiler: Option<&Path>, more: &[(&str, &str)], run: Runner) -> Result<Said, Failed> {
     let nowhere = Path::new("/nowhere/libnvrtc.so.13");
     let (cache, compiler) = (cache.display().to_string(), compiler.unwrap_or(nowhere).display().to_string());
     let mut variables = vec![("NDCUDA_CACHE_DIR", cache.as_str()), ("NDCUDA_NVRTC", &compiler)];
     variables.extend(more);
-    run("cache::one", &variables).map(Said)
+    run(&variables).map(Said)
 }
 
 /// What a child told.
@@ -129,6 +143,12 @@ fn warm_start(folder: &Folder) -> Result<(), Failed> {
         folder.run(None, &[("NDCUDA_JIT", "background")])?.all("own");
         // Another architecture has entries of its own.
         folder.run(None, &[("SOFTCUDA_CC", "9.0")])?.all("shipped");
+        folder.entries().iter().try_for_each(std::fs::remove_file)?;
+        // Where there is a compiler, nothing of it is loaded to find that it is not needed.
+        for loaded in ["loaded", "not loaded"] {
+            let Said(said) = run_with(&folder.0, Some(&compiler), &[], |v| child::run("cache::program", v))?;
+            assert!(said.contains(&format!("NVRTC was {loaded}\n")), "{said}");
+        }
         folder.entries().iter().try_for_each(std::fs::remove_file)?;
     }
     Ok(())
@@ -164,7 +184,7 @@ fn warm_start_of_ptx(folder: &Folder) -> Result<(), Failed> {
 }
 
 fn off(folder: &Folder) -> Result<(), Failed> {
-    run_with(Path::new(""), newest().as_deref(), &[], child::run)?.all("own");
+    run_with(Path::new(""), newest().as_deref(), &[], ONE)?.all("own");
     folder.run(newest().as_deref(), &[("NDCUDA_JIT", "off")])?.all("shipped");
     assert_eq!(folder.entries().len(), 0);
     Ok(())
@@ -174,7 +194,7 @@ fn off(folder: &Folder) -> Result<(), Failed> {
 fn debug_prints(_: &Folder) -> Result<(), Failed> {
     for (level, code) in [("3", "ptx"), ("4", "ptx"), ("5", "ptx"), ("6", "ptx"), ("6", "cubin")] {
         let variables = [("NDCUDA_DEBUG", level), ("NDCUDA_CODE", code)];
-        let Said(said) = run_with(Path::new(""), newest().as_deref(), &variables, child::run)?;
+        let Said(said) = run_with(Path::new(""), newest().as_deref(), &variables, ONE)?;
         let (text, ptx) =
             (said.matches("extern \"C\" __global__").count(), said.matches(".visible .entry nd_").count());
         // Where the driver refuses a cubin, it is PTX that is compiled after it.
@@ -262,21 +282,22 @@ fn failure_is_no_refusal(folder: &Folder) -> Result<(), Failed> {
 fn file_in_its_place(folder: &Folder) -> Result<(), Failed> {
     let file = folder.0.join("file");
     std::fs::write(&file, "not a folder")?;
-    run_with(&file, newest().as_deref(), &[], child::run)?.all("own");
-    run_with(&file.join("below"), newest().as_deref(), &[], child::run)?.all("own");
+    run_with(&file, newest().as_deref(), &[], ONE)?.all("own");
+    run_with(&file.join("below"), newest().as_deref(), &[], ONE)?.all("own");
     assert_eq!(std::fs::read(&file)?, b"not a folder");
     Ok(())
 }
 
 /// A folder in which nobody can make a file, whatever his rights.
 fn no_files(_: &Folder) -> Result<(), Failed> {
-    run_with(Path::new("/proc/self/fdinfo"), newest().as_deref(), &[], child::run)?.all("own");
+    run_with(Path::new("/proc/self/fdinfo"), newest().as_deref(), &[], ONE)?.all("own");
     Ok(())
 }
 
 /// No byte can be written: what stays is a folder without entries and without temporary files.
 fn full(folder: &Folder) -> Result<(), Failed> {
-    run_with(&folder.0, newest().as_deref(), &[], child::run_without_files)?.all("own");
+    run_with(&folder.0, newest().as_deref(), &[], |variables| child::run_without_files("cache::one", variables))?
+        .all("own");
     assert_eq!(folder.entries().len(), 0);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Work that waits in its stream until something synchronizes, and launches that wait for their kernels.
 
 use crate::child::{Case, device};
-use crate::every::{is_driver_error, warm};
+use crate::every::{SMALL, call, is_driver_error};
 use crate::work::{expected, work};
 use ndarray::Array1;
 use ndcuda::{Device, Error};
@@ -14,7 +14,7 @@ pub const CASES: &[Case] = &[
     Case { name: "deferred::whole_program", variables: &[DEFER], body: whole_program },
     Case { name: "deferred::other_order", variables: &[DEFER, ("SOFTCUDA_SEED", "7")], body: whole_program },
     Case { name: "deferred::without_pools", variables: &[DEFER, ("SOFTCUDA_POOLS", "0")], body: whole_program },
-    Case { name: "deferred::every_call_fails", variables: &[DEFER], body: warm },
+    Case { name: "deferred::every_call_fails", variables: &[DEFER, SMALL[0]], body: call },
     Case { name: "deferred::errors_come_with_the_read", variables: &[DEFER], body: errors_come_with_the_read },
     Case { name: "deferred::host_memory_is_free_at_once", variables: &[DEFER], body: host_memory_is_free_at_once },
     Case { name: "deferred::without_pinned_memory", variables: &[DEFER], body: without_pinned_memory },

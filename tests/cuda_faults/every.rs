@@ -1,24 +1,33 @@
 //! Every call of every kind fails once, in a whole program: an error or a recovery, no panic, no leak, and the next run is right.
 
 use crate::child::{self, Case, device, through};
-use crate::work::{expected, work};
+use crate::work::{Out, expected, work};
 use libtest_mimic::{Failed, Trial};
 use ndarray::Axis;
-use ndcuda::{Device, Error, NewAxis, s};
+use ndcuda::{Device, Error, NewAxis, Result, s};
 use softcuda_driver::control::{Control, Kind, Live};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+/// 8 MiB of memory.
+pub const SMALL: &[(&str, &str)] = &[("SOFTCUDA_MEMORY", "8388608")];
 
 /// Cases that are tests of their own.
 pub const CASES: &[Case] = &[
     Case { name: "every::warm", variables: &[], body: warm },
     Case { name: "every::warm_without_pools", variables: &[("SOFTCUDA_POOLS", "0")], body: warm },
+    Case { name: "every::call", variables: SMALL, body: call },
+    Case { name: "every::call_without_pools", variables: &[SMALL[0], ("SOFTCUDA_POOLS", "0")], body: call },
     Case { name: "every::lost", variables: &[], body: lost },
     Case { name: "every::timed", variables: &[], body: timed },
     Case { name: "every::timed_deferred", variables: &[("NDCUDA_SOFT_DEFER", "1")], body: timed },
 ];
 
 /// Cases that a test runs many times: the calls of a first run fail, each in a new process.
-pub const PARTS: &[Case] = &[Case { name: "every::one", variables: &[], body: one }];
+pub const PARTS: &[Case] = &[
+    Case { name: "every::one", variables: &[], body: one },
+    Case { name: "every::opening", variables: &[], body: opening },
+];
 
 /// What fails in a process that does everything for the first time.
 struct First {
@@ -49,12 +58,10 @@ const fn first_of(name: &'static str, kind: Kind, code: i32, times: u64, then: T
     First { name, kind, code, times, then }
 }
 
-const FIRST: [First; 16] = [
-    first_of("modules", Kind::Module, 999, 1, Fails),
+const FIRST: [First; 14] = [
     first_of("modules_short_of_memory", Kind::Module, 0, 1, Recovery),
     first_of("modules_without_memory", Kind::Module, 0, 2, OutOfMemory),
     first_of("pinned", Kind::Pinned, 0, 1, Either),
-    first_of("streams", Kind::Stream, 0, 1, Fails),
     first_of("events", Kind::Event, 0, 1, Either),
     first_of("records", Kind::Record, 0, 1, Fails),
     first_of("blas", Kind::Blas, 14, 1, Either),
@@ -137,17 +144,18 @@ pub fn first(compilers: &[PathBuf]) -> Vec<Trial> {
         let test = move || ["ptx", "cubin"].iter().try_for_each(|code| all_compiled(f, &newest, code));
         Trial::test(format!("every::first_{}", f.name), test).with_ignored_flag(compilers.is_empty())
     };
-    FIRST.iter().map(plain).chain(COMPILED.iter().map(compiled)).collect()
+    let opening = Trial::test("every::first_calls", each_of_the_opening);
+    std::iter::once(opening).chain(FIRST.iter().map(plain)).chain(COMPILED.iter().map(compiled)).collect()
 }
 
-fn all_compiled(first: &First, compiler: &Path, code: &str) -> Result<(), Failed> {
+fn all_compiled(first: &First, compiler: &Path, code: &str) -> std::result::Result<(), Failed> {
     let compiler = through(compiler)?;
     let mut variables: Vec<(&str, &str)> = compiler.iter().map(|(k, v)| (*k, v.as_str())).collect();
     variables.push(("NDCUDA_CODE", code));
     all_of(first, &variables)
 }
 
-fn all_of(first: &First, more: &[(&str, &str)]) -> Result<(), Failed> {
+fn all_of(first: &First, more: &[(&str, &str)]) -> std::result::Result<(), Failed> {
     for n in 1.. {
         let nth = n.to_string();
         let mut variables = vec![("TEST_FIRST", first.name), ("TEST_NTH", &nth)];
@@ -198,7 +206,7 @@ fn fails(control: &Control, dev: &Device, kind: Kind, n: u64, code: i32) -> bool
 }
 
 /// Calls fail on a device that has run the program before: modules are loaded, plans made.
-pub fn warm() {
+fn warm() {
     let (control, _) = device();
     let dev = Device::cuda(0).unwrap();
     let want = expected();
@@ -207,18 +215,8 @@ pub fn warm() {
     }
     // Nothing is kept from here on whenever a call is counted, so that the same calls are made each time.
     let (base, in_use) = (held(&control, &dev), dev.memory().0);
-    // Errors that a driver gives for want of memory, and one it gives for other reasons.
-    let cases = [
-        (Kind::Alloc, 0, false),
-        (Kind::Alloc, 999, true),
-        (Kind::Copy, 0, true),
-        (Kind::Record, 0, true),
-        (Kind::Launch, 0, true),
-        (Kind::Launch, 2, false),
-        (Kind::Sync, 0, true),
-        (Kind::Blas, 0, true),
-        (Kind::Blas, 3, false),
-    ];
+    // Errors that a driver gives for want of memory, and one of cuBLAS for another reason: `call` has all others.
+    let cases = [(Kind::Alloc, 0, false), (Kind::Launch, 2, false), (Kind::Blas, 0, true), (Kind::Blas, 3, false)];
     for (kind, code, is_error) in cases {
         let before = control.calls(kind);
         assert_eq!(work(&dev).unwrap(), want);
@@ -234,6 +232,123 @@ pub fn warm() {
             assert_eq!((held(&control, &dev), dev.memory().0), (base, in_use), "after {kind:?} {n}");
         }
     }
+}
+
+/// The program, memory that runs out, and what else is asked of a device.
+fn whole(dev: &Device) -> Result<Out> {
+    let out = work(dev)?;
+    match dev.array(ndarray::Array1::<u8>::zeros(16 << 20)) {
+        Ok(_) => panic!("16 MiB of 8"),
+        Err(e) if e.to_string().contains("16777216 bytes") => {}
+        Err(e) => return Err(e),
+    }
+    dev.trim();
+    dev.memory();
+    let x = dev.array(&ndarray::arr1(&[1.0f32, 2.0]))?;
+    dev.bench(1, || (&x + 1.0).eval())?;
+    dev.synchronize()?;
+    Ok(out)
+}
+
+/// The entry points of the driver that were called, with how often.
+fn entries(control: &Control) -> BTreeMap<String, u64> {
+    control.entries().into_iter().filter(|e| e.name.starts_with("cu")).map(|e| (e.name, e.calls)).collect()
+}
+
+/// What has been called since.
+fn since(before: &BTreeMap<String, u64>, after: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let more = |(name, calls)| (calls - before.get(&name).unwrap_or(&0), name);
+    after.into_iter().map(more).filter(|e| e.0 > 0).map(|(calls, name)| (name, calls)).collect()
+}
+
+/// Those that give something back: nobody is told that one fails.
+const RELEASES: [&str; 4] = ["cuEventDestroy_v2", "cuMemFreeAsync", "cuMemFreeHost", "cuModuleUnload"];
+/// Those that only ask.
+const ASKS: [&str; 2] = ["cuMemGetInfo_v2", "cuMemPoolGetAttribute"];
+
+/// Each call of the driver that the library makes fails, whichever it is, on a device that has run the program before.
+pub fn call() {
+    let (control, _) = device();
+    let dev = Device::cuda(0).unwrap();
+    for _ in 0..2 {
+        assert_eq!(whole(&dev).unwrap(), expected());
+    }
+    let (mut base, before) = (held(&control, &dev), entries(&control));
+    assert_eq!(whole(&dev).unwrap(), expected());
+    let calls = since(&before, entries(&control));
+    println!("{calls:?}");
+    assert_eq!(held(&control, &dev), base);
+    for (name, n) in calls.iter().flat_map(|(name, &calls)| (1..=calls).map(move |n| (name.as_str(), n))) {
+        control.fail_entry(name, n, 999);
+        let got = whole(&dev);
+        let left = control.entries().into_iter().find(|e| e.name == name).map(|e| e.left);
+        assert_eq!(left, Some(0), "call {n} of {name} failed");
+        match got {
+            Ok(out) => assert_eq!(out, expected(), "{name} {n}"),
+            Err(e) => {
+                assert!(is_driver_error(&e) && !ASKS.contains(&name) && !RELEASES.contains(&name), "{name} {n}: {e:?}")
+            }
+        }
+        assert_eq!(whole(&dev).unwrap(), expected(), "after {name} {n}");
+        let now = held(&control, &dev);
+        // An event that cannot be destroyed stays; memory goes in the end.
+        let events =
+            if ["cuCtxSetCurrent", "cuEventDestroy_v2"].contains(&name) { base.events + 1 } else { base.events };
+        assert!(now.events <= events, "after {name} {n}: {now:?}");
+        base.events = now.events;
+        assert_eq!(now, base, "after {name} {n}");
+    }
+}
+
+/// The n-th call of an entry point fails in a new process; without a name, tells those that later runs of the program do not make.
+fn opening() {
+    let (control, _) = device();
+    let var = |name| std::env::var(name).unwrap();
+    let run = || Device::cuda(0).and_then(|dev| work(&dev));
+    let name = var("TEST_FIRST");
+    if name.is_empty() {
+        assert_eq!(run().unwrap(), expected());
+        let first = entries(&control);
+        assert_eq!(run().unwrap(), expected());
+        let again = since(&first, entries(&control));
+        return first
+            .iter()
+            .filter(|e| !again.contains_key(e.0))
+            .for_each(|(name, calls)| println!("call {name} {calls}"));
+    }
+    control.fail_entry(&name, var("TEST_NTH").parse().unwrap(), 999);
+    match run() {
+        Ok(out) => assert_eq!(out, expected()),
+        Err(e) => assert!(is_driver_error(&e) || matches!(e, Error::DeviceUnavailable { .. }), "{e:?}"),
+    }
+    // The driver is looked for once.
+    if ["cuInit", "cuDriverGetVersion", "cuDeviceGetCount"].contains(&name.as_str()) && run().is_err() {
+        assert!(matches!(run().unwrap_err(), Error::DeviceUnavailable { .. }));
+        return;
+    }
+    for _ in 0..2 {
+        assert_eq!(run().unwrap(), expected());
+    }
+    let live = control.live();
+    assert_eq!((run().unwrap(), control.live().modules), (expected(), live.modules));
+    assert_eq!((live.streams, live.contexts), (1, 1));
+}
+
+/// A test of all calls that a device is opened and its code is loaded with.
+fn each_of_the_opening() -> std::result::Result<(), Failed> {
+    let said = child::run("every::opening", &[("TEST_FIRST", "")])?;
+    let calls: Vec<(&str, u64)> = said
+        .lines()
+        .filter_map(|l| l.strip_prefix("call ")?.split_once(' '))
+        .filter_map(|(name, calls)| Some((name, calls.parse().ok()?)))
+        .collect();
+    assert!(calls.len() > 8, "{said}");
+    for (name, n) in calls.into_iter().flat_map(|(name, calls)| (1..=calls).map(move |n| (name, n))) {
+        let nth = n.to_string();
+        child::run("every::opening", &[("TEST_FIRST", name), ("TEST_NTH", &nth)])
+            .map_err(|e| format!("call {n} of {name}: {}", e.message().unwrap_or_default()))?;
+    }
+    Ok(())
 }
 
 /// The n-th call of a kind fails in a process that does everything for the first time.

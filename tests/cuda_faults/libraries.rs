@@ -4,8 +4,8 @@ use crate::child::{self, Case, device, ships, through};
 use crate::work::{expected, work};
 use libtest_mimic::{Failed, Trial};
 use ndarray::{Array1, Array2, Array3};
-use ndcuda::{Device, Error, Number, bf16, f16, s};
-use softcuda_driver::control::{Control, Kind};
+use ndcuda::{Axis, Device, Error, NewAxis, Number, bf16, f16, s};
+use softcuda_driver::control::{Control, Kind, compilations_at_once};
 use std::path::{Path, PathBuf};
 
 const NO_CUBLAS: &[(&str, &str)] = &[("NDCUDA_CUBLAS", "/nowhere/libcublas.so.13")];
@@ -47,6 +47,7 @@ pub const WITH_COMPILER: &[Case] = &[
     Case { name: "libraries::nvrtc_breaks_beside", variables: &[("NDCUDA_JIT", "background")], body: breaks },
     Case { name: "libraries::nvrtc_fails_once", variables: &[], body: fails_once },
     Case { name: "libraries::nvrtc_alone", variables: &[], body: alone },
+    Case { name: "libraries::nvrtc_side_by_side", variables: &[("SOFTCUDA_NVRTC_MS", "300")], body: side_by_side },
 ];
 
 /// Those as tests; without a compiler they are ignored.
@@ -350,6 +351,21 @@ fn asked_for() {
     assert!(e.to_string().contains("device cuda:0 cannot be used: the NVIDIA driver shows no GPU"), "{e}");
     assert_eq!(Device::probe().device, "none");
     assert_eq!(work(&Device::cpu()).unwrap(), expected());
+}
+
+/// The kernels of a plan are compiled at once, those that a selection selects from among them.
+fn side_by_side() {
+    device();
+    let dev = Device::cuda(0).unwrap();
+    let host = Array2::from_shape_fn((6, 5), |(i, k)| ((i * 5 + k * 3) % 11) as f32);
+    let x = dev.array(&host).unwrap();
+    let distances = (x.slice(s![.., NewAxis, ..]) - x.slice(s![NewAxis, .., ..])).abs().sum_axis(Axis(2));
+    let (_, nearest) = distances.topk(1, Axis(1), false);
+    let twice = &x * 2.0;
+    ndcuda::eval((&nearest, &twice)).unwrap();
+    assert_eq!((nearest, twice), (dev.from_fn((6, 1), |(i, _)| i as i64).unwrap(), dev.array(&host * 2.0).unwrap()));
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    assert_eq!(compilations_at_once().unwrap(), cores.min(2));
 }
 
 /// A variable with a value that it does not have is an error that names it, each time it is asked.

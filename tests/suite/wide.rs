@@ -4,7 +4,7 @@
 use crate::harness::on_the_host;
 use ndarray::{Array2, arr1};
 use ndcuda::debug::{Trace, trace};
-use ndcuda::{Device, DeviceArray1, DeviceArray2, s};
+use ndcuda::{Axis, Device, DeviceArray1, DeviceArray2, s};
 
 /// More values and scalars than a `u16` counts (on other devices as many as make a few batches).
 fn many_roots_have_their_own_values(dev: &Device) {
@@ -132,7 +132,53 @@ fn old_values_stay_what_they_were(dev: &Device) {
     }
 }
 
+/// Twenty folds over the columns of an array, of ten types: one kernel, and its states would not all fit a block's shared memory at once.
+fn many_folds_of_one_array_are_one_kernel(dev: &Device) {
+    let host = Array2::from_shape_fn((70, 33), |(i, j)| ((i * 7 + j * 5) % 23) as f32);
+    let x = dev.array(&host).unwrap();
+    let mut all = vec![];
+    macro_rules! both {
+        ($($t:ty)*) => {$(
+            all.push(x.cast::<$t>().argmin_axis(Axis(0)));
+            all.push(x.cast::<$t>().argmax_axis(Axis(0)) * 100);
+        )*};
+    }
+    both!(f32 f64 i8 i16 i32 i64 u8 u16 u32 u64);
+    let sum = all.into_iter().reduce(|a, b| a + b).unwrap();
+    let (out, t) = trace(|| sum.to_ndarray());
+    assert_eq!(t.kernels, 1, "{t:?}");
+    let first = |better: fn(f32, f32) -> bool| {
+        host.map_axis(Axis(0), |lane| {
+            (0..lane.len()).fold(0, |best, n| if better(lane[n], lane[best]) { n } else { best }) as i64
+        })
+    };
+    assert_eq!(out.unwrap(), (first(|a, b| a < b) + first(|a, b| a > b) * 100) * 10);
+}
+
+/// Ten squared distances by products and squares, added up: what a block keeps of each side has to fit its shared memory.
+fn many_products_with_their_squares(dev: &Device) {
+    let (n, m, d) = (5, 4, 9);
+    let whole = |rows: usize, seed: usize| {
+        Array2::from_shape_fn((rows, d), |(i, k)| ((i * 7 + k * 3 + seed * 5) % 13) as f32 - 6.0)
+    };
+    let mut sums = vec![];
+    let mut want = Array2::<f32>::zeros((n, m));
+    for p in 0..10 {
+        let (x, y) = (whole(n, p), whole(m, p + 3));
+        want += &Array2::from_shape_fn((n, m), |(i, j)| {
+            (0..d).map(|k| (x[[i, k]] - y[[j, k]]) * (x[[i, k]] - y[[j, k]])).sum::<f32>()
+        });
+        let (x, y) = (dev.array(&x).unwrap(), dev.array(&y).unwrap());
+        let squares = |v: &DeviceArray2<f32>, at| (v * v).sum_axis(Axis(1)).insert_axis(Axis(at));
+        sums.push(squares(&x, 1) + squares(&y, 0) - x.dot(&y.t()) * 2.0);
+    }
+    let sum = sums.into_iter().reduce(|a, b| a + b).unwrap();
+    assert_eq!(sum.to_ndarray().unwrap(), want);
+}
+
 tests_on_devices! {
+    many_products_with_their_squares
+    many_folds_of_one_array_are_one_kernel
     many_roots_have_their_own_values many_leaves_are_planned_once_each wide_expressions_are_planned_in_linear_work
     filling_an_array_by_rows_writes_each_row_once old_values_stay_what_they_were
 }

@@ -21,14 +21,13 @@ pub(crate) use entry;
 
 /// Runs an entry point's body. A panic in the software device becomes an error of the call: it must not cross into C.
 pub fn status(name: &str, body: impl FnOnce() -> Outcome) -> i32 {
-    let code = match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => return 0,
-        Ok(Err(code)) => code,
-        Err(_) => {
+    let body = || {
+        catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
             eprintln!("softcuda: {name} panicked: a defect of the software device");
-            Code::UNKNOWN
-        }
+            Err(Code::UNKNOWN)
+        })
     };
+    let Err(code) = crate::inject::entered(name, body) else { return 0 };
     if crate::driver::driver().is_ok_and(|d| d.config.trace) {
         eprintln!("softcuda: {name} gives {}", crate::code::texts(code.0).map_or("?", |t| t.0.trim_end_matches('\0')));
     }

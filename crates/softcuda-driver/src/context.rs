@@ -365,7 +365,6 @@ entry! {
 
     fn cuCtxSynchronize() {
         let context = current()?;
-        crate::inject::check(crate::inject::Kind::Sync)?;
         stream::drain_context(&context)?;
         context.check()
     }

@@ -63,6 +63,14 @@ pub fn compilers() -> Vec<PathBuf> {
     all.filter_map(|p| p.canonicalize().ok()).collect()
 }
 
+/// How many compilations were under way at once at most, of those that went through `softcuda-nvrtc` and had to take longer.
+pub fn compilations_at_once() -> Result<u64, String> {
+    let library = open(&built("libsoftcuda_nvrtc.so")?)?;
+    // SAFETY: the function has this type in the library's source.
+    let read: extern "C" fn() -> u64 = unsafe { symbol(library, c"softcuda_nvrtc_at_once") };
+    Ok(read())
+}
+
 /// Opens a library by its path, so that a later lookup of its soname finds it; it is never closed.
 pub fn open(path: &Path) -> Result<usize, String> {
     let name = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|e| e.to_string())?;
@@ -117,6 +125,26 @@ macro_rules! call {
         let function: extern "C" fn($($ty),*) $(-> $out)? = unsafe { symbol($self.library, $name) };
         function($($arg),*)
     }};
+}
+
+/// An entry point of the driver that a program called.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Its name, version and all.
+    pub name: String,
+    /// How often it was called.
+    pub calls: u64,
+    /// How many calls are left until one fails; 0 once it has.
+    pub left: u64,
+}
+
+/// A text, from a function that writes what fits a buffer and gives the whole length.
+fn whole(write: impl Fn(*mut u8, usize) -> usize) -> String {
+    let mut text = vec![0; write(std::ptr::null_mut(), 0) + 1];
+    let len = write(text.as_mut_ptr(), text.len());
+    // It may have grown meanwhile.
+    text.truncate(len.min(text.len() - 1));
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 impl Control {
@@ -177,11 +205,8 @@ impl Control {
 
     /// The last finding of a detector in this process, in full.
     pub fn last_fault(&self) -> Option<String> {
-        let len = call!(self, c"softcuda_last_fault", fn(*mut u8, usize) -> usize, std::ptr::null_mut(), 0);
-        let mut text = vec![0; len + 1];
-        call!(self, c"softcuda_last_fault", fn(*mut u8, usize) -> usize, text.as_mut_ptr(), text.len());
-        text.truncate(len);
-        (len > 0).then(|| String::from_utf8_lossy(&text).into_owned())
+        let text = whole(|at, len| call!(self, c"softcuda_last_fault", fn(*mut u8, usize) -> usize, at, len));
+        (!text.is_empty()).then_some(text)
     }
 
     /// The `nth` call of a kind from now fails (1 is the next one); 0 calls it off.
@@ -207,6 +232,24 @@ impl Control {
     /// How many calls of a kind the process made.
     pub fn calls(&self, kind: Kind) -> u64 {
         call!(self, c"softcuda_calls", fn(u32) -> u64, kind as u32)
+    }
+
+    /// The `nth` call from now that the program makes of an entry point fails before it does anything, with this code; 0 calls it off.
+    pub fn fail_entry(&self, entry: &str, nth: u64, code: i32) {
+        let name = CString::new(entry).unwrap_or_default();
+        call!(self, c"softcuda_fail_entry", fn(*const c_char, u64, u64, i32), name.as_ptr(), nth, 1, code)
+    }
+
+    /// The entry points that the program called so far.
+    pub fn entries(&self) -> Vec<Entry> {
+        let text = whole(|at, len| call!(self, c"softcuda_entries", fn(*mut u8, usize) -> usize, at, len));
+        let entry = |line: &str| {
+            let mut words = line.split(' ');
+            let name = words.next()?.to_string();
+            let mut number = || words.next()?.parse().ok();
+            Some(Entry { name, calls: number()?, left: number()? })
+        };
+        text.lines().filter_map(entry).collect()
     }
 
     /// Every call fails from now on with this code, such as 46 (`CUDA_ERROR_DEVICE_UNAVAILABLE`).

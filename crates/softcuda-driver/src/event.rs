@@ -6,7 +6,6 @@ use std::time::Instant;
 use crate::abi::{Out, entry, lock};
 use crate::code::Code;
 use crate::driver::{Context, current, driver, tables};
-use crate::inject;
 use crate::stream::{self, Stream, Work, stream_anywhere, submit};
 
 /// An event.
@@ -72,7 +71,6 @@ entry! {
         if flags > 7 || flags & 4 != 0 && flags & 2 == 0 {
             return Err(Code::INVALID_VALUE);
         }
-        inject::check(inject::Kind::Event)?;
         let mut tables = tables()?;
         let handle = tables.handle();
         let event = Event { context: Arc::downgrade(&context), timed: flags & 2 == 0, record: Mutex::default() };
@@ -91,7 +89,6 @@ entry! {
         if !std::ptr::eq(event.context.as_ptr(), Arc::as_ptr(&context)) {
             return Err(Code::INVALID_HANDLE);
         }
-        inject::check(inject::Kind::Record)?;
         // The record has to stand before the work can run: its number is taken here.
         let mut record = lock(&event.record);
         if driver()?.config.defer {
@@ -122,7 +119,6 @@ entry! {
     fn cuEventSynchronize(handle: usize) {
         current()?;
         let event = event(handle)?;
-        inject::check(inject::Kind::Sync)?;
         if let Some((stream, seq)) = event.pending() {
             stream::drain(&stream, seq + 1)?;
         }

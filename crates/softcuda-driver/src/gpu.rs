@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use softcuda::{Counters, Fault, FaultKind, Loaded, Machine, Module};
 
 use crate::abi::{Host, lock};
+use crate::attributes::SHARED_PER_BLOCK;
 use crate::code::{Code, Outcome};
 use crate::config::Config;
 use crate::launch::Launch;
@@ -165,6 +166,10 @@ impl Gpu {
     /// Parses PTX and gives its variables their places.
     pub fn load(&self, text: &str) -> Result<Loaded, (Code, String)> {
         let module = Module::parse(text).map_err(|e| (Code::INVALID_PTX, e.to_string()))?;
+        if let Some(e) = module.entries().find(|e| e.static_shared > SHARED_PER_BLOCK) {
+            let message = format!("{} has {} bytes of shared memory, of 48 KiB at most", e.name, e.static_shared);
+            return Err((Code::INVALID_PTX, message));
+        }
         self.machine.load(&module).map_err(|f| (report(&f), f.to_string()))
     }
 

@@ -1,7 +1,12 @@
-//! Faults on request: the n-th call of a kind fails, or the device is lost.
+//! Faults on request: the n-th call of an entry point or of a kind fails before it does anything, or the device is lost.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::ffi::c_char;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
 
+use crate::abi::{Host, In, lock, put_text};
 use crate::code::{Code, Outcome};
 
 /// Which calls are counted together, and fail when asked to.
@@ -53,6 +58,7 @@ pub const KINDS: [Kind; 13] = [
     Kind::Compile,
 ];
 
+/// Calls that are counted together.
 struct Counter {
     calls: AtomicU64,
     left: AtomicU64,
@@ -61,9 +67,43 @@ struct Counter {
     code: AtomicI32,
 }
 
-static COUNTERS: [Counter; KINDS.len()] = [const {
-    Counter { calls: AtomicU64::new(0), left: AtomicU64::new(0), times: AtomicU64::new(0), code: AtomicI32::new(0) }
-}; KINDS.len()];
+impl Counter {
+    const fn new() -> Counter {
+        Counter { calls: AtomicU64::new(0), left: AtomicU64::new(0), times: AtomicU64::new(0), code: AtomicI32::new(0) }
+    }
+
+    fn arm(&self, nth: u64, times: u64, code: i32) {
+        self.code.store(code, SeqCst);
+        self.times.store(times, SeqCst);
+        self.left.store(nth, SeqCst);
+    }
+
+    /// Counts a call, and fails it if it is the one.
+    fn call(&self, usual: Code) -> Outcome {
+        self.calls.fetch_add(1, SeqCst);
+        let was = self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        if was != Ok(1) {
+            return Ok(());
+        }
+        if self.times.fetch_update(SeqCst, SeqCst, |times| times.checked_sub(1)).is_ok_and(|times| times > 1) {
+            self.left.store(1, SeqCst);
+        }
+        match self.code.load(SeqCst) {
+            0 => Err(usual),
+            code => Err(Code(code)),
+        }
+    }
+}
+
+static COUNTERS: [Counter; KINDS.len()] = [const { Counter::new() }; KINDS.len()];
+
+/// Those of the entry points that were called, or that are to fail, by name.
+static ENTRIES: Mutex<BTreeMap<String, Counter>> = Mutex::new(BTreeMap::new());
+
+thread_local! {
+    /// Whether this thread is in an entry point: those that it calls from there are no calls of the program's.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The error of every call once the device is lost; 0 while it is there.
 static LOST: AtomicI32 = AtomicI32::new(0);
@@ -82,21 +122,39 @@ fn usual(kind: Kind) -> Code {
     }
 }
 
-/// Counts a call, and fails it if it is the one.
+/// What the calls of an entry point are counted as, beside its name.
+fn kind(entry: &str) -> Option<Kind> {
+    Some(match entry {
+        "cuMemAlloc_v2" | "cuMemAllocAsync" | "cuMemAllocFromPoolAsync" => Kind::Alloc,
+        "cuMemHostAlloc" | "cuMemAllocHost_v2" => Kind::Pinned,
+        "cuLaunchKernel" | "cuLaunchKernelEx" | "cuLaunchCooperativeKernel" => Kind::Launch,
+        "cuStreamSynchronize" | "cuEventSynchronize" | "cuCtxSynchronize" => Kind::Sync,
+        _ if entry.starts_with("cuMemcpy") || entry.starts_with("cuMemset") => Kind::Copy,
+        _ if entry.starts_with("cuModuleLoad") => Kind::Module,
+        _ if entry.starts_with("cuStreamCreate") => Kind::Stream,
+        _ if entry.starts_with("cuEventCreate") => Kind::Event,
+        _ if entry.starts_with("cuEventRecord") => Kind::Record,
+        _ => return None,
+    })
+}
+
+/// Counts a call of an entry point, and runs it unless it is to fail.
+pub fn entered(entry: &str, body: impl FnOnce() -> Outcome) -> Outcome {
+    if INSIDE.replace(true) {
+        return body();
+    }
+    let counted = || {
+        lock(&ENTRIES).entry(entry.into()).or_insert(Counter::new()).call(Code::UNKNOWN)?;
+        kind(entry).map_or(Ok(()), check)
+    };
+    let outcome = counted().and_then(|()| body());
+    INSIDE.set(false);
+    outcome
+}
+
+/// Counts a call of a kind, and fails it if it is the one.
 pub fn check(kind: Kind) -> Outcome {
-    let counter = &COUNTERS[kind as usize];
-    counter.calls.fetch_add(1, SeqCst);
-    let was = counter.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
-    if was != Ok(1) {
-        return Ok(());
-    }
-    if counter.times.fetch_update(SeqCst, SeqCst, |times| times.checked_sub(1)).is_ok_and(|times| times > 1) {
-        counter.left.store(1, SeqCst);
-    }
-    match counter.code.load(SeqCst) {
-        0 => Err(usual(kind)),
-        code => Err(Code(code)),
-    }
+    COUNTERS[kind as usize].call(usual(kind))
 }
 
 /// Fails once the device is lost.
@@ -116,10 +174,29 @@ fn counter(kind: u32) -> Option<&'static Counter> {
 #[unsafe(no_mangle)]
 pub extern "C" fn softcuda_fail(kind: u32, nth: u64, times: u64, code: i32) {
     if let Some(counter) = counter(kind) {
-        counter.code.store(code, SeqCst);
-        counter.times.store(times, SeqCst);
-        counter.left.store(nth, SeqCst);
+        counter.arm(nth, times, code);
     }
+}
+
+/// As [`softcuda_fail`], for the calls that a program makes of an entry point, by its name: with `CUDA_ERROR_UNKNOWN` for a `code` of 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn softcuda_fail_entry(entry: In<c_char>, nth: u64, times: u64, code: i32) {
+    if let Ok(entry) = entry.text() {
+        lock(&ENTRIES).entry(entry).or_insert(Counter::new()).arm(nth, times, code);
+    }
+}
+
+/// Writes the entry points that were called into a buffer, cut to fit: a line for each with its name, how many calls there were, and how many
+/// are left until one fails. Gives the length of the text.
+#[unsafe(no_mangle)]
+pub extern "C" fn softcuda_entries(buffer: Host, len: usize) -> usize {
+    let line = |(name, c): (&String, &Counter)| {
+        let [calls, left] = [&c.calls, &c.left].map(|v| v.load(SeqCst));
+        format!("{name} {calls} {left}\n")
+    };
+    let text: String = lock(&ENTRIES).iter().map(line).collect();
+    put_text(&text, buffer, len);
+    text.len()
 }
 
 /// How many calls of this kind are left until one fails; 0 once it failed.

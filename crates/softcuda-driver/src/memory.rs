@@ -7,7 +7,6 @@ use crate::abi::{Host, In, Out, entry};
 use crate::code::{Code, Outcome};
 use crate::driver::{Context, Tables, current, tables};
 use crate::gpu::Gpu;
-use crate::inject::{self, Kind};
 use crate::pool::Pool;
 use crate::record;
 use crate::stream::{self, Source, Stream, Work, stream_anywhere, submit};
@@ -55,7 +54,6 @@ pub fn allocate(out: Out<u64>, bytes: usize, context: &Arc<Context>, pool: Optio
     if bytes == 0 {
         return Err(Code::INVALID_VALUE);
     }
-    inject::check(Kind::Alloc)?;
     let gpu = pool.as_ref().map_or(&context.gpu, |p| &p.gpu).clone();
     let address = match gpu.alloc(bytes as u64) {
         Some(address) => address,
@@ -119,7 +117,6 @@ fn upload(to: u64, from: Host, len: usize, stream: usize) -> Result<(Arc<Context
         return Err(Code::INVALID_VALUE);
     }
     range_here(to, len, &context)?;
-    inject::check(Kind::Copy)?;
     record::count(|c| {
         c.uploads += 1;
         c.upload_bytes += len as u64;
@@ -140,7 +137,6 @@ fn download(to: Host, from: u64, len: usize, stream: usize) -> Result<(Arc<Conte
         return Err(Code::INVALID_VALUE);
     }
     range_here(from, len, &context)?;
-    inject::check(Kind::Copy)?;
     record::count(|c| {
         c.downloads += 1;
         c.download_bytes += len as u64;
@@ -154,7 +150,6 @@ fn copy(to: u64, from: u64, len: usize, stream: usize) -> Result<(Arc<Context>, 
     let (context, stream) = stream_anywhere(stream)?;
     if len > 0 {
         let (to, from) = ((range(to, len)?, to), (range(from, len)?, from));
-        inject::check(Kind::Copy)?;
         record::count(|c| {
             c.copies += 1;
             c.copy_bytes += len as u64;
@@ -169,7 +164,6 @@ fn fill(to: u64, pattern: u32, width: usize, count: usize, stream: usize) -> Res
     if count > 0 {
         let len = count.checked_mul(width).filter(|_| to.is_multiple_of(width as u64)).ok_or(Code::INVALID_VALUE)?;
         range_here(to, len, &context)?;
-        inject::check(Kind::Copy)?;
         record::count(|c| {
             c.fills += 1;
             c.fill_bytes += len as u64;
@@ -186,7 +180,6 @@ fn pin(out: Out<Host>, bytes: usize, flags: u32) -> Outcome {
     if bytes == 0 || flags > 7 {
         return Err(Code::INVALID_VALUE);
     }
-    inject::check(Kind::Pinned)?;
     // SAFETY: the layout is not empty.
     let host = unsafe { alloc(layout) };
     if host.is_null() {

@@ -12,7 +12,6 @@ use crate::attributes::{SHARED_PER_BLOCK, THREADS_PER_BLOCK, occupancy, shared_o
 use crate::code::{Code, Outcome};
 use crate::config::Config;
 use crate::driver::{Context, current, driver, tables};
-use crate::inject::{self, Kind};
 use crate::memory::Allocation;
 use crate::record;
 use crate::stream;
@@ -109,7 +108,6 @@ fn load(out: Out<usize>, bytes: In<u8>, log: &mut dyn FnMut(&str)) -> Outcome {
             break;
         }
     }
-    inject::check(Kind::Module)?;
     record::count(|c| c.modules += 1);
     // An ELF file (a cubin) or a fat binary.
     if head == *b"\x7fELF" || u32::from_le_bytes(head) == 0xBA55_ED50 {
@@ -191,7 +189,11 @@ entry! {
     fn cuModuleUnload(handle: usize) {
         let image = image(handle)?;
         let context = image.context.upgrade().ok_or(Code::CONTEXT_IS_DESTROYED)?;
-        // Kernels of it that are under way still run.
+        // Nothing promises that a kernel of it that is under way still runs.
+        if stream::has_queued(&context, &image)? {
+            eprintln!("softcuda: a module is unloaded before a kernel of it has run");
+            context.fail(Code::LAUNCH_FAILED);
+        }
         stream::drain_context(&context)?;
         let mut tables = tables()?;
         tables.modules.remove(&handle);

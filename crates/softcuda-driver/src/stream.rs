@@ -12,8 +12,8 @@ use crate::code::{Code, Outcome};
 use crate::driver::{Context, current, driver, tables};
 use crate::event::Event;
 use crate::gpu::Gpu;
-use crate::inject;
 use crate::launch::Launch;
+use crate::module::Image;
 use crate::record::{self, Account};
 
 /// How a stream stands to the legacy default stream.
@@ -159,6 +159,14 @@ pub fn drain_context(context: &Arc<Context>) -> Outcome {
     Ok(())
 }
 
+/// Whether a kernel of a module is still to run.
+pub fn has_queued(context: &Arc<Context>, image: &Arc<Image>) -> Result<bool, Code> {
+    let mut all: Vec<Arc<Stream>> = tables()?.streams.values().filter(|s| of(s, context)).cloned().collect();
+    all.extend(context.default_streams());
+    let of_it = |q: &Queued| matches!(&q.work, Work::Launch(l) if Arc::ptr_eq(&l.function.image, image));
+    Ok(all.iter().any(|s| lock(&s.queue).iter().any(of_it)))
+}
+
 fn of(stream: &Stream, context: &Arc<Context>) -> bool {
     std::ptr::eq(stream.context.as_ptr(), Arc::as_ptr(context))
 }
@@ -243,7 +251,6 @@ entry! {
             1 => Kind::NonBlocking,
             _ => return Err(Code::INVALID_VALUE),
         };
-        inject::check(inject::Kind::Stream)?;
         let mut tables = tables()?;
         let handle = tables.handle();
         // Priorities outside of the range are clamped to it, as the driver's manual says.
@@ -265,7 +272,6 @@ entry! {
 
     fn cuStreamSynchronize(handle: usize) {
         let stream = stream(handle)?;
-        inject::check(inject::Kind::Sync)?;
         drain(&stream, u64::MAX)?;
         stream.context()?.check()
     }

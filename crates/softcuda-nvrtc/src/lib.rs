@@ -6,6 +6,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::transmute_copy;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 unsafe extern "C" {
@@ -99,11 +100,25 @@ forward! {
     injected(NVRTC) => fn nvrtcGetCUBIN(program: Program, cubin: *mut c_char);
 }
 
+/// Compilations that take longer just now, and the most of them so far.
+static LONGER: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
 /// What a compilation fails with, or 0 once the time has passed that it is to take longer.
 fn compiling() -> c_int {
     let longer = std::env::var("SOFTCUDA_NVRTC_MS").ok().and_then(|ms| ms.parse().ok()).unwrap_or(0);
-    std::thread::sleep(Duration::from_millis(longer));
+    if longer > 0 {
+        let [now, most] = &LONGER;
+        most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+        std::thread::sleep(Duration::from_millis(longer));
+        now.fetch_sub(1, SeqCst);
+    }
     injected(COMPILE)
+}
+
+/// How many compilations were made to take longer at once at most.
+#[unsafe(no_mangle)]
+pub extern "C" fn softcuda_nvrtc_at_once() -> u64 {
+    LONGER[1].load(SeqCst)
 }
 
 /// `nvrtcGetErrorString` of NVRTC.

@@ -28,6 +28,7 @@ use gpu::Event;
 pub use gpu::Gpu;
 use launch::{Kernel, Queue};
 use modules::{Modules, Wanted};
+use select::Blocks;
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -70,7 +71,7 @@ enum Choice {
     Library(Box<Product>),
     /// Of buffers as the pool gives them; a launch on others compiles its own.
     Kernel(KernelIr, Launch, Variant),
-    TopK(TopKSpec),
+    TopK(TopKSpec, Option<Box<Blocks>>),
 }
 
 impl Cuda {
@@ -110,7 +111,7 @@ impl Cuda {
                 }
                 _ => kernel::gemm::kernel(spec),
             },
-            Step::TopK(spec) => return Ok(Choice::TopK(spec.clone())),
+            Step::TopK(spec) => return Ok(Choice::TopK(spec.clone(), Blocks::of(spec).map(Box::new))),
         };
         let variant = emit::pooled(&ir, &launch);
         Ok(Choice::Kernel(ir, launch, variant))
@@ -153,9 +154,15 @@ impl Backend for Cuda {
     fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>> {
         let chosen: Vec<Choice> = steps.iter().map(|step| self.choose(step)).collect::<Result<_>>()?;
         let mut wanted = vec![];
+        let mut want = |(ir, launch, variant)| -> Result<()> {
+            wanted.push(Wanted { text: self.modules.text(ir, variant)?, ir, launch });
+            Ok(())
+        };
         for what in &chosen {
-            if let Choice::Kernel(ir, launch, variant) = what {
-                wanted.push(Wanted { text: self.modules.text(ir, variant)?, ir, launch });
+            match what {
+                Choice::Kernel(ir, launch, variant) => want((ir, launch, variant))?,
+                Choice::TopK(_, Some(blocks)) => blocks.wanted().try_for_each(&mut want)?,
+                Choice::TopK(_, None) | Choice::Library(_) => {}
             }
         }
         let mut found = self.modules.all(&wanted)?.into_iter();
@@ -163,7 +170,10 @@ impl Backend for Cuda {
         for what in chosen {
             out.push(Box::new(match what {
                 Choice::Library(product) => Ready::Gemm(product),
-                Choice::TopK(spec) => Ready::TopK(Box::new(topk::TopK::new(&spec, &self.modules)?)),
+                Choice::TopK(spec, made) => {
+                    let made = made.map(|blocks| blocks.with(&mut found, &self.modules)).transpose()?;
+                    Ready::TopK(Box::new(topk::TopK::new(spec, made, &self.modules)?))
+                }
                 Choice::Kernel(ir, launch, variant) => {
                     Ready::Kernel(Box::new(Kernel::new(ir, launch, variant, found.next().flatten(), &self.modules)?))
                 }

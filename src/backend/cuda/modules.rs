@@ -1,5 +1,9 @@
 //! From a kernel's text to a function on the device: kept in memory, else read from disk, else compiled, now or beside the program.
 
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests;
+
 use super::background::{self, Answer, Slot, known};
 use super::cache::{Cache, Key};
 use super::compile::{Arch, Form, Nvrtc, Text, nvrtc};
@@ -109,6 +113,8 @@ pub struct Modules {
     pool: Arc<Pool>,
     cache: Cache,
     loaded: Mutex<HashMap<String, Arc<Module>>>,
+    /// How many of them stay though no plan uses them.
+    keep: usize,
     /// Texts of kernels that a plan was asked about and has not prepared yet.
     emitted: Mutex<Vec<(KernelIr, Variant, Text)>>,
     /// Kernels that are being made beside the program, and those that cannot be made.
@@ -133,6 +139,7 @@ impl Modules {
             pool,
             cache: Cache::from_environment(),
             loaded: Mutex::default(),
+            keep: KEEP,
             emitted: Mutex::default(),
             asked: Mutex::default(),
             ptx: ptx.into(),
@@ -354,7 +361,7 @@ impl Modules {
     fn keep(&self, text: &Text, module: Module) -> Arc<Module> {
         let module = Arc::new(module);
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let unused = if loaded.len() >= KEEP {
+        let unused = if loaded.len() >= self.keep {
             loaded.extract_if(|_, m| Arc::strong_count(m) == 1).map(|(_, m)| m).collect()
         } else {
             vec![]

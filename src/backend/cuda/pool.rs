@@ -19,6 +19,8 @@ const ALIGN: usize = 256;
 struct Free {
     /// Blocks kept, by size; only without a pool of the driver's.
     blocks: HashMap<usize, Vec<u64>, Fast>,
+    /// Memory that the driver's pool did not take back: it is asked again when memory is given back.
+    refused: Vec<u64>,
     kept: usize,
     live: usize,
     limit: usize,
@@ -55,7 +57,7 @@ impl Pool {
     pub fn new(gpu: Arc<Gpu>) -> Result<Pool> {
         gpu.bind()?;
         let driver = if gpu.pools { Some(driver_pool(&gpu)?) } else { None };
-        let free = Free { blocks: HashMap::default(), kept: 0, live: 0, limit: usize::MAX };
+        let free = Free { blocks: HashMap::default(), refused: vec![], kept: 0, live: 0, limit: usize::MAX };
         Ok(Pool { gpu, driver, free: Mutex::new(free), giving_back: Mutex::default() })
     }
 
@@ -118,6 +120,9 @@ impl Pool {
 
     fn give_back(&self) -> Result<()> {
         if let Some(pool) = self.driver {
+            let refused = std::mem::take(&mut self.lock().refused);
+            let again: Vec<u64> = refused.into_iter().filter(|&address| !self.free_async(address)).collect();
+            self.lock().refused.extend(again);
             self.gpu.synchronize()?;
             // SAFETY: the device's own pool.
             return self.gpu.check("cuMemPoolTrimTo", unsafe { sys::cuMemPoolTrimTo(pool, 0) });
@@ -129,9 +134,12 @@ impl Pool {
             std::mem::take(&mut free.blocks)
         };
         let freed = self.gpu.synchronize().and_then(|()| {
-            for address in blocks.values_mut().flat_map(|of| of.drain(..)) {
-                // SAFETY: it left the lists, so it is freed once, and nothing on the stream uses it.
-                self.gpu.check("cuMemFree", unsafe { sys::cuMemFree_v2(address) })?;
+            for of in blocks.values_mut() {
+                while let Some(&address) = of.last() {
+                    // SAFETY: it left the lists, so it is freed once, and nothing on the stream uses it.
+                    self.gpu.check("cuMemFree", unsafe { sys::cuMemFree_v2(address) })?;
+                    of.pop();
+                }
             }
             Ok(())
         });
@@ -211,6 +219,13 @@ impl Pool {
         }
     }
 
+    /// Gives memory back to the driver's pool, in the stream's order; whether that took it.
+    fn free_async(&self, address: u64) -> bool {
+        // SAFETY: from cuMemAllocAsync; its owner is gone, and what it was queued with comes before.
+        self.gpu.bind().is_ok()
+            && unsafe { sys::cuMemFreeAsync(address, self.gpu.cu_stream()) } == CUresult::CUDA_SUCCESS
+    }
+
     /// Sizes are rounded where blocks are kept here, so that arrays of about the same length share them.
     fn class(&self, bytes: usize) -> usize {
         let step = match self.driver {
@@ -264,13 +279,13 @@ impl Drop for Block {
     fn drop(&mut self) {
         debug::count_free(self.counted);
         let pool = &self.pool;
-        if pool.driver.is_some() && pool.gpu.bind().is_ok() {
-            // A failure is the stream's own, and the next call on it reports it.
-            // SAFETY: from cuMemAllocAsync, freed once, after all that was queued with it.
-            unsafe { sys::cuMemFreeAsync(self.address, pool.gpu.cu_stream()) };
-        }
+        // What else a failure means, the next call on the stream tells.
+        let refused = pool.driver.is_some() && !pool.free_async(self.address);
         let mut free = pool.lock();
         free.live -= self.size;
+        if refused {
+            free.refused.push(self.address);
+        }
         if pool.driver.is_none() {
             free.kept += self.size;
             free.blocks.entry(self.size).or_default().push(self.address);

@@ -3,8 +3,9 @@
 //!
 //! Bits of chains depend on no block, and what is selected on no order: the result is that of the whole array.
 
+use super::emit::{self, Variant};
 use super::launch::{Kernel, Queue};
-use super::modules::Modules;
+use super::modules::{Found, Modules};
 use super::topk::{MOST, Part};
 use crate::backend::Args;
 use crate::dtype::DType;
@@ -47,6 +48,7 @@ fn column(ir: &KernelIr, launch: &Launch, m: usize) -> Option<(usize, usize)> {
 /// How an array is made in blocks.
 #[derive(Debug)]
 pub struct Blocks {
+    ir: KernelIr,
     /// The operand that the array is.
     array: usize,
     /// Axes of rows, outermost first, and that of columns.
@@ -59,7 +61,9 @@ pub struct Blocks {
     cut: usize,
     /// Indices along it, and columns, of a block.
     block: [usize; 2],
-    /// The kernel of each size that blocks have.
+    /// The sizes that blocks have, each with its launch; none once their kernels are there.
+    wanted: Vec<([usize; 2], Launch, Variant)>,
+    /// The kernel of each size.
     kernels: HashMap<[usize; 2], Kernel>,
     m: usize,
     k: usize,
@@ -68,9 +72,9 @@ pub struct Blocks {
 
 impl Blocks {
     /// Of a selection from what a kernel makes.
-    pub fn of(spec: &TopKSpec, modules: &Arc<Modules>) -> Result<Option<Blocks>> {
-        let Some((ir, launch)) = spec.made.as_deref() else { return Ok(None) };
-        let Some((array, column)) = column(ir, launch, spec.m) else { return Ok(None) };
+    pub fn of(spec: &TopKSpec) -> Option<Blocks> {
+        let (ir, launch) = spec.made.as_deref()?;
+        let (array, column) = column(ir, launch, spec.m)?;
         let strides = &launch.operands[array].strides;
         let axes = ir.all_axes().minus(ir.folded).minus(AxisSet::one(column));
         let mut rows: Vec<usize> = axes.iter().collect();
@@ -78,6 +82,7 @@ impl Blocks {
         let extents: Vec<usize> = rows.iter().map(|&a| launch.extents[a]).collect();
         let (cut, block) = shape(&extents, spec.m, spec.k, BYTES / spec.dtype.size());
         let mut blocks = Blocks {
+            ir: ir.clone(),
             array,
             rows,
             column,
@@ -85,6 +90,7 @@ impl Blocks {
             sizes: ir.operands.iter().map(|o| o.dtype.size()).collect(),
             cut,
             block,
+            wanted: vec![],
             kernels: HashMap::new(),
             m: spec.m,
             k: spec.k,
@@ -93,13 +99,28 @@ impl Blocks {
         let sizes = |n: usize, each: usize| [each.min(n), n % each].into_iter().filter(|&n| n > 0);
         for rows in sizes(extents.get(cut).copied().unwrap_or(1), block[0]) {
             for columns in sizes(spec.m, block[1]) {
-                if !blocks.kernels.contains_key(&[rows, columns]) {
-                    let kernel = Kernel::alone(ir.clone(), blocks.launch_of(rows, columns), modules)?;
-                    blocks.kernels.insert([rows, columns], kernel);
+                if blocks.wanted.iter().all(|w| w.0 != [rows, columns]) {
+                    let launch = blocks.launch_of(rows, columns);
+                    let variant = emit::pooled(ir, &launch);
+                    blocks.wanted.push(([rows, columns], launch, variant));
                 }
             }
         }
-        Ok(Some(blocks))
+        Some(blocks)
+    }
+
+    /// The kernels that it needs.
+    pub fn wanted(&self) -> impl Iterator<Item = (&KernelIr, &Launch, &Variant)> {
+        self.wanted.iter().map(|(_, launch, variant)| (&self.ir, launch, variant))
+    }
+
+    /// With these kernels, which were found in the order of [`Blocks::wanted`].
+    pub fn with(mut self, found: &mut impl Iterator<Item = Found>, modules: &Modules) -> Result<Blocks> {
+        for (size, launch, variant) in std::mem::take(&mut self.wanted) {
+            let kernel = Kernel::new(self.ir.clone(), launch, variant, found.next().flatten(), modules)?;
+            self.kernels.insert(size, kernel);
+        }
+        Ok(self)
     }
 
     /// Rows for each index of the axis that is cut.

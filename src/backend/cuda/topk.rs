@@ -87,10 +87,9 @@ pub fn pack(spec: &TopKSpec, part: Part<'_>) -> Result<Vec<u8>> {
 }
 
 impl TopK {
-    /// With its code on a device.
-    pub fn new(spec: &TopKSpec, modules: &Arc<Modules>) -> Result<TopK> {
-        let made = Blocks::of(spec, modules)?;
-        Ok(TopK { spec: spec.clone(), module: modules.ptx(NAME, PTX, ENTRY)?, made })
+    /// With its code on a device, and what makes the array where it lies in no memory.
+    pub fn new(spec: TopKSpec, made: Option<Blocks>, modules: &Modules) -> Result<TopK> {
+        Ok(TopK { spec, module: modules.ptx(NAME, PTX, ENTRY)?, made })
     }
 
     /// Queues it.

@@ -143,6 +143,12 @@ impl Plan {
         }
     }
 
+    /// Bytes of shared memory for what folds of one side give.
+    fn shared_beside(&self, ir: &KernelIr) -> usize {
+        let sides = self.folds.iter().filter_map(|f| self.lone(ir, f.id));
+        sides.map(|side| self.tile.size(side) * STATE).sum()
+    }
+
     fn pitch(&self, side: usize) -> usize {
         if side == 2 { 1 } else { self.tile.size(side) + self.tile.run }
     }
@@ -254,7 +260,7 @@ pub(super) fn plan(ir: &KernelIr, variant: &Variant) -> Option<Plan> {
     }
     let buffers = if single { 1 } else { 2 };
     let bytes: usize = (0..3).map(|s| plan.staged[s].iter().map(size).sum::<usize>() * plan.pitch(s)).sum();
-    let left = SHARED.checked_sub(plan.shared_above())?;
+    let left = SHARED.checked_sub(plan.shared_above() + plan.shared_beside(ir))?;
     while !single && plan.slice * bytes * buffers > left {
         plan.slice /= 2;
     }
