@@ -1,5 +1,7 @@
 //! Evaluation: collect, plan (or find the plan), bind buffers, run the steps, set the values.
 
+mod blocks;
+
 use crate::backend::{Args, Backend};
 use crate::buffer::Buffer;
 use crate::debug;
@@ -61,7 +63,14 @@ fn first_error(roots: &[Arc<Node>]) -> Result<()> {
 
 fn planned(device: &Device, graph: &Graph) -> Result<Plan<Step>> {
     let on = device.backend();
-    plan(graph, Caps { fuses: &|ir, launch| on.fuses(ir, launch), selects: &|ir, launch, m| on.selects(ir, launch, m) })
+    plan(
+        graph,
+        Caps {
+            fuses: &|ir, launch| on.fuses(ir, launch),
+            selects: &|ir, launch, m| on.selects(ir, launch, m),
+            blocks: &|ir, launch| on.blocks(ir, launch),
+        },
+    )
 }
 
 fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
@@ -88,7 +97,7 @@ fn prepare(device: &Device, graph: &Graph) -> Result<Ready> {
             debug::note(|t| t.new_kernels += device.is_new(ir) as usize);
         }
     }
-    let exes = device.backend().prepare(&p.stages.iter().map(|s| &s.run).collect::<Vec<_>>())?;
+    let exes = blocks::prepare(device.backend(), &p.stages.iter().map(|s| &s.run).collect::<Vec<_>>())?;
     let stages = p.stages.into_iter().zip(exes).map(|(s, exe)| Stage {
         run: (s.run, exe),
         writes: s.writes,
@@ -197,10 +206,11 @@ fn launch(
         t.bytes_written += written;
     });
     let args = Args { bases: &bases, params: &params, in_place };
+    let run = || blocks::run(backend, step, exe, &args);
     if debug::level() < 2 {
-        backend.run(exe, &args)?;
+        run()?;
     } else {
-        let t = backend.time(&mut || backend.run(exe, &args))?;
+        let t = backend.time(&mut || run())?;
         let (read, written) = bytes(step);
         let gbs = (read + written) as f64 / t * 1e-9;
         eprintln!("ndcuda: {:9.3} ms {gbs:8.2} GB/s  {}", t * 1e3, title(step));
@@ -230,7 +240,9 @@ pub(crate) fn bytes(step: &Step) -> (usize, usize) {
         }
         Step::Gemm(s) => {
             let batch: usize = s.batch.iter().product();
-            out.0 = batch * (s.m * s.k + s.k * s.n) * s.dtype.size();
+            let size = s.dtype.size();
+            out.0 = s.blocks.as_ref().map_or(batch * s.m * s.k * size, |b| read(&b.ir, &b.launch));
+            out.0 += batch * s.k * s.n * size;
             out.1 = batch * s.m * s.n * s.dtype.size();
         }
         Step::TopK(s) => {
@@ -326,6 +338,9 @@ fn text(graph: &Graph, p: &Plan<Step>) -> String {
                 let _ = write!(out, "extents {:?}\n{ir}", &launch.extents[..]);
             }
             Step::Gemm(g) => {
+                if let Some(b) = &g.blocks {
+                    let _ = write!(out, "extents {:?}, {} rows at a time\n{}", &b.launch.extents[..], b.rows, b.ir);
+                }
                 let _ = writeln!(out, "gemm {} batch {:?} m {} n {} k {}", g.dtype, &g.batch[..], g.m, g.n, g.k);
             }
             Step::TopK(t) => {

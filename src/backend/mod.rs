@@ -43,6 +43,11 @@ pub trait Backend: Send + Sync {
     fn selects(&self, _ir: &KernelIr, _launch: &Launch, _m: usize) -> bool {
         false
     }
+    /// Bytes of the blocks of rows, the outermost axis, in which it makes what this kernel stores, an array in C order, with the bits that the
+    /// whole array has; `None` where it does not.
+    fn blocks(&self, _ir: &KernelIr, _launch: &Launch) -> Option<usize> {
+        None
+    }
     /// Makes the steps of a plan ready to run any number of times.
     fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>>;
     /// Runs a step.

@@ -5,9 +5,11 @@
 //! and each of them has a `try_` twin.
 
 mod compose;
+mod mahalanobis;
 mod metric;
 mod neighbours;
 
+pub use mahalanobis::{mahalanobis, try_mahalanobis};
 pub use metric::Metric;
 pub use neighbours::{condensed, knn, knn_by, pdist, pdist_by, squareform};
 
@@ -15,7 +17,7 @@ use crate::array::{DeviceArray, DeviceArray1, DeviceArray2, expect};
 use crate::dtype::Float;
 use crate::error::{Error, Result};
 use compose::in_f32;
-use ndarray::{Axis, Dimension, Ix2, Ix3, NewAxis, s};
+use ndarray::{Axis, Dimension, Ix3, NewAxis, s};
 
 /// Rows of one length, on one device.
 fn fit<T: Float>(op: &'static str, x: &DeviceArray2<T>, y: &DeviceArray2<T>) -> Result<()> {
@@ -250,36 +252,4 @@ pub fn try_seuclidean<T: Float<Sum = T>>(
     let (x, y) = rows(x, y);
     let diff = x - y;
     Ok((&diff * &diff / v).sum_axis(Axis(2)).sqrt())
-}
-
-/// `sqrt((x - y) vi (x - y))`, where `vi` is the inverse of a covariance matrix.
-#[track_caller]
-pub fn mahalanobis<T: Float<Sum = T>>(
-    x: &DeviceArray2<T>,
-    y: &DeviceArray2<T>,
-    vi: &DeviceArray2<T>,
-) -> DeviceArray2<T> {
-    expect(try_mahalanobis(x, y, vi))
-}
-
-/// As [`mahalanobis`].
-///
-/// # Errors
-/// If the rows and the matrix differ in length or the arrays are on two devices.
-#[track_caller]
-pub fn try_mahalanobis<T: Float<Sum = T>>(
-    x: &DeviceArray2<T>,
-    y: &DeviceArray2<T>,
-    vi: &DeviceArray2<T>,
-) -> Result<DeviceArray2<T>> {
-    fit("mahalanobis", x, y)?;
-    let d = x.shape()[1];
-    shaped("mahalanobis", x, vi, &[d, d])?;
-    if in_f32::<T>() {
-        return Ok(try_mahalanobis(&x.cast::<f32>(), &y.cast(), &vi.cast())?.cast());
-    }
-    // One fold over (k, l): no (n, m, d) product of the differences with the matrix.
-    let down = x.slice(s![.., NewAxis, .., NewAxis]) - y.slice(s![NewAxis, .., .., NewAxis]);
-    let across = x.slice(s![.., NewAxis, NewAxis, ..]) - y.slice(s![NewAxis, .., NewAxis, ..]);
-    (down * vi * across).sum_axes(&[Axis(2), Axis(3)]).sqrt().into_dimensionality::<Ix2>()
 }

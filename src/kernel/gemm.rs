@@ -1,6 +1,9 @@
-//! A matrix product as a kernel, for backends without a library for it: pairwise, with multiply and add as its combine.
+//! A matrix product as a kernel, for backends without a library for it: pairwise, with multiply and add as its combine. And the products
+//! that one is made of whose first operand is made in blocks of rows.
 
-use super::{AxisSet, Class, FoldOrder, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, width};
+use super::{
+    AxisSet, Bind, Blocks, Class, FoldOrder, GemmSpec, Id, Inst, KOp, KernelIr, Launch, Nest, Operand, Role, width,
+};
 use crate::layout::Strides;
 use crate::ops::{reduce, row};
 use smallvec::{SmallVec, smallvec};
@@ -54,6 +57,26 @@ pub fn kernel(s: &GemmSpec) -> (KernelIr, Launch) {
     (ir, Launch { extents, operands, params: vec![] })
 }
 
+impl Blocks {
+    /// The launch that makes so many rows, one behind the other.
+    pub fn launch(&self, rows: usize) -> Launch {
+        let mut launch = self.launch.clone();
+        launch.extents[self.axis] = rows;
+        if let Some(array) = launch.operands.last_mut() {
+            array.offset = 0;
+        }
+        launch
+    }
+
+    /// The product that `s` is of a block of so many rows.
+    pub fn product(&self, s: &GemmSpec, rows: usize) -> GemmSpec {
+        let a = Bind { slot: 0, offset: 0, strides: smallvec![s.k as isize, 1], gather: None };
+        let others = s.operands[self.launch.operands.len()..].iter().cloned();
+        let operands = std::iter::once(a).chain(others).collect();
+        GemmSpec { dtype: s.dtype, batch: smallvec![], m: rows, n: s.n, k: s.k, operands, blocks: None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,8 +87,9 @@ mod tests {
     fn products_are_legal_kernels() {
         for dtype in [DType::F16, DType::BF16, DType::F32, DType::F64] {
             let bind = |strides: &[isize]| Bind { slot: 0, offset: 0, strides: strides.into(), gather: None };
-            let operands = [bind(&[12, 4, 1]), bind(&[0, 1, 4]), bind(&[15, 5, 1])];
-            let (ir, launch) = kernel(&GemmSpec { dtype, batch: smallvec![2], m: 3, n: 5, k: 4, operands });
+            let operands = smallvec![bind(&[12, 4, 1]), bind(&[0, 1, 4]), bind(&[15, 5, 1])];
+            let spec = GemmSpec { dtype, batch: smallvec![2], m: 3, n: 5, k: 4, operands, blocks: None };
+            let (ir, launch) = kernel(&spec);
             validate::kernel(&ir).unwrap();
             assert_eq!(launch.operands[1].strides[..], [0, 0, 4, 1]);
         }

@@ -345,8 +345,24 @@ pub struct GemmSpec {
     pub n: usize,
     /// Length of the fold.
     pub k: usize,
-    /// `a`, `b` and the result, with strides over (batch.., row, column).
-    pub operands: [Bind; 3],
+    /// `a`, `b` and the result, with strides over (batch.., row, column). Where `a` is made in blocks: what makes it reads and writes,
+    /// `a` last, then `b` and the result.
+    pub operands: SmallVec<[Bind; 3]>,
+    /// What makes `a`, which then lies in no memory as a whole.
+    pub blocks: Option<Box<Blocks>>,
+}
+
+/// How an array of rows is made, in C order, so many rows at a time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Blocks {
+    /// The kernel that makes all of it.
+    pub ir: KernelIr,
+    /// Its launch, the array as its last operand.
+    pub launch: Launch,
+    /// Its axis of rows.
+    pub axis: usize,
+    /// Rows of a block.
+    pub rows: usize,
 }
 
 /// A selection: where along its last axis an array has its `k` smallest (or largest) elements, in order. Of equal ones the
@@ -382,11 +398,11 @@ pub enum Step {
 }
 
 impl Step {
-    /// The fused kernel it runs, or selects from what it makes.
+    /// The fused kernel it runs, or selects from or multiplies what it makes.
     pub fn kernel(&self) -> Option<(&KernelIr, &Launch)> {
         match self {
             Step::Kernel(ir, launch) => Some((ir, launch)),
-            Step::Gemm(_) => None,
+            Step::Gemm(spec) => spec.blocks.as_ref().map(|b| (&b.ir, &b.launch)),
             Step::TopK(spec) => spec.made.as_ref().map(|made| (&made.0, &made.1)),
         }
     }

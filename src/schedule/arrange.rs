@@ -5,12 +5,13 @@ use super::jobs::Job;
 use super::lower::{Draft, Place};
 use super::nest::{classify, nest, nest_within};
 use super::place::region_place;
-use super::select::Selection;
+use super::select::{Product, Selection};
 use super::{Caps, Plan, Slot, Stage, Writes};
 use crate::error::{Error, Result};
 use crate::graph::{Expr, Op};
 use crate::kernel::{
-    AxisSet, Bind, FoldOrder, Gather, GemmSpec, Inst, KOp, KernelIr, Launch, Operand, Role, Step, TopKSpec, width,
+    AxisSet, Bind, Blocks, FoldOrder, Gather, GemmSpec, Inst, KOp, KernelIr, Launch, Operand, Role, Step, TopKSpec,
+    width,
 };
 use crate::layout::{Dims, Layout, Src, Strides, View, c_strides};
 use smallvec::{SmallVec, smallvec};
@@ -34,7 +35,7 @@ pub fn plan(g: &Graph, jobs: Vec<Job>, caps: Caps<'_>) -> Result<Plans> {
     for job in jobs {
         let fused = match &job {
             Job::Kernel(d) => d.fused.first().copied(),
-            Job::Gemm(_) | Job::TopK(_) | Job::Select(..) => None,
+            Job::Gemm(_) | Job::TopK(_) | Job::Select(..) | Job::Product(..) => None,
         };
         let (run, writes) = match job {
             Job::Kernel(d) => p.kernel(*d, None)?,
@@ -50,6 +51,17 @@ pub fn plan(g: &Graph, jobs: Vec<Job>, caps: Caps<'_>) -> Result<Plans> {
                         for node in selection.writes() {
                             p.add(node, Layout::c_order(&g.nodes[node].node.shape))?;
                         }
+                        continue;
+                    }
+                }
+            }
+            Job::Product(d, product) => {
+                let from = d.targets[0].node;
+                match p.product(*d, &product, caps)? {
+                    Some(step) => step,
+                    None => {
+                        refused.push(from);
+                        p.add(product.node, Layout::c_order(&g.nodes[product.node].node.shape))?;
                         continue;
                     }
                 }
@@ -291,16 +303,38 @@ impl Builder<'_> {
         Ok(Some((Step::TopK(spec), writes)))
     }
 
+    /// A product of what a kernel makes, in blocks of rows; `None` where the backend cannot. The array has a slot that no one fills.
+    fn product(&mut self, d: Draft, product: &Product, caps: Caps<'_>) -> Result<Option<(Step, Writes)>> {
+        let from = d.targets[0].node;
+        let (Step::Kernel(ir, launch), _) = self.kernel(d, Some(&product.axes))? else { return Ok(None) };
+        let [m, k] = [0, 1].map(|a| self.g.nodes[from].node.shape[product.axes[a]]);
+        let size = self.g.nodes[from].node.dtype.size();
+        let strides = launch.operands.last().map(|array| array.strides.clone()).unwrap_or_default();
+        let axis = (0..strides.len()).find(|&a| strides[a] == k as isize && launch.extents[a] == m);
+        let (Some(axis), Some(bytes)) = (axis, (caps.blocks)(&ir, &launch)) else { return Ok(None) };
+        let rows = block(m, bytes / size / k.max(1));
+        let blocks = Blocks { ir, launch, axis, rows };
+        self.multiply(product.node, Some(blocks)).map(Some)
+    }
+
     fn gemm(&mut self, n: usize) -> Result<(Step, Writes)> {
+        self.multiply(n, None)
+    }
+
+    fn multiply(&mut self, n: usize, blocks: Option<Blocks>) -> Result<(Step, Writes)> {
         let p = &self.g.nodes[n];
         let Some(expr) = &p.expr else {
             return Err(Error::Internal { stage: "arrange", detail: "dot of nothing".into() });
         };
-        let (a, b) = (self.argument(n, expr, 0)?, self.argument(n, expr, 1)?);
+        let mut operands: SmallVec<[Bind; 3]> = match &blocks {
+            Some(made) => made.launch.operands.iter().cloned().collect(),
+            None => smallvec![self.argument(n, expr, 0)?],
+        };
+        operands.push(self.argument(n, expr, 1)?);
         let shape = &p.node.shape;
         let r = shape.len();
         let slot = self.add(n, Layout::c_order(shape))?;
-        let c = Bind { slot, offset: 0, strides: c_strides(shape), gather: None };
+        operands.push(Bind { slot, offset: 0, strides: c_strides(shape), gather: None });
         let k = expr.args[0].shape()[r - 1];
         let spec = GemmSpec {
             dtype: p.node.dtype,
@@ -308,10 +342,22 @@ impl Builder<'_> {
             m: shape[r - 2],
             n: shape[r - 1],
             k,
-            operands: [a, b, c],
+            operands,
+            blocks: blocks.map(Box::new),
         };
         Ok((Step::Gemm(spec), smallvec![slot]))
     }
+}
+
+/// Rows of a block, of `m`, where `most` are wanted: whole tiles of either backend, and in memory as aligned as the first; and none of one row, whose
+/// kernel may fold in another order where none is made for it.
+fn block(m: usize, most: usize) -> usize {
+    let whole = [192, 48, 12, 2].into_iter().find(|&n| most >= n).unwrap_or(2);
+    let mut rows = (most / whole * whole).clamp(2, m.max(2));
+    while m % rows == 1 && rows > whole {
+        rows -= whole;
+    }
+    if m % rows == 1 { rows + 1 } else { rows }
 }
 
 /// Start and strides of a view of an array that lies so, in elements from the array's first.

@@ -4,7 +4,7 @@ use super::collect::Graph;
 use super::lower::{APART, Draft, Lower, Place, Stop, Target, bug};
 use super::merge;
 use super::place::AMap;
-use super::select::{self, Selection};
+use super::select::{self, Product, Selection};
 use super::store::{Reason, Store};
 use crate::error::{Error, Result};
 use crate::graph::Op;
@@ -30,6 +30,8 @@ pub enum Job {
     TopK(usize),
     /// A kernel, and the selection from what it would store.
     Select(Box<Draft>, Selection),
+    /// A kernel, and the product of what it would store.
+    Product(Box<Draft>, Product),
 }
 
 impl Job {
@@ -39,6 +41,7 @@ impl Job {
             Job::Kernel(d) => d.targets.iter().map(|t| t.node).collect(),
             Job::Gemm(n) | Job::TopK(n) => smallvec![*n],
             Job::Select(_, s) => s.writes().collect(),
+            Job::Product(_, p) => smallvec![p.node],
         }
     }
 }
@@ -142,8 +145,11 @@ impl<'a> Lowering<'a> {
 
 /// A fold that two kernels make and one of them should read, if there is one.
 fn shared_fold(g: &Graph, jobs: &[Job]) -> Option<usize> {
-    let drafts: Vec<Option<&Draft>> =
-        jobs.iter().map(|j| if let Job::Kernel(d) | Job::Select(d, _) = j { Some(&**d) } else { None }).collect();
+    let draft = |j| match j {
+        &Job::Kernel(ref d) | &Job::Select(ref d, _) | &Job::Product(ref d, _) => Some(&**d),
+        Job::Gemm(_) | Job::TopK(_) => None,
+    };
+    let drafts: Vec<Option<&Draft>> = jobs.iter().map(draft).collect();
     let mut owners: Vec<SmallVec<[usize; 2]>> = vec![SmallVec::new(); g.nodes.len()];
     for (j, d) in drafts.iter().enumerate() {
         for &n in d.iter().flat_map(|d| &d.inlined) {
@@ -153,7 +159,8 @@ fn shared_fold(g: &Graph, jobs: &[Job]) -> Option<usize> {
             owners[n].push(j);
             match owners[n][..] {
                 [_] => {}
-                [a, b] if drafts[a].zip(drafts[b]).is_some_and(|(a, b)| twice(g, n, [a, b])) => {}
+                [a, b] if twice(g, n, [&jobs[a], &jobs[b]]) => {}
+                [a, b] => return Some(selected(&jobs[a], &jobs[b]).unwrap_or(n)),
                 _ => return Some(n),
             }
         }
@@ -161,14 +168,33 @@ fn shared_fold(g: &Graph, jobs: &[Job]) -> Option<usize> {
     None
 }
 
-/// Whether two kernels that fold what fold `n` gives each make it, a tile at a time, rather than read it: where it is long, so that nothing of
-/// its size is ever in memory, and where it is made in fewer steps than it takes to write and read it. So are the norms beside a product.
-fn twice(g: &Graph, n: usize, drafts: [&Draft; 2]) -> bool {
-    let steps: usize = drafts[0].deep.iter().map(|&a| drafts[0].extents[a as usize]).product();
+/// The value that two selections both select from.
+fn selected(a: &Job, b: &Job) -> Option<usize> {
+    let (Job::Select(a, _), Job::Select(b, _)) = (a, b) else { return None };
+    let (a, b) = (a.targets[0].node, b.targets[0].node);
+    (a == b).then_some(a)
+}
+
+/// Whether two kernels that fold what fold `n` gives, or select from it, each make it, a tile at a time, rather than read it: where it is long, so
+/// that nothing of its size is ever in memory, and where it is made in fewer steps than it takes to write and read it. So are the norms beside
+/// a product.
+fn twice(g: &Graph, n: usize, jobs: [&Job; 2]) -> bool {
     let bytes = g.size(n).saturating_mul(g.nodes[n].node.dtype.size());
-    let within = |d: &Draft| !d.deep.is_empty() && d.fused.contains(&n);
-    let norm = |d: &Draft| !d.deep.is_empty() && d.norms.iter().any(|norm| norm.0 == n);
-    drafts.into_iter().all(norm) || drafts.into_iter().all(within) && (bytes > LONG || steps <= FEW)
+    let count = |d: &Draft, axes: &[u8]| -> usize { axes.iter().map(|&a| d.extents[a as usize]).product() };
+    let steps = |job: &Job| match job {
+        Job::Select(d, _) if d.deep.is_empty() => Some(count(d, &d.folded)),
+        Job::Kernel(d) if !d.deep.is_empty() && d.fused.contains(&n) => Some(count(d, &d.deep)),
+        _ => None,
+    };
+    let norm = |job: &Job| match job {
+        Job::Kernel(d) | Job::Select(d, _) => {
+            let tiles = matches!(job, Job::Select(..)) || !d.deep.is_empty();
+            tiles && d.norms.iter().any(|norm| norm.0 == n)
+        }
+        _ => false,
+    };
+    let long = |steps: Option<usize>| steps.is_some_and(|k| bytes > LONG || k <= FEW);
+    jobs.into_iter().all(norm) || jobs.into_iter().all(|job| long(steps(job)))
 }
 
 /// The jobs that store node `i`.
@@ -177,11 +203,21 @@ fn attempt(store: &Store<'_>, i: usize) -> Result<Jobs, Stop> {
     let p = &g.nodes[i];
     let Some(expr) = &p.expr else { return Ok(Jobs::new()) };
     Ok(match expr.op {
-        Op::Dot => smallvec![Job::Gemm(i)],
+        Op::Dot if stored[p.args[0] as usize] => smallvec![Job::Gemm(i)],
+        Op::Dot => {
+            let v = p.args[0] as usize;
+            let product = select::product(g, &store.readers[v]);
+            let made = one(store, v, &g.nodes[v].node.shape, |l, map| l.compute(v, map), Place::Whole)?;
+            let (Some(product), Job::Kernel(draft)) = (product, made) else {
+                return Err(Stop::Store(v, APART));
+            };
+            smallvec![Job::Product(draft, product)]
+        }
         Op::TopK { .. } if stored[p.args[0] as usize] => smallvec![Job::TopK(i)],
         Op::TopK { .. } => {
             let v = p.args[0] as usize;
-            let selection = select::of(g, &store.readers[v]);
+            let mut all = select::all(g, &store.readers[v]).into_iter().flatten();
+            let selection = all.find(|s| s.node == i);
             let made = one(store, v, &g.nodes[v].node.shape, |l, map| l.compute(v, map), Place::Whole)?;
             let (Some(selection), Job::Kernel(draft)) = (selection, made) else {
                 return Err(Stop::Store(v, APART));

@@ -69,6 +69,10 @@ fn alone(jobs: &[Job], node: usize) -> bool {
 fn reads<'a>(g: &'a Graph, job: &'a Job) -> Box<dyn Iterator<Item = usize> + 'a> {
     match job {
         Job::Kernel(d) | Job::Select(d, _) => Box::new(d.loads.iter().map(|l| l.node)),
+        Job::Product(d, p) => {
+            let other = g.nodes[p.node].args[1] as usize;
+            Box::new(d.loads.iter().map(|l| l.node).chain(std::iter::once(other)))
+        }
         Job::Gemm(n) | Job::TopK(n) => Box::new(g.nodes[*n].args.iter().map(|&a| a as usize)),
     }
 }

@@ -73,6 +73,8 @@ pub struct Caps<'a> {
     pub fuses: &'a dyn Fn(&KernelIr, &Launch) -> bool,
     /// Whether it selects along the innermost axis of what one stores without storing it.
     pub selects: &'a dyn Fn(&KernelIr, &Launch, usize) -> bool,
+    /// Bytes of the blocks of rows in which it makes what one stores, if it does.
+    pub blocks: &'a dyn Fn(&KernelIr, &Launch) -> Option<usize>,
 }
 
 /// Plans the evaluation of a graph's roots.

@@ -1,8 +1,9 @@
-//! Selections from what a kernel makes: where a backend can do that, the array selected from lies in no memory.
+//! Selections from what a kernel makes, and products of it: where a backend can do that, the array lies in no memory.
 
 use super::collect::Graph;
 use crate::graph::{Op, Value};
 use crate::layout::{Dims, Src};
+use smallvec::SmallVec;
 
 /// A selection that alone reads a value.
 #[derive(Clone, Debug)]
@@ -22,8 +23,21 @@ impl Selection {
     }
 }
 
-/// The selection that alone reads a value, given who does (reader and argument), the elements it finds apart.
-pub fn of(g: &Graph, readers: &[(usize, usize)]) -> Option<Selection> {
+/// The selections, one or two, that alone read a value, given who does (reader and argument).
+pub fn all(g: &Graph, readers: &[(usize, usize)]) -> Option<SmallVec<[Selection; 2]>> {
+    let mut found = SmallVec::new();
+    let mut seen = 0;
+    for &(n, _) in readers.iter().filter(|r| matches!(g.op(r.0), Some(Op::TopK { .. }))) {
+        let own = |&&(r, k): &&(usize, usize)| r == n || k == 0 && g.nodes[r].args.get(1) == Some(&(n as u32));
+        let own: SmallVec<[(usize, usize); 2]> = readers.iter().filter(own).copied().collect();
+        seen += own.len();
+        found.push(of(g, &own)?);
+    }
+    ((1..=2).contains(&found.len()) && seen == readers.len()).then_some(found)
+}
+
+/// The selection that these readers (and arguments) of a value are, the elements it finds apart.
+fn of(g: &Graph, readers: &[(usize, usize)]) -> Option<Selection> {
     let argument = |n: usize, k: usize| g.nodes[n].expr.as_ref().and_then(|e| turned(&e.args[k]));
     let (mut found, mut values) = (None, None);
     for &(n, k) in readers {
@@ -44,6 +58,23 @@ pub fn of(g: &Graph, readers: &[(usize, usize)]) -> Option<Selection> {
         }
     };
     Some(Selection { node, axes, values })
+}
+
+/// A product of matrices that alone reads a value, as its first operand.
+#[derive(Clone, Debug)]
+pub struct Product {
+    /// The product.
+    pub node: usize,
+    /// The value's axes: rows, then columns.
+    pub axes: Dims,
+}
+
+/// The product that alone reads a value, given who does (reader and argument).
+pub fn product(g: &Graph, readers: &[(usize, usize)]) -> Option<Product> {
+    let &[(node, 0)] = readers else { return None };
+    let expr = g.nodes[node].expr.as_ref().filter(|e| matches!(e.op, Op::Dot))?;
+    let axes = turned(&expr.args[0])?;
+    (axes.len() == 2 && g.nodes[node].node.shape.len() == 2).then_some(Product { node, axes })
 }
 
 /// The node's axes in the order that a view of all of it has them.

@@ -8,6 +8,9 @@ use crate::layout::{View, size};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 
+/// Bytes of an array, at least, of which a product of matrices is made in blocks: fewer are one block.
+const LARGE: usize = 16 << 20;
+
 /// What the rules know of a node.
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Facts {
@@ -137,7 +140,11 @@ impl<'a> Store<'a> {
         };
         f.fold |= fold;
         // Nothing of it goes to memory where it is selected from in the kernel that makes it.
-        let selected = f.fold && select::of(g, edges).is_some();
+        let selected = f.fold && select::all(g, edges).is_some();
+        // Nor does more of it than a block, where a product of matrices alone reads it and it is larger than what it is made of.
+        let large = g.size(i) > f.reads && g.size(i).saturating_mul(p.node.dtype.size()) > LARGE;
+        let expands = matches!(op, Op::Map(_) | Op::Cast | Op::Reduce { .. });
+        let selected = selected || !again && large && expands && select::product(g, edges).is_some();
         let again = again.then_some("needed again");
         let reason = match op {
             _ if p.root => Some("asked for"),                // (a)
@@ -148,6 +155,7 @@ impl<'a> Store<'a> {
             Op::TopK { .. } => Some("a selection"),
             // The selection of what it takes from writes it.
             Op::Gather(_) if !stored[p.args[0] as usize] => Some("the selection finds it"),
+            Op::Dot if !stored[p.args[0] as usize] => Some("its rows are made a block at a time"),
             Op::Dot if !selected && !taken_as_made(g, edges) => Some("its readers do more than fold it"),
             _ if fold => again,                                 // (b)
             _ if small => again.filter(|_| !little).or(spread), // (b), (c)

@@ -33,7 +33,7 @@ fn leaf<T: Element, I: IntoDimension>(dev: &Device, shape: I) -> DeviceArray<T, 
 pub fn planned(value: &Value) -> (KernelIr, Launch) {
     let graph = Graph::collect(std::slice::from_ref(&value.node), false).unwrap();
     let fuses = |ir: &KernelIr, launch: &Launch| !ir.folds_folds() || emit::folds_pairs(ir, launch);
-    let plan = plan(&graph, Caps { fuses: &fuses, selects: &|_, _, _| false }).unwrap();
+    let plan = plan(&graph, Caps { fuses: &fuses, selects: &|_, _, _| false, blocks: &|_, _| None }).unwrap();
     let mut steps = plan.stages.into_iter().map(|stage| stage.run);
     match (steps.next(), steps.next()) {
         (Some(Step::Kernel(ir, launch)), None) => (ir, launch),

@@ -38,7 +38,8 @@ impl Test {
 }
 
 /// Tests that take long on the software device, which `NDCUDA_SUITE=all` runs nevertheless.
-const LONG: [&str; 8] = [
+const LONG: [&str; 9] = [
+    "blocks::",
     "scale::",
     "dag::random",
     "pairs::",

@@ -21,6 +21,7 @@ macro_rules! tests_on_devices {
 mod accuracy;
 mod batches;
 mod bits;
+mod blocks;
 mod cases;
 mod dag;
 mod distances;
@@ -45,6 +46,7 @@ fn main() -> std::process::ExitCode {
             accuracy::tests(),
             batches::tests(),
             bits::tests(),
+            blocks::tests(),
             cases::tests(),
             dag::tests(),
             distances::tests(),

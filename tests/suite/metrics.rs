@@ -1,6 +1,6 @@
 //! SciPy's metrics on rows with edge cases (zeros, constants, NaN), kept in `tests/data/distances.csv`; neighbours, condensed forms.
 
-use crate::harness::on_the_host;
+use crate::harness::{makes_kernels, on_the_host};
 use ndarray::{Array1, Array2, Axis, s};
 use ndcuda::debug::trace;
 use ndcuda::distance::{self, Metric, cdist, knn, pdist, squareform};
@@ -222,6 +222,68 @@ fn many_pairs_take_no_square_matrix(dev: &Device) {
     assert!(t.bytes_written <= n * n * 4 * 6 / 10, "{t:?}");
 }
 
+/// By a factor of the matrix where it has one, by the formula where not: of any condition, and of the symmetric part.
+fn mahalanobis_is_its_formula(dev: &Device) {
+    let value = |i: usize, k: usize| ((i * 7919 + k * 104_729) % 1009) as f64 / 256.0 - 2.0;
+    let (n, m, d) = (30, 25, 7);
+    let hx = Array2::from_shape_fn((n, d), |(i, k)| value(i, k));
+    let mut hy = Array2::from_shape_fn((m, d), |(i, k)| value(i + 50, k + 3));
+    hy.slice_mut(s![..5, ..]).assign(&hx.slice(s![..5, ..]));
+    let (x, y) = (dev.array(&hx).unwrap(), dev.array(&hy).unwrap());
+    // Its eigenvalues go down to 1 / condition, or below 0, and it has a part that cancels.
+    let matrix = |rank: usize, condition: f64, last: f64, odd: f64| {
+        let (u, v) = (Array2::from_shape_fn((d, 1), |(k, _)| value(k, 9)), 0.25);
+        let turn = Array2::<f64>::eye(d) - u.dot(&u.t()) * (2.0 / u.mapv(|u| u * u).sum());
+        let size = |k: usize| if k + 1 == rank { last } else { condition.powf(-(k as f64) / d as f64) };
+        let sizes = Array2::from_shape_fn((d, d), |(k, l)| if k == l && k < rank { size(k) } else { 0.0 });
+        let skew = Array2::from_shape_fn((d, d), |(k, l)| (k as f64 - l as f64) * v * odd);
+        turn.dot(&sizes).dot(&turn) + skew
+    };
+    let direct = |vi: &Array2<f64>| {
+        Array2::from_shape_fn((n, m), |(i, j)| {
+            let diff = &hx.row(i) - &hy.row(j);
+            diff.dot(&vi.dot(&diff)).sqrt()
+        })
+    };
+    for (vi, kernels, least) in [
+        (matrix(d, 1.0, 1.0, 0.0), 3, 1e-14),
+        (matrix(d, 1e6, 1e-6, 0.0), 3, 1e-11),
+        (matrix(d, 1e12, 1e-12, 0.0), 3, 1e-6),
+        (matrix(d, 1e3, 1e-3, 1.0), 3, 1e-11),
+        (matrix(3, 10.0, 0.1, 0.0), 3, 1e-12),
+        // Negative squares are NaN.
+        (matrix(d, 10.0, -0.5, 0.0), 1, 1e-12),
+        (matrix(0, 1.0, 1.0, 0.0), 1, 0.0),
+        (matrix(d, 1.0, f64::NAN, 0.0), 1, 0.0),
+    ] {
+        let on = dev.array(&vi).unwrap();
+        let (got, t) = trace(|| distance::mahalanobis(&x, &y, &on).to_ndarray().unwrap());
+        if on_the_host(dev) {
+            assert_eq!(t.kernels, kernels, "{vi}");
+            assert!(t.peak <= (n * m + (n + m) * d + 2 * d * d) * 8, "{t:?}");
+        }
+        for ((i, j), &want) in direct(&vi).indexed_iter() {
+            let got = got[[i, j]];
+            if i < 5 && i == j && !want.is_nan() {
+                assert_eq!(got.to_bits(), 0, "equal rows: {got:e}");
+            }
+            let near = (got - want).abs() <= least * want;
+            assert!(near || got.is_nan() && want.is_nan(), "{got:e}, not {want:e}, of {vi}");
+        }
+        // As all of it is computed in f64, so it is of f32; and a row has the bits that it has among others.
+        let some = distance::mahalanobis(&x.slice(s![3..4, ..]), &y, &on).to_ndarray().unwrap();
+        let narrow = distance::mahalanobis(&x.cast::<f32>(), &y.cast(), &on.cast()).to_ndarray().unwrap();
+        let wide = |a: &DeviceArray2<f64>| a.cast::<f32>().cast::<f64>();
+        let want = distance::mahalanobis(&wide(&x), &wide(&y), &wide(&on)).cast::<f32>().to_ndarray().unwrap();
+        let same = |a: &f64, b: &f64| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+        let alike = some.iter().zip(got.row(3)).all(|(a, b)| same(a, b));
+        // Kernels that ship fold one row of pairs in an order of its own.
+        assert!(alike || !makes_kernels(dev), "one row: {some}, not {}", got.row(3));
+        let both = narrow.iter().zip(&want).find(|(a, b)| !same(&f64::from(**a), &f64::from(**b)));
+        assert!(both.is_none(), "f32: {both:?}, of {vi}");
+    }
+}
+
 fn wrong_shapes_name_the_distance(dev: &Device) {
     let (x, y) = (dev.zeros::<f32, _>((3, 4)), dev.zeros::<f32, _>((2, 5)));
     let text = |e: ndcuda::Result<DeviceArray2<f32>>| e.unwrap_err().to_string();
@@ -268,5 +330,5 @@ fn wrong_shapes_name_the_distance(dev: &Device) {
 tests_on_devices! {
     edge_cases_are_scipys neighbours_are_those_of_a_sort condensed_forms_are_scipys
     rows_of_nothing narrow_rows_are_computed_in_f32 a_distance_of_ones_own many_pairs_take_no_square_matrix
-    wrong_shapes_name_the_distance
+    wrong_shapes_name_the_distance mahalanobis_is_its_formula
 }

@@ -301,6 +301,23 @@ fn best_of_pairs_are_those_of_a_sort(dev: &Device) {
     ndcuda::eval((&low.0, &high.1)).unwrap();
     same_as(&all, 1, &low, false);
     same_as(&all, 1, &high, true);
+    // Along both axes: made twice, or stored.
+    for d in [5, 70] {
+        let (x, y) = (points::<f32>(dev, 150, d, 1), points::<f32>(dev, 130, d, 2));
+        for metric in [Metric::Euclidean, Metric::Canberra, Metric::Cosine] {
+            let all = cdist(&x, &y, metric).to_ndarray().unwrap();
+            let ((rows, columns), t) = trace(|| {
+                let d = cdist(&x, &y, metric);
+                let best = (d.topk(3, Axis(1), false), d.topk(2, Axis(0), true));
+                ndcuda::eval((&best.0.0, &best.0.1, &best.1.0, &best.1.1)).unwrap();
+                best
+            });
+            same_as(&all, 1, &rows, false);
+            same_as(&all, 0, &columns, true);
+            let stored = t.bytes_written >= 150 * 130 * 4;
+            assert!(stored == (d > 32), "{metric} of rows of {d}: {t:?}");
+        }
+    }
     let (best, sum) = (held.topk(2, Axis(1), false), held.sum_axis(Axis(1)));
     ndcuda::eval((&best.1, &sum)).unwrap();
     same_as(&all, 1, &best, false);

@@ -21,6 +21,10 @@ use crate::ops::Isa;
 use std::any::Any;
 use std::sync::Arc;
 
+/// Bytes of the blocks of rows that are made and multiplied in turn: more than the cores' own caches hold, from which another core reads what was
+/// just written slower than from memory (4 MiB: twice the time), and no more than the one they share.
+const BLOCK: usize = 16 << 20;
+
 /// The host's processor and memory.
 #[derive(Debug)]
 pub struct Cpu {
@@ -120,6 +124,13 @@ impl Backend for Cpu {
 
     fn selects(&self, ir: &KernelIr, launch: &Launch, m: usize) -> bool {
         pairwise::selects(ir, launch, m)
+    }
+
+    fn blocks(&self, ir: &KernelIr, _: &Launch) -> Option<usize> {
+        // An index would count from the start of a block.
+        let indexed = ir.code.iter().any(|i| matches!(i.op, KOp::Index(_)));
+        let rows = ir.folded.is_empty() || !ir.folds_folds() && pairwise::runs(ir);
+        (rows && !indexed).then_some(BLOCK)
     }
 
     fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>> {

@@ -326,7 +326,7 @@ impl Gemm {
             return None;
         }
         let r = s.batch.len();
-        let [a, b, c] = &s.operands;
+        let [a, b, c] = &s.operands[..] else { return None };
         // One stride for the whole batch: where outer batch axes continue the inner ones.
         let flat = |strides: &[isize]| -> Option<i64> {
             let mut axes = s.batch.iter().zip(strides).rev().filter(|(n, _)| **n != 1);
@@ -499,7 +499,7 @@ mod tests {
 
     fn spec(batch: &[usize], [m, n, k]: [usize; 3], strides: [&[isize]; 3]) -> GemmSpec {
         let bind = |s: &[isize]| Bind { slot: 0, offset: 0, strides: s.into(), gather: None };
-        GemmSpec { dtype: DType::F32, batch: batch.into(), m, n, k, operands: strides.map(bind) }
+        GemmSpec { dtype: DType::F32, batch: batch.into(), m, n, k, operands: strides.map(bind).into(), blocks: None }
     }
 
     /// What the call reads, element by element, as cuBLAS defines it: op(X)[i, j] at lead and batch strides.

@@ -151,6 +151,10 @@ impl Backend for Cuda {
         select::runs(ir, launch, m)
     }
 
+    fn blocks(&self, ir: &KernelIr, _: &Launch) -> Option<usize> {
+        select::in_parts(ir).then_some(select::BYTES)
+    }
+
     fn prepare(&self, steps: &[&Step]) -> Result<Vec<Exe>> {
         let chosen: Vec<Choice> = steps.iter().map(|step| self.choose(step)).collect::<Result<_>>()?;
         let mut wanted = vec![];

@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes of a block, unless one row of whole ones is longer.
-const BYTES: usize = 32 << 20;
+pub const BYTES: usize = 32 << 20;
 /// Rows of a block, about, where columns are cut: enough for a GPU.
 const ROWS: usize = 4096;
 /// Blocks begin at multiples of it: their elements are aligned as the array's are.
@@ -24,17 +24,17 @@ const STEP: usize = 64;
 
 /// Whether [`Blocks`] makes what this kernel stores, an array of rows of `m` elements in C order.
 pub fn runs(ir: &KernelIr, launch: &Launch, m: usize) -> bool {
+    !ir.folded.is_empty() && in_parts(ir) && m < 1 << 50 && column(ir, launch, m).is_some()
+}
+
+/// Whether parts of what a kernel stores have the bits of the whole.
+pub fn in_parts(ir: &KernelIr) -> bool {
     // An index would count from the start of a block; where longer rows' elements are takes more bits than there are.
     let indexed = |op: KOp| matches!(op, KOp::Index(_) | KOp::Scan { .. } | KOp::StoreAt(_));
     let stores = ir.code.iter().filter(|i| matches!(i.op, KOp::Store(_))).count();
     // What is no chain is the least or greatest of pairs, or whether any is true: in any order the same.
-    let ordered = ir.order == FoldOrder::Chain || matches!(ir.class, Class::Pairwise { .. });
-    ordered
-        && !ir.folds_folds()
-        && stores == 1
-        && m < 1 << 50
-        && !ir.code.iter().any(|i| indexed(i.op))
-        && column(ir, launch, m).is_some()
+    let ordered = ir.folded.is_empty() || ir.order == FoldOrder::Chain || matches!(ir.class, Class::Pairwise { .. });
+    ordered && !ir.folds_folds() && stores == 1 && !ir.code.iter().any(|i| indexed(i.op))
 }
 
 /// The operand that the array is, and the axis of its columns.

@@ -18,7 +18,15 @@ fn squares(x: &[f32], y: &[f32], [n, m, k]: [usize; 3], micro: bool, isa: Isa, r
     let bind = |strides: [isize; 2]| Bind { slot: 0, offset: 0, strides: (&strides[..]).into(), gather: None };
     let d = k as isize;
     let operands = [bind([d, 1]), bind([1, d]), bind([m as isize, 1])];
-    let (mut ir, launch) = gemm::kernel(&GemmSpec { dtype: DType::F32, batch: smallvec![], m: n, n: m, k, operands });
+    let (mut ir, launch) = gemm::kernel(&GemmSpec {
+        dtype: DType::F32,
+        batch: smallvec![],
+        m: n,
+        n: m,
+        k,
+        operands: operands.into(),
+        blocks: None,
+    });
     ir.code[2].op = KOp::Map(&row::sub);
     let over = ir.code[2].over;
     ir.code.insert(3, Inst { op: KOp::Map(&row::square), args: smallvec![2], dtype: DType::F32, over });
