@@ -73,7 +73,9 @@ pub fn run(backend: &dyn Backend, step: &Step, exe: &Exe, args: &Args<'_>) -> Re
     let scratch = backend.alloc(b.rows.min(spec.m) * spec.k * size, size)?;
     for from in (0..spec.m).step_by(b.rows) {
         let rows = b.rows.min(spec.m - from);
-        let Some(part) = parts.iter().find(|p| p.rows == rows) else { continue };
+        let Some(part) = parts.iter().find(|p| p.rows == rows) else {
+            return Err(Error::Internal { stage: "blocks", detail: format!("none of {rows} rows") });
+        };
         let at = |base: usize, stride: isize, size: usize| base.wrapping_add_signed(stride * (from * size) as isize);
         let operands = own.iter().zip(&b.launch.operands).zip(&b.ir.operands);
         let mut bases: SmallVec<[usize; 8]> =

@@ -357,7 +357,10 @@ fn block(m: usize, most: usize) -> usize {
     while m % rows == 1 && rows > whole {
         rows -= whole;
     }
-    if m % rows == 1 { rows + 1 } else { rows }
+    while m > 1 && m % rows == 1 {
+        rows += 1;
+    }
+    rows
 }
 
 /// Start and strides of a view of an array that lies so, in elements from the array's first.
