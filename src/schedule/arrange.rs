@@ -33,39 +33,26 @@ pub fn plan(g: &Graph, jobs: Vec<Job>, caps: Caps<'_>) -> Result<Plans> {
     let mut stages = Vec::with_capacity(jobs.len());
     let mut refused = vec![];
     for job in jobs {
-        let fused = match &job {
-            Job::Kernel(d) => d.fused.first().copied(),
-            Job::Gemm(_) | Job::TopK(_) | Job::Select(..) | Job::Product(..) => None,
+        let (fused, made) = match &job {
+            Job::Kernel(d) => (d.fused.first().copied(), None),
+            Job::Select(d, _) | Job::Product(d, _) => (None, Some(d.targets[0].node)),
+            Job::Gemm(_) | Job::TopK(_) => (None, None),
         };
-        let (run, writes) = match job {
-            Job::Kernel(d) => p.kernel(*d, None)?,
-            Job::Gemm(n) => p.gemm(n)?,
-            Job::TopK(n) => p.topk(n)?,
-            Job::Select(d, selection) => {
-                let from = d.targets[0].node;
-                match p.select(*d, &selection, caps)? {
-                    Some(step) => step,
-                    None => {
-                        refused.push(from);
-                        // What reads them is arranged in vain, but not wrong.
-                        for node in selection.writes() {
-                            p.add(node, Layout::c_order(&g.nodes[node].node.shape))?;
-                        }
-                        continue;
-                    }
-                }
+        let nodes = job.writes();
+        let step = match job {
+            Job::Kernel(d) => Some(p.kernel(*d, None)?),
+            Job::Gemm(n) => Some(p.gemm(n)?),
+            Job::TopK(n) => Some(p.topk(n)?),
+            Job::Select(d, selection) => p.select(*d, &selection, caps)?,
+            Job::Product(d, product) => p.product(*d, &product, caps)?,
+        };
+        let Some((run, writes)) = step else {
+            refused.extend(made);
+            // What reads them is arranged in vain, but not wrong.
+            for node in nodes {
+                p.add(node, Layout::c_order(&g.nodes[node].node.shape))?;
             }
-            Job::Product(d, product) => {
-                let from = d.targets[0].node;
-                match p.product(*d, &product, caps)? {
-                    Some(step) => step,
-                    None => {
-                        refused.push(from);
-                        p.add(product.node, Layout::c_order(&g.nodes[product.node].node.shape))?;
-                        continue;
-                    }
-                }
-            }
+            continue;
         };
         if let (Some(node), Step::Kernel(ir, launch)) = (fused, &run)
             && !(caps.fuses)(ir, launch)

@@ -206,22 +206,16 @@ fn attempt(store: &Store<'_>, i: usize) -> Result<Jobs, Stop> {
         Op::Dot if stored[p.args[0] as usize] => smallvec![Job::Gemm(i)],
         Op::Dot => {
             let v = p.args[0] as usize;
-            let product = select::product(g, &store.readers[v]);
-            let made = one(store, v, &g.nodes[v].node.shape, |l, map| l.compute(v, map), Place::Whole)?;
-            let (Some(product), Job::Kernel(draft)) = (product, made) else {
-                return Err(Stop::Store(v, APART));
-            };
+            let draft = unstored(store, v)?;
+            let product = select::product(g, &store.readers[v]).ok_or(Stop::Store(v, APART))?;
             smallvec![Job::Product(draft, product)]
         }
         Op::TopK { .. } if stored[p.args[0] as usize] => smallvec![Job::TopK(i)],
         Op::TopK { .. } => {
             let v = p.args[0] as usize;
+            let draft = unstored(store, v)?;
             let mut all = select::all(g, &store.readers[v]).into_iter().flatten();
-            let selection = all.find(|s| s.node == i);
-            let made = one(store, v, &g.nodes[v].node.shape, |l, map| l.compute(v, map), Place::Whole)?;
-            let (Some(selection), Job::Kernel(draft)) = (selection, made) else {
-                return Err(Stop::Store(v, APART));
-            };
+            let selection = all.find(|s| s.node == i).ok_or(Stop::Store(v, APART))?;
             smallvec![Job::Select(draft, selection)]
         }
         // A selection writes it.
@@ -240,6 +234,14 @@ fn attempt(store: &Store<'_>, i: usize) -> Result<Jobs, Stop> {
         }
         _ => smallvec![one(store, i, &p.node.shape, |l, map| l.compute(i, map), Place::Whole)?],
     })
+}
+
+/// The kernel that would store `v`, for a step that takes what it makes as it is made.
+fn unstored(store: &Store<'_>, v: usize) -> Result<Box<Draft>, Stop> {
+    match one(store, v, &store.g.nodes[v].node.shape, |l, map| l.compute(v, map), Place::Whole)? {
+        Job::Kernel(draft) => Ok(draft),
+        _ => Err(Stop::Store(v, APART)),
+    }
 }
 
 fn one(
